@@ -1,0 +1,302 @@
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "core/host_device.hpp"
+
+namespace gramian {
+
+// A kernel function is the epilogue of a Gram tile. Every one of them is split as
+//
+//     k(x_i, x_j) = φ(g_ij) + b_i + b_j
+//
+// where g_ij is the geometry of the pair and b a row vector known exactly in float64. φ is what the tiles hold: the
+// split takes out of it whatever rounding would otherwise drown (the 1 of an RBF, the norms of a distance).
+//
+// The tiles work on features scaled by a power of two, `unit`, so that norms stay below 1; constants() puts the parameters
+// into these units and value_unit() says by what power of two φ has changed.
+//
+// To add one: write its struct here and name it in GRAMIAN_KERNEL_FUNCTIONS. tests/oracle.py must know its formula.
+
+enum class Geometry : int {
+    dot,               // x·y
+    squared_distance,  // ‖x − y‖²
+    l1_distance,       // ‖x − y‖₁
+    angle,             // ‖x̂ − ŷ‖² where x·y ≥ 0, else −‖x̂ + ŷ‖²: keeps the angle exact near 0 and near π
+};
+
+// What the rows go through before they meet.
+struct Preparation {
+    bool normalize;  // x → x/‖x‖ (a zero row stays zero)
+    bool translate;  // x → x − μ, μ a reference row
+};
+
+constexpr double kFromData = std::numeric_limits<double>::quiet_NaN();
+constexpr double kLog2E = 1.4426950408889634074;
+constexpr double kPi = 3.14159265358979323846;
+constexpr int kConstants = 4;  // per kernel function, in the tile's type
+
+// b of k = φ + b_i + b_j.
+enum class Offset : int {
+    none,
+    reference,  // x·μ − ‖μ‖²/2, what translation takes from an inner product
+    half,       // 1/2: φ = k − 1
+    half_norm,  // ‖x‖/2
+};
+
+struct Parameter {
+    const char* name;
+    double default_value;  // kFromData: resolved by Python
+};
+
+// The rows' sizes, in the units the tiles use (the largest prepared norm is at most 1).
+struct Extent {
+    double max_norm;          // max ‖x'‖₂
+    double max_l1;            // max ‖x'‖₁
+    double mean_square;       // mean ‖x'‖²
+    double feature_rounding;  // rounding of one prepared feature vector, as a multiple of eps
+};
+
+struct Linear {
+    static constexpr const char* name = "linear";
+    static constexpr Geometry geometry = Geometry::dot;
+    static constexpr Preparation preparation{false, true};
+    static constexpr Offset offset = Offset::reference;
+    static constexpr int parameters = 0;
+    static constexpr Parameter parameter[1] = {};
+
+    static void constants(const double*, double, double*) {}
+    static double value_unit(const double*, double unit) { return unit * unit; }
+    static double bound(const double*, const Extent& e) { return e.max_norm * e.max_norm; }
+    static double rounding(const double*, const Extent& e) {
+        return e.mean_square + e.feature_rounding * std::sqrt(e.mean_square);
+    }
+    static double diagonal(const double*, double xx) { return xx; }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T*, V g, V, V) {
+        return g;
+    }
+};
+
+struct Cosine : Linear {
+    static constexpr const char* name = "cosine";
+    static constexpr Preparation preparation{true, true};
+};
+
+struct Polynomial {
+    static constexpr const char* name = "polynomial";
+    static constexpr Geometry geometry = Geometry::dot;
+    static constexpr Preparation preparation{false, false};
+    static constexpr Offset offset = Offset::none;
+    static constexpr int parameters = 3;
+    static constexpr Parameter parameter[3] = {{"degree", 2.0}, {"scale", kFromData}, {"offset", 1.0}};
+
+    // base = 2^-t·(scale·x·y + offset) with |base| ≤ 1; unit = 1/‖features‖ is the power of two that they were scaled by
+    static double shrink(const double* p, double unit) {
+        const double largest = std::abs(p[1]) / (unit * unit) + std::abs(p[2]);
+        return largest > 0 ? std::exp2(-std::ceil(std::log2(largest))) : 1.0;
+    }
+    static void constants(const double* p, double unit, double* c) {
+        const double t = shrink(p, unit);
+        c[0] = p[1] / (unit * unit) * t;
+        c[1] = p[2] * t;
+        c[2] = p[0];
+    }
+    static double value_unit(const double* p, double unit) { return std::pow(shrink(p, unit), p[0]); }
+    static double bound(const double*, const Extent&) { return 1.0; }
+    static double rounding(const double* c, const Extent& e) {
+        return std::pow(std::abs(c[0]) * e.mean_square + std::abs(c[1]), c[2]);
+    }
+    static double diagonal(const double* c, double xx) { return std::pow(c[0] * xx + c[1], c[2]); }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T* c, V g, V, V) {
+        const V base = g * c[0] + c[1];
+        V power = base;
+        for (int k = static_cast<int>(c[2]); k > 1; --k) power = power * base;
+        return power;
+    }
+};
+
+struct RBF {
+    static constexpr const char* name = "rbf";
+    static constexpr Geometry geometry = Geometry::squared_distance;
+    static constexpr Preparation preparation{false, true};
+    static constexpr Offset offset = Offset::half;
+    static constexpr int parameters = 1;
+    static constexpr Parameter parameter[1] = {{"bandwidth", kFromData}};
+
+    static void constants(const double* p, double unit, double* c) {
+        const double width = p[0] * unit;
+        c[0] = -0.5 * kLog2E / (width * width);
+    }
+    static double value_unit(const double*, double) { return 1.0; }
+    static double bound(const double* c, const Extent& e) {
+        return std::fmin(1.0, -4.0 / kLog2E * c[0] * e.max_norm * e.max_norm);
+    }
+    static double rounding(const double* c, const Extent& e) {
+        const double spread = 2 * e.mean_square + 4 * e.feature_rounding * std::sqrt(e.mean_square);
+        return std::fmin(1.0, -c[0] / kLog2E * spread);
+    }
+    static double diagonal(const double*, double) { return 0.0; }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T* c, V g, V, V) {
+        return M::exp2m1(g * c[0]);  // k − 1
+    }
+};
+
+struct Exponential {
+    static constexpr const char* name = "exponential";
+    static constexpr Geometry geometry = Geometry::squared_distance;
+    static constexpr Preparation preparation{false, true};
+    static constexpr Offset offset = Offset::half;
+    static constexpr int parameters = 1;
+    static constexpr Parameter parameter[1] = {{"bandwidth", kFromData}};
+
+    static void constants(const double* p, double unit, double* c) { c[0] = -kLog2E / (p[0] * unit); }
+    static double value_unit(const double*, double) { return 1.0; }
+    static double bound(const double* c, const Extent& e) { return std::fmin(1.0, -2.0 / kLog2E * c[0] * e.max_norm); }
+    static double rounding(const double* c, const Extent& e) {
+        return std::fmin(1.0, -c[0] / kLog2E * (std::sqrt(2 * e.mean_square) + 2 * e.feature_rounding));
+    }
+    static double diagonal(const double*, double) { return 0.0; }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T* c, V g, V, V) {
+        return M::exp2m1(M::sqrt(g) * c[0]);  // k − 1
+    }
+};
+
+struct Laplacian {
+    static constexpr const char* name = "laplacian";
+    static constexpr Geometry geometry = Geometry::l1_distance;
+    static constexpr Preparation preparation{false, true};
+    static constexpr Offset offset = Offset::half;
+    static constexpr int parameters = 1;
+    static constexpr Parameter parameter[1] = {{"bandwidth", kFromData}};
+
+    static void constants(const double* p, double unit, double* c) { c[0] = -kLog2E / (p[0] * unit); }
+    static double value_unit(const double*, double) { return 1.0; }
+    static double bound(const double* c, const Extent& e) { return std::fmin(1.0, -2.0 / kLog2E * c[0] * e.max_l1); }
+    static double rounding(const double* c, const Extent& e) {
+        // ‖·‖₁ ≤ (max_l1 / max_norm)·‖·‖₂ is loose by at most √d
+        const double ratio = e.max_norm > 0 ? e.max_l1 / e.max_norm : 1.0;
+        return std::fmin(1.0, -c[0] / kLog2E * ratio * (std::sqrt(2 * e.mean_square) + 2 * e.feature_rounding));
+    }
+    static double diagonal(const double*, double) { return 0.0; }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T* c, V g, V, V) {
+        return M::exp2m1(g * c[0]);  // k − 1
+    }
+};
+
+struct RationalQuadratic {
+    static constexpr const char* name = "rational_quadratic";
+    static constexpr Geometry geometry = Geometry::squared_distance;
+    static constexpr Preparation preparation{false, true};
+    static constexpr Offset offset = Offset::half;
+    static constexpr int parameters = 2;
+    static constexpr Parameter parameter[2] = {{"bandwidth", kFromData}, {"alpha", 1.0}};
+
+    static void constants(const double* p, double unit, double* c) {
+        const double width = p[0] * unit;
+        c[0] = 0.5 / (p[1] * width * width);
+        c[1] = -p[1] * kLog2E;
+        c[2] = p[1];
+    }
+    static double value_unit(const double*, double) { return 1.0; }
+    static double bound(const double* c, const Extent& e) { return std::fmin(1.0, 4 * c[2] * c[0] * e.max_norm * e.max_norm); }
+    static double rounding(const double* c, const Extent& e) {
+        const double spread = 2 * e.mean_square + 4 * e.feature_rounding * std::sqrt(e.mean_square);
+        return std::fmin(1.0, c[2] * c[0] * spread);
+    }
+    static double diagonal(const double*, double) { return 0.0; }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T* c, V g, V, V) {
+        return M::exp2m1(M::log1p(g * c[0]) * c[1]);  // k − 1
+    }
+};
+
+struct ArcCosine {
+    static constexpr const char* name = "arc_cosine";
+    static constexpr Geometry geometry = Geometry::angle;
+    static constexpr Preparation preparation{true, false};
+    static constexpr Offset offset = Offset::none;
+    static constexpr int parameters = 1;
+    static constexpr Parameter parameter[1] = {{"order", 1.0}};
+
+    static void constants(const double* p, double, double* c) { c[0] = p[0]; }
+    static double value_unit(const double* p, double unit) { return p[0] == 1.0 ? unit * unit : 1.0; }
+    static double bound(const double*, const Extent&) { return 1.0; }
+    static double rounding(const double* c, const Extent& e) { return c[0] == 1.0 ? e.mean_square : 1.0; }
+    static double diagonal(const double* c, double xx) { return c[0] == 1.0 ? xx : (xx > 0 ? 1.0 : 0.0); }
+
+    // w: the rows' norms for order 1; 1, or 0 for a zero row, for order 0
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T* c, V g, V wi, V wj) {
+        const V chord = M::abs(g);  // of the angle to the nearer pole
+        const V rest = T(4) - chord;
+        const V half = M::atan(M::sqrt(chord / rest));  // half that angle, at most π/4
+        const V twice = half + half;
+        const V theta = M::select_negative(g, T(kPi) - twice, twice);
+        if (c[0] == T(0)) return (wi * wj) * (T(1) - theta * T(1 / kPi));
+        const V cosine = M::select_negative(g, chord * T(0.5) - T(1), T(1) - chord * T(0.5));
+        const V sine = M::sqrt(chord * rest) * T(0.5);
+        return (wi * wj) * ((sine + (T(kPi) - theta) * cosine) * T(1 / kPi));
+    }
+};
+
+struct Distance {
+    static constexpr const char* name = "distance";
+    static constexpr Geometry geometry = Geometry::squared_distance;
+    static constexpr Preparation preparation{false, true};
+    static constexpr Offset offset = Offset::half_norm;
+    static constexpr int parameters = 0;
+    static constexpr Parameter parameter[1] = {};
+
+    static void constants(const double*, double, double*) {}
+    static double value_unit(const double*, double unit) { return unit; }
+    static double bound(const double*, const Extent& e) { return e.max_norm; }
+    static double rounding(const double*, const Extent& e) { return std::sqrt(2 * e.mean_square) + e.feature_rounding; }
+    static double diagonal(const double*, double) { return 0.0; }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T*, V g, V, V) {
+        return M::sqrt(g) * T(-0.5);
+    }
+};
+
+// The one list: the bindings, the tile kernels and the tests read it.
+#define GRAMIAN_KERNEL_FUNCTIONS(X) \
+    X(Linear) X(Cosine) X(Polynomial) X(RBF) X(Exponential) X(Laplacian) X(RationalQuadratic) X(ArcCosine) X(Distance)
+
+enum class KernelKind : int {
+#define GRAMIAN_ENUM(K) K,
+    GRAMIAN_KERNEL_FUNCTIONS(GRAMIAN_ENUM)
+#undef GRAMIAN_ENUM
+};
+
+// A kernel function with its parameters, by value.
+struct KernelFunction {
+    KernelKind kind = KernelKind::Linear;
+    double parameter[3] = {0, 0, 0};
+
+    // Calls f with an object of the kernel function's type.
+    template <class F>
+    decltype(auto) visit(F&& f) const {
+        switch (kind) {
+#define GRAMIAN_VISIT(K) \
+    case KernelKind::K: return f(K{});
+            GRAMIAN_KERNEL_FUNCTIONS(GRAMIAN_VISIT)
+#undef GRAMIAN_VISIT
+        }
+        return f(Linear{});
+    }
+};
+
+}  // namespace gramian

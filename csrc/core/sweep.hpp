@@ -1,0 +1,62 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "core/fixed_sum.hpp"
+#include "core/kernel_function.hpp"
+#include "core/rows.hpp"
+#include "core/tile_schedule.hpp"
+
+namespace gramian {
+
+// What a sweep over the pairs i < j keeps of the shifted values v_p = 2^-e_p·(K_p − s_p,i − s_p,j). Sums are over both
+// orders (i, j) and (j, i).
+enum class Statistic : int {
+    moments,   // pair sums Σ v_p·v_q for p ≤ q; row sums Σ_j v_p
+    star,      // pair sums of representation 0 with each of the others: (0, 1), (0, 2), ...
+    products,  // row sums Σ_j v_p·v_q and Σ (v_p·v_q)² for p ≤ q; Σ (w_0·v_0 − w_1·v_1)² of the first two
+    matmul,    // Σ_j v_p,ij·z_j for a block of vectors z; one representation
+};
+
+struct Representation {
+    Rows rows;
+    KernelFunction kernel;
+    const double* shift = nullptr;  // (n,) s·2^-e as an earlier sweep returned it, or null: taken from the landmarks
+};
+
+struct SweepArgs {
+    std::vector<Representation> x;
+    Statistic statistic = Statistic::moments;
+    Shard shard;
+    double weight[2] = {1, 1};        // products: w of the weighted difference
+    const double* vectors = nullptr;  // matmul: (n, columns), row-major
+    std::int64_t columns = 0;
+    std::int64_t memory = 0;                                              // bytes of scratch; 0: the default
+    int threads = 0;                                                      // 0: the pool's
+    std::function<void(std::int64_t done, std::int64_t total)> progress;  // on the calling thread; may throw
+};
+
+struct SweepResult {
+    Range tiles{};  // the shard's part of the schedule
+    std::int64_t all_tiles = 0;
+    std::vector<int> exponent;                  // (m,) e
+    std::vector<double> rounding;               // (m,) scale at which v is rounded, as a multiple of eps of the tile's type
+    bool single = false;                        // tiles in float32 (else float64)
+    std::vector<std::vector<double>> shift;     // (m)(n,) s·2^-e
+    std::vector<std::vector<double>> diagonal;  // (m)(n,) v_ii
+    std::vector<PairSum> pairs;                 // one per pair, see Statistic
+    std::vector<PairSum> squares;               // products: Σ (v_p·v_q)²
+    PairSum difference{};                       // products
+    std::vector<RowSum> rows;                   // moments: (m, n); products: (pairs, n); matmul: (n, columns)
+};
+
+SweepResult sweep_cpu(const SweepArgs& args);
+
+/// ‖x_i − x_j‖ for listed pairs, in float64.
+std::vector<double> pair_distances(const Rows& x, const std::int64_t* i, const std::int64_t* j, std::int64_t count, bool l1);
+
+/// The first row that holds NaN or Inf, or -1.
+std::int64_t first_nonfinite(const MatrixView& x);
+
+}  // namespace gramian

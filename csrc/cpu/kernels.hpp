@@ -1,0 +1,73 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/fixed_sum.hpp"
+#include "core/kernel_function.hpp"
+#include "core/rows.hpp"
+#include "core/sweep.hpp"
+#include "core/tile_schedule.hpp"
+
+namespace gramian {
+
+// What the tile kernels see: plain values only, since they are compiled once per instruction set.
+
+/// One representation, prepared. T is the type that tiles are computed in.
+template <class T>
+struct Operand {
+    Rows rows;
+    KernelKind kind;
+    T constant[kConstants];
+    T out;               // power of two: v = out·φ − a_i − a_j
+    T scale;             // power of two: x' = scale·x − reference, so that ‖x'‖ ≤ 1
+    const T* factor;     // (n,) 1/‖x‖ in place of scale, or null
+    const T* reference;  // (d,) or null
+    const T* aux;        // (n,) ‖x'‖² for distances, row weights for angles, or null
+    const T* shift;      // (n,) a
+    bool direct;         // few features: distances by differences at once
+};
+
+/// Where a thread's sums go. `rows` is shared by all threads: add_rows locks it.
+struct Sink {
+    void* owner;
+    void (*add_rows)(void* owner, int which, std::int64_t first, int count, const double* values);
+    void (*add_vectors)(void* owner, std::int64_t first, int count, const double* values);  // (count, columns)
+    bool (*stop)(void* owner);
+    PairSum* pairs;
+    PairSum* squares;
+    PairSum* difference;
+};
+
+template <class T>
+struct Plan {
+    const Operand<T>* x;
+    int m;
+    std::int64_t n;
+    Statistic statistic;
+    T weight[2];
+    const T* vectors;    // (n, columns)
+    int columns;         // a multiple of 16
+    std::int64_t block;  // tiles along the edge of a block: what is packed at once. 0: a tile at a time, by chunks
+    std::int64_t chunk;  // features packed at once when block is 0
+};
+
+/// One thread's memory and what it holds.
+struct Workspace {
+    char* memory;             // 64-byte aligned
+    std::int64_t packed_row;  // row block that lies packed in it, or -1
+};
+
+template <class T>
+struct TileKernels {
+    std::size_t (*workspace_bytes)(const Plan<T>&);
+    void (*block)(const Plan<T>&, const TileSchedule&, Workspace&, const Sink&, std::int64_t block_row, std::int64_t block_col);
+    /// means[i] = mean over the landmarks l of out·φ(x_i, x_l), for one tile of rows
+    void (*landmark_means)(const Plan<T>&, Workspace&, int q, std::int64_t tile, double* means);
+};
+
+int pair_count(Statistic statistic, int m);
+
+template <class T>
+const TileKernels<T>& tile_kernels();  // of the running CPU's instruction set
+
+}  // namespace gramian

@@ -1,0 +1,2 @@
+#define GRAMIAN_ISA avx2
+#include "cpu/kernels.inc.hpp"

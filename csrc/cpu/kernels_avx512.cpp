@@ -1,0 +1,2 @@
+#define GRAMIAN_ISA avx512
+#include "cpu/kernels.inc.hpp"

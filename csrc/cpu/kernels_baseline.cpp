@@ -1,0 +1,2 @@
+#define GRAMIAN_ISA baseline
+#include "cpu/kernels.inc.hpp"

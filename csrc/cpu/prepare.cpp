@@ -1,0 +1,289 @@
+#include "cpu/prepare.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "core/element.hpp"
+#include "cpu/thread_pool.hpp"
+
+namespace gramian {
+namespace {
+
+constexpr std::int64_t kRun = 512;  // rows that a thread takes at a time
+constexpr int kLanes = 8;           // independent partial sums, which the compiler keeps in vectors
+constexpr int kFewFeatures = 8;
+
+template <class F>
+decltype(auto) with_element(DType t, F&& f) {
+    switch (t) {
+        case DType::f64: return f(double{});
+        case DType::f32: return f(float{});
+        case DType::f16: return f(Half{});
+        default: return f(BFloat16{});
+    }
+}
+
+template <class F>
+void over_rows(std::int64_t n, int threads, F&& f) {
+    parallel_for((n + kRun - 1) / kRun, threads, [&](int, std::int64_t run) {
+        for (std::int64_t i = run * kRun; i < std::min(n, (run + 1) * kRun); ++i) f(i);
+    });
+}
+
+/// Σ_k f(k) in float64 with a fixed order.
+template <class F>
+double sum_features(std::int64_t d, F&& f) {
+    double lane[kLanes] = {};
+    std::int64_t k = 0;
+    for (; k + kLanes <= d; k += kLanes)
+        for (int l = 0; l < kLanes; ++l) lane[l] += f(k + l);
+    for (; k < d; ++k) lane[k % kLanes] += f(k);
+    for (int w = kLanes / 2; w; w /= 2)
+        for (int l = 0; l < w; ++l) lane[l] += lane[l + w];
+    return lane[0];
+}
+
+/// Row i as float64, into `out`.
+template <class E>
+void read_row(const Rows& x, std::int64_t i, double scale, double* out) {
+    const RowPointer r = row_pointer(x, i);
+    const E* p = reinterpret_cast<const E*>(r.data);
+    if (r.stride == 1) {
+        for (std::int64_t k = 0; k < x.d; ++k) out[k] = scale * static_cast<double>(widen(p[k]));
+    } else {
+        for (std::int64_t k = 0; k < x.d; ++k) out[k] = scale * static_cast<double>(widen(p[k * r.stride]));
+    }
+}
+
+double norm(const double* x, std::int64_t d) {
+    return std::sqrt(sum_features(d, [&](std::int64_t k) { return x[k] * x[k]; }));
+}
+
+double power_of_two_below_inverse(double x, double least, double most) {
+    if (!(x > 0)) return 1.0;
+    return std::clamp(std::exp2(-std::ceil(std::log2(x))), least, most);
+}
+
+/// Largest |x|, so that float64 rows can be squared without overflow.
+template <class E>
+double largest_entry(const Rows& x, int threads) {
+    std::vector<double> most(static_cast<std::size_t>((x.n + kRun - 1) / kRun), 0.0);
+    over_rows(x.n, threads, [&](std::int64_t i) {
+        const RowPointer r = row_pointer(x, i);
+        const E* p = reinterpret_cast<const E*>(r.data);
+        double& m = most[static_cast<std::size_t>(i / kRun)];
+        for (std::int64_t k = 0; k < x.d; ++k) m = std::max(m, std::abs(static_cast<double>(widen(p[k * r.stride]))));
+    });
+    return *std::max_element(most.begin(), most.end());
+}
+
+struct RowSizes {
+    double raw = 0, prepared = 0, l1 = 0, along_reference = 0;
+};
+
+}  // namespace
+
+template <class T>
+void prepare(const Representation& x, int threads, Prepared<T>& out) {
+    const Rows& rows = x.rows;
+    const std::int64_t n = rows.n, d = rows.d;
+    const auto rows_n = static_cast<std::size_t>(n), cols = static_cast<std::size_t>(d);
+    const double largest = std::exp2(std::numeric_limits<T>::max_exponent - 2), smallest = 1 / largest;
+
+    Preparation how{};
+    Geometry geometry{};
+    Offset offset{};
+    x.kernel.visit([&](auto k) {
+        using K = decltype(k);
+        how = K::preparation;
+        geometry = K::geometry;
+        offset = K::offset;
+    });
+
+    // float64 entries may square to infinity; all other types cannot in float64
+    const double first_scale =
+        rows.dtype() == DType::f64 ? power_of_two_below_inverse(largest_entry<double>(rows, threads), smallest, largest) : 1.0;
+
+    // The reference is the median of the landmarks, coordinate by coordinate: a value of the data, near the bulk of it
+    // whatever the outliers do. For normalised rows it is a median of rounded quotients, made as the tiles make them.
+    std::vector<double> reference;
+    if (how.translate) {
+        const std::int64_t count = std::min<std::int64_t>(n, kLandmarks);
+        std::vector<double> marks(static_cast<std::size_t>(count) * cols);
+        parallel_for(count, threads, [&](int, std::int64_t l) {
+            double* row = marks.data() + l * d;
+            with_element(rows.dtype(), [&](auto e) { read_row<decltype(e)>(rows, landmark_row(l, count, n), first_scale, row); });
+            if (!how.normalize) return;
+            const double size = norm(row, d);
+            const T factor = size > 0 ? static_cast<T>(first_scale / size) : T(0);
+            for (std::int64_t k = 0; k < d; ++k) row[k] = static_cast<double>(factor * static_cast<T>(row[k] / first_scale));
+        });
+        reference.resize(cols);
+        std::vector<double> column(static_cast<std::size_t>(count));
+        for (std::int64_t k = 0; k < d; ++k) {
+            for (std::int64_t l = 0; l < count; ++l)
+                column[static_cast<std::size_t>(l)] = marks[static_cast<std::size_t>(l * d + k)];
+            const auto middle = column.begin() + (count - 1) / 2;
+            std::nth_element(column.begin(), middle, column.end());
+            reference[static_cast<std::size_t>(k)] = *middle;
+        }
+    }
+    const double reference_square = sum_features(how.translate ? d : 0, [&](std::int64_t k) {
+        const double r = reference[static_cast<std::size_t>(k)];
+        return r * r;
+    });
+
+    std::vector<RowSizes> sizes(rows_n);
+    with_element(rows.dtype(), [&](auto e) {
+        using E = decltype(e);
+        parallel_for((n + kRun - 1) / kRun, threads, [&](int, std::int64_t run) {
+            std::vector<double> row(cols);
+            for (std::int64_t i = run * kRun; i < std::min(n, (run + 1) * kRun); ++i) {
+                read_row<E>(rows, i, first_scale, row.data());
+                RowSizes& s = sizes[static_cast<std::size_t>(i)];
+                s.raw = s.prepared = norm(row.data(), d);
+                if (how.normalize) {
+                    const double inverse = s.raw > 0 ? 1 / s.raw : 0.0;
+                    for (double& v : row) v *= inverse;
+                    s.prepared = s.raw > 0 ? 1.0 : 0.0;
+                }
+                if (how.translate) {
+                    s.along_reference = sum_features(d, [&](std::int64_t k) {
+                        return row[static_cast<std::size_t>(k)] * reference[static_cast<std::size_t>(k)];
+                    });
+                    for (std::size_t k = 0; k < cols; ++k) row[k] -= reference[k];
+                    s.prepared = norm(row.data(), d);
+                }
+                if (geometry == Geometry::l1_distance)
+                    s.l1 = sum_features(d, [&](std::int64_t k) { return std::abs(row[static_cast<std::size_t>(k)]); });
+            }
+        });
+    });
+
+    // the unit: prepared norms at most 1, but for normalised rows, which have a size of their own
+    const bool angle = geometry == Geometry::angle;
+    double most = 0;
+    for (const RowSizes& s : sizes) most = std::max(most, angle ? s.raw : s.prepared);
+    const double scale =
+        how.normalize && !angle ? 1.0 : power_of_two_below_inverse(most, smallest / first_scale, largest / first_scale);
+    const double unit = how.normalize && !angle ? 1.0 : scale * first_scale;
+    Extent extent{0, 0, 0, 0};
+    double raw_square = 0;
+    for (RowSizes& s : sizes) {
+        const double size = (angle ? s.raw : s.prepared) * scale;
+        extent.max_norm = std::max(extent.max_norm, size);
+        extent.max_l1 = std::max(extent.max_l1, s.l1 * scale);
+        extent.mean_square += size * size / static_cast<double>(n);
+        raw_square += how.normalize ? (s.raw > 0) : s.raw * scale * s.raw * scale;
+    }
+    if (how.translate) extent.feature_rounding = std::sqrt(raw_square / static_cast<double>(n) / static_cast<double>(d));
+
+    Operand<T>& o = out.operand;
+    double constants[kConstants] = {}, value_unit = 1, bound = 0;
+    x.kernel.visit([&](auto k) {
+        using K = decltype(k);
+        K::constants(x.kernel.parameter, unit, constants);
+        value_unit = K::value_unit(x.kernel.parameter, unit);
+        bound = K::bound(constants, extent);
+    });
+    const double scale_out = power_of_two_below_inverse(bound, smallest, largest);
+    out.exponent = -static_cast<int>(std::lround(std::log2(value_unit) + std::log2(scale_out)));
+
+    o.rows = rows;
+    o.kind = x.kernel.kind;
+    for (int k = 0; k < kConstants; ++k) o.constant[k] = static_cast<T>(constants[k]);
+    o.out = static_cast<T>(scale_out);
+    o.scale = static_cast<T>(unit);
+    o.direct = d <= kFewFeatures;
+
+    out.diagonal.resize(rows_n);
+    out.offset.assign(rows_n, 0.0);
+    if (geometry == Geometry::squared_distance || angle) out.aux.resize(rows_n);
+    if (how.normalize) out.factor.resize(rows_n);
+    const bool weighted = angle && constants[0] == 1.0;
+    x.kernel.visit([&](auto k) {
+        using K = decltype(k);
+        out.rounding = K::rounding(constants, extent) * scale_out;
+        for (std::size_t i = 0; i < rows_n; ++i) {
+            const RowSizes& s = sizes[i];
+            const double size = (angle ? s.raw : s.prepared) * scale;
+            out.diagonal[i] = K::diagonal(constants, size * size) * scale_out;
+            if (offset == Offset::half) out.offset[i] = std::ldexp(0.5, -out.exponent);
+            if (offset == Offset::half_norm) out.offset[i] = 0.5 * s.raw * scale * scale_out;
+            if (offset == Offset::reference)
+                out.offset[i] = (s.along_reference - 0.5 * reference_square) * scale * scale * scale_out;
+            if (how.normalize) out.factor[i] = s.raw > 0 ? static_cast<T>(first_scale / s.raw) : T(0);
+            if (angle) {
+                out.aux[i] = static_cast<T>(weighted ? size : s.raw > 0);
+            } else if (!out.aux.empty()) {
+                out.aux[i] = static_cast<T>(size * size);
+            }
+        }
+    });
+    for (const double r : reference) out.reference.push_back(static_cast<T>(r * scale));
+    o.factor = out.factor.empty() ? nullptr : out.factor.data();
+    o.reference = out.reference.empty() ? nullptr : out.reference.data();
+    o.aux = out.aux.empty() ? nullptr : out.aux.data();
+    o.shift = nullptr;
+}
+
+template void prepare<float>(const Representation&, int, Prepared<float>&);
+template void prepare<double>(const Representation&, int, Prepared<double>&);
+
+std::vector<double> pair_distances(const Rows& x, const std::int64_t* i, const std::int64_t* j, std::int64_t count, bool l1) {
+    std::vector<double> out(static_cast<std::size_t>(count));
+    with_element(x.dtype(), [&](auto e) {
+        using E = decltype(e);
+        over_rows(count, 0, [&](std::int64_t p) {
+            const RowPointer a = row_pointer(x, i[p]), b = row_pointer(x, j[p]);
+            const E *u = reinterpret_cast<const E*>(a.data), *v = reinterpret_cast<const E*>(b.data);
+            const auto difference = [&](std::int64_t k) {
+                return static_cast<double>(widen(u[k * a.stride])) - static_cast<double>(widen(v[k * b.stride]));
+            };
+            double& distance = out[static_cast<std::size_t>(p)];
+            if (l1) {
+                distance = sum_features(x.d, [&](std::int64_t k) { return std::abs(difference(k)); });
+                return;
+            }
+            distance = std::sqrt(sum_features(x.d, [&](std::int64_t k) {
+                const double t = difference(k);
+                return t * t;
+            }));
+            if (std::isfinite(distance) && (distance == 0 || distance > 1e-150)) return;
+            double most = 0;  // squares left the range of float64
+            for (std::int64_t k = 0; k < x.d; ++k) most = std::max(most, std::abs(difference(k)));
+            if (most == 0) return;
+            distance = most * std::sqrt(sum_features(x.d, [&](std::int64_t k) {
+                           const double t = difference(k) / most;
+                           return t * t;
+                       }));
+        });
+    });
+    return out;
+}
+
+std::int64_t first_nonfinite(const MatrixView& x) {
+    std::atomic<std::int64_t> first{x.rows};
+    const Rows rows{{x, {}}, x.rows, x.cols, nullptr};
+    with_element(x.dtype, [&](auto e) {
+        using E = decltype(e);
+        over_rows(x.rows, 0, [&](std::int64_t i) {
+            const RowPointer r = row_pointer(rows, i);
+            const E* p = reinterpret_cast<const E*>(r.data);
+            // x − x is 0, or NaN where x is not finite
+            const double bad = sum_features(x.cols, [&](std::int64_t k) {
+                const auto v = widen(p[k * r.stride]);
+                return static_cast<double>(v - v);
+            });
+            if (bad == 0) return;
+            std::int64_t seen = first.load();
+            while (i < seen && !first.compare_exchange_weak(seen, i)) {
+            }
+        });
+    });
+    return first == x.rows ? -1 : first.load();
+}
+
+}  // namespace gramian

@@ -1,0 +1,129 @@
+// Vectors of the instruction set that this translation unit is compiled for. Everything here is in an unnamed
+// namespace: no function of one instruction set can be linked in place of another's.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace gramian {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kBlockRows = 12, kBlockVectors = 2;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32, kBlockRows = 6, kBlockVectors = 2;
+#elif defined(__aarch64__)
+constexpr int kVectorBytes = 16, kBlockRows = 8, kBlockVectors = 3;
+#else
+constexpr int kVectorBytes = 16, kBlockRows = 4, kBlockVectors = 3;
+#endif
+
+template <class T>
+struct Simd;
+
+template <>
+struct Simd<float> {
+    static constexpr int width = kVectorBytes / 4, mantissa = 23, bias = 127, log1p_terms = 6, atan_terms = 10, exp_terms = 7;
+    static constexpr float round_magic = 12582912.f, exponent_floor = -126.f;
+    typedef float vec __attribute__((vector_size(kVectorBytes)));
+    typedef std::int32_t ivec __attribute__((vector_size(kVectorBytes)));
+    typedef std::int32_t integer;
+};
+
+template <>
+struct Simd<double> {
+    static constexpr int width = kVectorBytes / 8, mantissa = 52, bias = 1023, log1p_terms = 12, atan_terms = 22, exp_terms = 14;
+    static constexpr double round_magic = 6755399441055744.0, exponent_floor = -1022.0;
+    typedef double vec __attribute__((vector_size(kVectorBytes)));
+    typedef std::int64_t ivec __attribute__((vector_size(kVectorBytes)));
+    typedef std::int64_t integer;
+};
+
+#define GRAMIAN_LOCAL static inline __attribute__((always_inline))
+
+template <class T>
+struct Vector {
+    using S = Simd<T>;
+    using vec = typename S::vec;
+    using ivec = typename S::ivec;
+    using integer = typename S::integer;
+
+    GRAMIAN_LOCAL vec all(T x) { return x - vec{}; }
+    GRAMIAN_LOCAL vec load(const T* p) {
+        vec v;
+        std::memcpy(&v, p, sizeof v);
+        return v;
+    }
+    GRAMIAN_LOCAL void store(T* p, vec v) { std::memcpy(p, &v, sizeof v); }
+    GRAMIAN_LOCAL vec max(vec a, vec b) { return a > b ? a : b; }
+    GRAMIAN_LOCAL vec abs(vec a) {
+        constexpr integer sign = integer(1) << (8 * sizeof(T) - 2);
+        return (vec)((ivec)a & (sign - 1 + sign));
+    }
+    GRAMIAN_LOCAL vec select_negative(vec sign, vec negative, vec positive) { return (ivec)sign < 0 ? negative : positive; }
+    GRAMIAN_LOCAL vec negate_where(ivec mask, vec a) { return mask ? -a : a; }
+
+    GRAMIAN_LOCAL vec sqrt(vec a) {
+        T t[S::width];
+        std::memcpy(t, &a, sizeof t);
+        for (int i = 0; i < S::width; ++i) t[i] = std::sqrt(t[i]);
+        return load(t);
+    }
+
+    /// Lanes in float64, added in a fixed order.
+    GRAMIAN_LOCAL double sum(vec a) {
+        double t[S::width];
+        for (int i = 0; i < S::width; ++i) t[i] = static_cast<double>(a[i]);
+        for (int w = S::width / 2; w; w /= 2)
+            for (int i = 0; i < w; ++i) t[i] += t[i + w];
+        return t[0];
+    }
+
+    /// 2^y − 1 for y ≤ 0, relative error of about one ulp also near 0.
+    GRAMIAN_LOCAL vec exp2m1(vec y) {
+        static constexpr double c[] = {0.69314718055994530942,    0.24022650695910071233,    0.055504108664821579953,
+                                       0.0096181291076284771619,  0.0013333558146428443423,  0.00015403530393381609954,
+                                       1.5252733804059840280e-05, 1.3215486790144309488e-06, 1.0178086009239699728e-07,
+                                       7.0549116208011233299e-09, 4.4455382718708114976e-10, 2.5678435993488205141e-11,
+                                       1.3691488853904128881e-12, 6.7787263548225456334e-14};
+        y = max(y, all(S::exponent_floor));
+        const vec t = y + S::round_magic;
+        const vec f = y - (t - S::round_magic);
+        vec p = all(static_cast<T>(c[S::exp_terms - 1]));
+        for (int k = S::exp_terms - 2; k >= 0; --k) p = p * f + static_cast<T>(c[k]);
+        const vec power = (vec)(((ivec)t << S::mantissa) + (integer(S::bias) << S::mantissa));
+        return power * (f * p) + (power - T(1));
+    }
+
+    /// log(1 + t) for t ≥ 0, accurate near 0.
+    GRAMIAN_LOCAL vec log1p(vec t) {
+        constexpr T sqrt_half = T(0.70710678118654752440);
+        integer half_bits;
+        std::memcpy(&half_bits, &sqrt_half, sizeof half_bits);
+        const integer one_bits = integer(S::bias) << S::mantissa;
+        const vec u = t + T(1);
+        const ivec e = (((ivec)u + (one_bits - half_bits)) >> S::mantissa) - integer(S::bias);
+        const vec power = (vec)((e + integer(S::bias)) << S::mantissa);
+        const vec inverse = (vec)((integer(S::bias) - e) << S::mantissa);
+        const vec f = (t - (power - T(1))) * inverse;  // u = 2^e·(1 + f)
+        const vec s = f / (f + T(2)), z = s * s;
+        vec p = all(T(1) / T(2 * S::log1p_terms - 1));
+        for (int k = S::log1p_terms - 2; k >= 0; --k) p = p * z + T(1) / T(2 * k + 1);
+        return __builtin_convertvector(e, vec) * T(0.69314718055994530942) + (s + s) * p;
+    }
+
+    /// atan(q) for 0 ≤ q ≤ 1.
+    GRAMIAN_LOCAL vec atan(vec q) {
+        constexpr T cut = T(0.41421356237309504880);  // tan(π/8)
+        const vec r = q > all(cut) ? (q - T(1)) / (q + T(1)) : q;
+        const vec z = r * r;
+        vec p = all(T(1) / T(2 * S::atan_terms - 1));
+        T sign = S::atan_terms % 2 ? T(1) : T(-1);
+        p = p * sign;
+        for (int k = S::atan_terms - 2; k >= 0; --k) p = p * z + (k % 2 ? T(-1) : T(1)) / T(2 * k + 1);
+        const vec a = r * p;
+        return q > all(cut) ? a + T(0.78539816339744830962) : a;
+    }
+};
+
+}  // namespace
+}  // namespace gramian

@@ -1,0 +1,254 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
+
+#include "cpu/instruction_set.hpp"
+#include "cpu/kernels.hpp"
+#include "cpu/prepare.hpp"
+#include "cpu/thread_pool.hpp"
+
+namespace gramian {
+
+#define GRAMIAN_DECLARE(isa)                         \
+    const TileKernels<float>& float_kernels_##isa(); \
+    const TileKernels<double>& double_kernels_##isa();
+GRAMIAN_DECLARE(baseline)
+GRAMIAN_DECLARE(avx2)
+GRAMIAN_DECLARE(avx512)
+#undef GRAMIAN_DECLARE
+
+template <>
+const TileKernels<float>& tile_kernels<float>() {
+#ifdef GRAMIAN_X86
+    if (instruction_set() == InstructionSet::avx512) return float_kernels_avx512();
+    if (instruction_set() == InstructionSet::avx2) return float_kernels_avx2();
+#endif
+    return float_kernels_baseline();
+}
+
+template <>
+const TileKernels<double>& tile_kernels<double>() {
+#ifdef GRAMIAN_X86
+    if (instruction_set() == InstructionSet::avx512) return double_kernels_avx512();
+    if (instruction_set() == InstructionSet::avx2) return double_kernels_avx2();
+#endif
+    return double_kernels_baseline();
+}
+
+int pair_count(Statistic statistic, int m) {
+    switch (statistic) {
+        case Statistic::star: return m - 1;
+        case Statistic::matmul: return 0;
+        default: return m * (m + 1) / 2;
+    }
+}
+
+namespace {
+
+constexpr std::int64_t kMemory = std::int64_t{40} << 20;          // scratch of all threads together
+constexpr std::int64_t kMemoryPerThread = std::int64_t{4} << 20;  // but never less than this for one
+constexpr std::int64_t kMostTiles = 16;                           // along a block's edge
+constexpr std::int64_t kChunk = 1024;                             // features at a time when a tile's rows do not fit
+constexpr std::int64_t kBlocksPerThread = 4;                      // along the edge, so that threads finish together
+
+struct AlignedFree {
+    void operator()(char* p) const { std::free(p); }
+};
+using Memory = std::unique_ptr<char, AlignedFree>;
+
+Memory aligned(std::size_t bytes) {
+    char* p = static_cast<char*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64));
+    if (!p) throw std::bad_alloc();
+    return Memory(p);
+}
+
+/// Row sums that all threads add to, one lock for each tile's worth of rows.
+struct SharedRows {
+    std::int64_t n, columns;
+    RowSum* rows;
+    std::unique_ptr<std::mutex[]> locks;
+
+    static void add_rows(void* owner, int which, std::int64_t first, int count, const double* values) {
+        auto& self = *static_cast<SharedRows*>(owner);
+        const std::lock_guard lock(self.locks[first / kTileEdge]);
+        RowSum* row = self.rows + which * self.n + first;
+        for (int i = 0; i < count; ++i) row[i].add(values[i]);
+    }
+    static void add_vectors(void* owner, std::int64_t first, int count, const double* values) {
+        auto& self = *static_cast<SharedRows*>(owner);
+        const std::lock_guard lock(self.locks[first / kTileEdge]);
+        RowSum* row = self.rows + first * self.columns;
+        for (int i = 0; i < count; ++i)
+            for (std::int64_t c = 0; c < self.columns; ++c)
+                row[i * self.columns + c].add(values[i * kPaddedColumns(self.columns) + c]);
+    }
+    static std::int64_t kPaddedColumns(std::int64_t columns) { return (columns + 15) / 16 * 16; }
+    static bool stop(void*) { return stop_requested(); }
+};
+
+/// How much of the data is packed at once: as many tiles as memory allows, but enough blocks for every thread.
+template <class T>
+void choose_blocks(Plan<T>& plan, std::int64_t side, std::int64_t memory, int threads) {
+    const std::int64_t budget = std::max((memory ? memory : kMemory) / threads, memory ? 0 : kMemoryPerThread);
+    plan.chunk = kChunk;
+    for (plan.block = std::clamp(side / (kBlocksPerThread * threads), std::int64_t{2}, kMostTiles); plan.block > 0;
+         --plan.block) {
+        if (plan.block > std::max<std::int64_t>(side, 1)) continue;
+        if (static_cast<std::int64_t>(tile_kernels<T>().workspace_bytes(plan)) <= budget) return;
+    }
+}
+
+template <class T>
+SweepResult run(const SweepArgs& args) {
+    const int m = static_cast<int>(args.x.size());
+    const std::int64_t n = args.x[0].rows.n;
+    const int threads = args.threads > 0 ? args.threads : pool_threads();
+    const TileKernels<T>& kernels = tile_kernels<T>();
+    const TileSchedule schedule(n, args.shard);
+
+    std::vector<Prepared<T>> prepared(args.x.size());
+    for (std::size_t q = 0; q < args.x.size(); ++q) {
+        prepare<T>(args.x[q], threads, prepared[q]);
+        if (args.progress) args.progress(0, 1);
+    }
+    std::vector<Operand<T>> operands;
+    for (const auto& p : prepared) operands.push_back(p.operand);
+
+    Plan<T> plan{};
+    plan.x = operands.data();
+    plan.m = m;
+    plan.n = n;
+    plan.statistic = args.statistic;
+    plan.weight[0] = static_cast<T>(args.weight[0]);
+    plan.weight[1] = static_cast<T>(args.weight[1]);
+    std::vector<T> vectors;
+    if (args.statistic == Statistic::matmul) {
+        plan.columns = static_cast<int>(SharedRows::kPaddedColumns(args.columns));
+        vectors.assign(static_cast<std::size_t>(n * plan.columns), T(0));
+        for (std::int64_t i = 0; i < n; ++i)
+            for (std::int64_t c = 0; c < args.columns; ++c)
+                vectors[static_cast<std::size_t>(i * plan.columns + c)] = static_cast<T>(args.vectors[i * args.columns + c]);
+        plan.vectors = vectors.data();
+    }
+
+    // the shift: given, or the landmarks' mean of each row
+    for (std::size_t q = 0; q < prepared.size(); ++q) {
+        Prepared<T>& p = prepared[q];
+        p.shift.resize(static_cast<std::size_t>(n));
+        if (args.x[q].shift) {
+            for (std::size_t i = 0; i < p.shift.size(); ++i) p.shift[i] = static_cast<T>(args.x[q].shift[i] - p.offset[i]);
+        } else {
+            Plan<T> one = plan;
+            one.m = 1;
+            one.x = &operands[q];
+            one.block = 0;
+            one.chunk = kChunk;
+            one.statistic = Statistic::star;
+            one.columns = 0;
+            const std::size_t bytes = kernels.workspace_bytes(one);
+            std::vector<Memory> memory(static_cast<std::size_t>(threads));
+            std::vector<double> means(static_cast<std::size_t>(schedule.side() * kTileEdge));
+            parallel_for(
+                schedule.side(), threads,
+                [&](int thread, std::int64_t tile) {
+                    Memory& own = memory[static_cast<std::size_t>(thread)];
+                    if (!own) own = aligned(bytes);
+                    Workspace workspace{own.get(), -1};
+                    kernels.landmark_means(one, workspace, 0, tile, means.data() + tile * kTileEdge);
+                },
+                [&](std::int64_t) {
+                    if (args.progress) args.progress(0, 1);
+                });
+            const std::int64_t count = std::min<std::int64_t>(n, kLandmarks);
+            double grand = 0;
+            for (std::int64_t l = 0; l < count; ++l)
+                grand += means[static_cast<std::size_t>(landmark_row(l, count, n))] / static_cast<double>(count);
+            for (std::size_t i = 0; i < p.shift.size(); ++i) p.shift[i] = static_cast<T>(means[i] - 0.5 * grand);
+        }
+        operands[q].shift = p.shift.data();
+    }
+
+    choose_blocks(plan, schedule.side(), args.memory, threads);
+    const std::int64_t edge = std::max<std::int64_t>(plan.block, 1), blocks = (schedule.side() + edge - 1) / edge;
+    std::vector<std::pair<std::int64_t, std::int64_t>> work;
+    for (std::int64_t i = 0; i < blocks; ++i)
+        for (std::int64_t j = i; j < blocks; ++j) work.emplace_back(i, j);
+
+    SweepResult result;
+    const auto pairs = static_cast<std::size_t>(pair_count(args.statistic, m));
+    const std::size_t row_vectors = args.statistic == Statistic::moments    ? args.x.size()
+                                    : args.statistic == Statistic::products ? pairs
+                                    : args.statistic == Statistic::matmul   ? static_cast<std::size_t>(args.columns)
+                                                                            : 0;
+    result.rows.assign(row_vectors * static_cast<std::size_t>(n), RowSum{});
+    SharedRows shared{n, args.columns, result.rows.data(),
+                      std::make_unique<std::mutex[]>(static_cast<std::size_t>(schedule.side()))};
+
+    struct Own {
+        Memory memory;
+        Workspace workspace{nullptr, -1};
+        std::vector<PairSum> pairs, squares;
+        PairSum difference{};
+    };
+    std::vector<Own> own(static_cast<std::size_t>(threads));
+    const std::size_t bytes = kernels.workspace_bytes(plan);
+    const auto total = static_cast<std::int64_t>(work.size());
+    parallel_for(
+        total, threads,
+        [&](int thread, std::int64_t item) {
+            Own& mine = own[static_cast<std::size_t>(thread)];
+            if (!mine.memory) {
+                mine.memory = aligned(bytes);
+                mine.workspace.memory = mine.memory.get();
+                mine.pairs.assign(pairs, PairSum{});
+                mine.squares.assign(pairs, PairSum{});
+            }
+            const Sink sink{&shared,           SharedRows::add_rows, SharedRows::add_vectors, SharedRows::stop,
+                            mine.pairs.data(), mine.squares.data(),  &mine.difference};
+            const auto [i, j] = work[static_cast<std::size_t>(item)];
+            kernels.block(plan, schedule, mine.workspace, sink, i, j);
+        },
+        [&](std::int64_t done) {
+            if (args.progress) args.progress(done, total);
+        });
+    if (args.progress) args.progress(total, total);
+
+    result.tiles = schedule.owned();
+    result.all_tiles = schedule.tiles();
+    result.single = sizeof(T) == sizeof(float);
+    result.pairs.assign(pairs, PairSum{});
+    if (args.statistic == Statistic::products) result.squares.assign(pairs, PairSum{});
+    for (const Own& mine : own) {
+        if (mine.pairs.empty() && pairs) continue;
+        for (std::size_t p = 0; p < pairs; ++p) {
+            result.pairs[p].add(mine.pairs[p].limb);
+            if (args.statistic == Statistic::products) result.squares[p].add(mine.squares[p].limb);
+        }
+        result.difference.add(mine.difference.limb);
+    }
+    for (std::size_t q = 0; q < prepared.size(); ++q) {
+        Prepared<T>& p = prepared[q];
+        for (std::size_t i = 0; i < p.offset.size(); ++i) {
+            p.diagonal[i] -= 2 * static_cast<double>(p.shift[i]);
+            p.offset[i] += static_cast<double>(p.shift[i]);
+        }
+        result.exponent.push_back(p.exponent);
+        result.rounding.push_back(p.rounding);
+        result.shift.push_back(std::move(p.offset));
+        result.diagonal.push_back(std::move(p.diagonal));
+    }
+    return result;
+}
+
+}  // namespace
+
+SweepResult sweep_cpu(const SweepArgs& args) {
+    const bool wide =
+        std::any_of(args.x.begin(), args.x.end(), [](const Representation& x) { return x.rows.dtype() == DType::f64; });
+    return wide ? run<double>(args) : run<float>(args);
+}
+
+}  // namespace gramian

@@ -1,0 +1,213 @@
+#include "cpu/thread_pool.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+namespace gramian {
+namespace {
+
+/// CPUs that a cgroup's quota allows, or a large number.
+int cgroup_cpus() {
+    const auto ceiling = [](double quota, double period) { return std::max(1, static_cast<int>(std::ceil(quota / period))); };
+    int least = 1 << 20;
+    // v2: the limits of this group and of every parent hold
+    std::ifstream self("/proc/self/cgroup");
+    std::string line, path;
+    while (std::getline(self, line))
+        if (line.rfind("0::", 0) == 0) path = line.substr(3);
+    for (;; path = path.substr(0, path.rfind('/'))) {
+        std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
+        std::string quota;
+        double period = 0;
+        if (file >> quota >> period && quota != "max" && period > 0)
+            least = std::min(least, ceiling(std::atof(quota.c_str()), period));
+        if (path.empty() || path.rfind('/') == std::string::npos) break;
+    }
+    std::ifstream quota_v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), period_v1("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    double quota = 0, period = 0;
+    if (quota_v1 >> quota && period_v1 >> period && quota > 0 && period > 0) least = std::min(least, ceiling(quota, period));
+    return least;
+}
+
+struct Job {
+    std::int64_t items;
+    int threads;
+    const std::function<void(int, std::int64_t)>* work;
+    std::atomic<std::int64_t> next{0}, done{0};
+    std::atomic<bool> stop{false};
+    std::exception_ptr error;
+    std::mutex error_mutex;
+
+    void run(int thread) {
+        for (std::int64_t i; !stop.load(std::memory_order_relaxed) && (i = next.fetch_add(1)) < items;) {
+            try {
+                (*work)(thread, i);
+            } catch (...) {
+                const std::lock_guard lock(error_mutex);
+                if (!error) error = std::current_exception();
+                stop = true;
+            }
+            done.fetch_add(1);
+        }
+    }
+};
+
+thread_local Job* current_job = nullptr;
+
+class Pool {
+public:
+    explicit Pool(int threads) : owner_(getpid()) {
+        workers_.reserve(static_cast<std::size_t>(threads));
+        for (int t = 0; t < threads; ++t) workers_.emplace_back([this, t] { loop(t); });
+    }
+    ~Pool() {
+        {
+            const std::lock_guard lock(mutex_);
+            closing_ = true;
+        }
+        wake_.notify_all();
+        for (auto& w : workers_) w.join();
+    }
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    int size() const { return static_cast<int>(workers_.size()); }
+    bool ours() const { return owner_ == getpid(); }
+
+    void run(Job& job, const std::function<void(std::int64_t)>& tick) {
+        {
+            const std::lock_guard lock(mutex_);
+            job_ = &job;
+            running_ = job.threads;
+            ++generation_;
+        }
+        wake_.notify_all();
+        std::unique_lock lock(mutex_);
+        while (!finished_.wait_for(lock, std::chrono::milliseconds(50), [&] { return running_ == 0; })) {
+            if (!tick || job.stop) continue;
+            lock.unlock();
+            try {
+                tick(std::min(job.done.load(), job.items));
+            } catch (...) {
+                const std::lock_guard error_lock(job.error_mutex);
+                if (!job.error) job.error = std::current_exception();
+                job.stop = true;
+            }
+            lock.lock();
+        }
+        job_ = nullptr;
+    }
+
+private:
+    void loop(int thread) {
+        std::uint64_t seen = 0;
+        for (;;) {
+            Job* job = nullptr;
+            {
+                std::unique_lock lock(mutex_);
+                wake_.wait(lock, [&] { return closing_ || generation_ != seen; });
+                if (closing_) return;
+                seen = generation_;
+                if (job_ && thread < job_->threads) job = job_;
+            }
+            if (!job) continue;
+            current_job = job;
+            job->run(thread);
+            current_job = nullptr;
+            const std::lock_guard lock(mutex_);
+            if (--running_ == 0) finished_.notify_all();
+        }
+    }
+
+    pid_t owner_;
+    std::vector<std::thread> workers_;
+    std::mutex mutex_;
+    std::condition_variable wake_, finished_;
+    Job* job_ = nullptr;
+    std::uint64_t generation_ = 0;
+    int running_ = 0;
+    bool closing_ = false;
+};
+
+std::atomic<int> chosen_threads{0};
+
+/// One job at a time: callers on several Python threads wait for each other. A forked child must not touch the parent's
+/// mutex or threads, which it has only as memory: it starts with new ones.
+struct State {
+    std::mutex turn;
+    std::unique_ptr<Pool> pool;
+    pid_t owner = getpid();
+};
+std::atomic<State*> state_now{nullptr};
+
+State& state() {
+    State* now = state_now.load();
+    while (!now || now->owner != getpid()) {
+        auto fresh = std::make_unique<State>();
+        // the old one is left alone on purpose: joining threads that do not exist here would hang
+        if (state_now.compare_exchange_strong(now, fresh.get())) return *fresh.release();
+    }
+    return *now;
+}
+
+}  // namespace
+
+int available_cpus() {
+    int cpus = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = std::max(1, CPU_COUNT(&set));
+#endif
+    return std::min(cpus, cgroup_cpus());
+}
+
+int pool_threads() {
+    if (const int chosen = chosen_threads.load()) return chosen;
+    if (const char* text = std::getenv("GRAMIAN_NUM_THREADS"))
+        if (const int count = std::atoi(text); count > 0) return std::min(count, 1024);
+    return available_cpus();
+}
+
+void set_pool_threads(int count) { chosen_threads = count; }
+
+bool stop_requested() { return current_job && current_job->stop.load(std::memory_order_relaxed); }
+
+void parallel_for(std::int64_t items, int threads, const std::function<void(int, std::int64_t)>& work,
+                  const std::function<void(std::int64_t)>& tick) {
+    if (items <= 0) return;
+    Job job;
+    job.items = items;
+    job.work = &work;
+    job.threads = static_cast<int>(std::min<std::int64_t>(threads > 0 ? threads : pool_threads(), items));
+    if (items == 1 && !tick) {
+        job.run(0);
+    } else {
+        State& s = state();
+        const std::lock_guard turn(s.turn);
+        if (!s.pool || s.pool->size() < job.threads) {
+            s.pool.reset();
+            s.pool = std::make_unique<Pool>(job.threads);
+        }
+        s.pool->run(job, tick);
+    }
+    if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace gramian

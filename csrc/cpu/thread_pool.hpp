@@ -1,0 +1,23 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+
+namespace gramian {
+
+/// CPUs that this process may use: its affinity mask, cut down by the cgroup's CPU quota.
+int available_cpus();
+
+/// Threads of the pool: set_threads, else GRAMIAN_NUM_THREADS, else available_cpus().
+int pool_threads();
+void set_pool_threads(int count);  // 0: back to the default
+
+/// Runs work(thread, item) for every item on the pool and waits. `tick` is called on the calling thread about twenty times
+/// a second with the number of items done; if it or an item throws, the rest is dropped and the exception passed on.
+/// The pool starts at first use and again after a fork.
+void parallel_for(std::int64_t items, int threads, const std::function<void(int thread, std::int64_t item)>& work,
+                  const std::function<void(std::int64_t done)>& tick = {});
+
+/// True once the running parallel_for has been told to stop; long items ask now and then.
+bool stop_requested();
+
+}  // namespace gramian
