@@ -43,6 +43,16 @@ Statistic statistic_of(const std::string& name) {
     throw py::value_error("unknown statistic '" + name + "'");
 }
 
+Rows rows_of(const std::vector<View*>& views) {
+    Rows rows;
+    for (std::size_t p = 0; p < views.size() && p < 2; ++p) {
+        rows.part[p] = views[p]->matrix;
+        rows.n += views[p]->matrix.rows;
+    }
+    rows.d = rows.part[0].cols;
+    return rows;
+}
+
 /// Representations as Python describes them: (views of one or two parts, kernel, index or None, shift or None).
 using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::optional<Indices>, std::optional<Doubles>>;
 
@@ -53,11 +63,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     for (const auto& [views, kernel, index, shift] : xs) {
         Representation r;
         r.kernel = kernel;
-        for (std::size_t p = 0; p < views.size() && p < 2; ++p) {
-            r.rows.part[p] = views[p]->matrix;
-            r.rows.n += views[p]->matrix.rows;
-        }
-        r.rows.d = r.rows.part[0].cols;
+        r.rows = rows_of(views);
         if (index) r.rows.index = index->data(), r.rows.n = index->shape(0);
         if (shift) r.shift = shift->data();
         args.x.push_back(r);
@@ -137,8 +143,8 @@ bool is_pair_sum(const Words& words) {
     return last == sizeof(PairSum) / 8;
 }
 
-Doubles distances(const View& x, const Indices& i, const Indices& j, bool l1) {
-    const Rows rows{{x.matrix, {}}, x.matrix.rows, x.matrix.cols, nullptr};
+Doubles distances(const std::vector<View*>& views, const Indices& i, const Indices& j, bool l1) {
+    const Rows rows = rows_of(views);
     std::vector<double> d;
     {
         const py::gil_scoped_release nogil;
@@ -163,7 +169,7 @@ void bind_sweeps(py::module_& m) {
         "fixed_add",
         [](const Words& a, const Words& b) { return is_pair_sum(a) ? add_words<PairSum>(a, b) : add_words<RowSum>(a, b); }, "a"_a,
         "b"_a, "Fixed-point sums added exactly.");
-    m.def("pair_distances", &distances, "x"_a, "i"_a, "j"_a, py::kw_only(), "l1"_a,
+    m.def("pair_distances", &distances, "parts"_a, "i"_a, "j"_a, py::kw_only(), "l1"_a,
           "Distances of listed pairs of rows, in float64.");
 }
 

@@ -58,6 +58,16 @@ View from_numpy(const py::array& a) {
     return v;
 }
 
+/// bfloat16, which NumPy lacks, as its bits.
+View from_bfloat16(const py::array& bits) {
+    if (bits.ndim() != 2 || bits.dtype().kind() != 'u' || bits.itemsize() != 2)
+        throw py::type_error("bfloat16 bits come as a matrix of uint16");
+    View v;
+    v.matrix = {bits.data(), bits.shape(0), bits.shape(1), bits.strides(0) / 2, bits.strides(1) / 2, DType::bf16};
+    v.owner = keep(bits);
+    return v;
+}
+
 template <class Managed>
 View take(const py::capsule& capsule, const char* used) {
     auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), capsule.name()));
@@ -95,6 +105,7 @@ View from_dlpack(const py::capsule& capsule) {
 void bind_view(py::module_& m) {
     py::class_<View>(m, "View", "A float matrix read in place; keeps its owner alive.")
         .def_static("from_numpy", &from_numpy, "array"_a)
+        .def_static("from_bfloat16", &from_bfloat16, "bits"_a)
         .def_static("from_dlpack", &from_dlpack, "capsule"_a)
         .def_property_readonly("rows", [](const View& v) { return v.matrix.rows; })
         .def_property_readonly("cols", [](const View& v) { return v.matrix.cols; })

@@ -271,9 +271,43 @@ struct Distance {
     }
 };
 
+// −‖x − y‖²/2, which is the inner product up to an offset: what distance alignment compares. Not a public kernel.
+struct SquaredDistance {
+    static constexpr const char* name = "squared_distance";
+    static constexpr Geometry geometry = Geometry::squared_distance;
+    static constexpr Preparation preparation{false, true};
+    static constexpr Offset offset = Offset::none;
+    static constexpr int parameters = 0;
+    static constexpr Parameter parameter[1] = {};
+
+    static void constants(const double*, double, double*) {}
+    static double value_unit(const double*, double unit) { return unit * unit; }
+    static double bound(const double*, const Extent& e) { return 2 * e.max_norm * e.max_norm; }
+    static double rounding(const double*, const Extent& e) {
+        return e.mean_square + 2 * e.feature_rounding * std::sqrt(e.mean_square);
+    }
+    static double diagonal(const double*, double) { return 0.0; }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T*, V g, V, V) {
+        return g * T(-0.5);
+    }
+};
+
+// The same between normalised rows.
+struct CosineDistance : SquaredDistance {
+    static constexpr const char* name = "cosine_distance";
+    static constexpr Preparation preparation{true, true};
+};
+
 // The one list: the bindings, the tile kernels and the tests read it.
 #define GRAMIAN_KERNEL_FUNCTIONS(X) \
-    X(Linear) X(Cosine) X(Polynomial) X(RBF) X(Exponential) X(Laplacian) X(RationalQuadratic) X(ArcCosine) X(Distance)
+    X(Linear)                       \
+    X(Cosine)                       \
+    X(Polynomial)                   \
+    X(RBF)                          \
+    X(Exponential)                  \
+    X(Laplacian) X(RationalQuadratic) X(ArcCosine) X(Distance) X(SquaredDistance) X(CosineDistance)
 
 enum class KernelKind : int {
 #define GRAMIAN_ENUM(K) K,

@@ -1,0 +1,177 @@
+"""Algebra from sufficient statistics to numbers: what the Gram route and the feature route share.
+
+Everything here is a pure function of `Statistics`, which both routes make. Sums are in scaled units: representation p
+stands for 2^-exponent[p]·K_p. Ratios do not notice; `hsic` and the like put the units back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.gram import GramMoments, RowProducts
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Estimator: TypeAlias = Literal["biased", "unbiased"]
+Measure: TypeAlias = Literal["cka", "hsic", "kernel_alignment"]
+
+MEASURES: tuple[Measure, ...] = ("cka", "hsic", "kernel_alignment")
+DEFAULT_ESTIMATOR: dict[Measure, Estimator] = {"cka": "unbiased", "hsic": "unbiased", "kernel_alignment": "biased"}
+_TOLERANCE = 16.0  # times eps times the rounding scale: below it, a self term is nothing but rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What every alignment measure and test of m representations needs."""
+
+    n: int
+    hsic_biased: Array  # (m, m) ⟨K̄_p, K̄_q⟩/n²
+    hsic_unbiased: Array  # (m, m) ⟨U(K_p), U(K_q)⟩/(n(n−3)); nan for n < 4
+    alignment_biased: Array  # (m, m) ⟨K_p, K_q⟩/n²
+    alignment_unbiased: Array  # (m, m) Σ_{i≠j} K_p K_q/(n(n−1))
+    trace: Array  # (m,) tr K̄
+    diagonal_inner: Array  # (m, m) Σ_i K̄_p,ii K̄_q,ii
+    exponent: npt.NDArray[np.int32]  # (m,)
+    rounding: Array  # (m,) eps times the scale at which the sums were rounded
+
+    def matrix(self, measure: Measure, estimator: Estimator) -> Array:
+        """The (m, m) sums behind a measure, in scaled units."""
+        if measure == "kernel_alignment":
+            return self.alignment_biased if estimator == "biased" else self.alignment_unbiased
+        return self.hsic_biased if estimator == "biased" else self.hsic_unbiased
+
+
+def gram_statistics(g: GramMoments) -> Statistics:
+    """From a complete Gram sweep (Theory, 3.3)."""
+    if not g.complete:
+        raise ValueError("these moments hold only part of the tiles; add the other shards first")
+    n = g.n
+    inner, rows, diagonal = g.scaled_inner, g.scaled_rows, g.scaled_diagonal
+    total = rows.sum(axis=1)
+    full = rows + diagonal
+    full_total = full.sum(axis=1)
+    biased = (
+        inner + diagonal @ diagonal.T - 2 / n * (full @ full.T) + np.multiply.outer(full_total, full_total) / n**2
+    ) / n**2
+    if n >= 4:
+        unbiased = (inner + np.multiply.outer(total, total) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows @ rows.T)) / (
+            n * (n - 3)
+        )
+    else:
+        unbiased = np.full_like(inner, np.nan)
+    raw = g.scaled_unshifted()
+    raw_diagonal = diagonal + 2 * g.scaled_shift
+    centred_diagonal = diagonal - 2 / n * full + full_total[:, None] / n**2
+    return Statistics(
+        n=n,
+        hsic_biased=biased,
+        hsic_unbiased=unbiased,
+        alignment_biased=(raw + raw_diagonal @ raw_diagonal.T) / n**2,
+        alignment_unbiased=raw / (n * (n - 1)),
+        trace=centred_diagonal.sum(axis=1),
+        diagonal_inner=centred_diagonal @ centred_diagonal.T,
+        exponent=g.exponent,
+        rounding=g.rounding * g.eps,
+    )
+
+
+def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, name: str) -> str | None:
+    """Why a ratio over representation p has no value, or None."""
+    own = float(s.matrix(measure, estimator)[p, p])
+    if math.isnan(own):
+        return f"{name} has a kernel matrix that is not finite"
+    if measure == "kernel_alignment":
+        return f"the kernel of {name} is 0 for every pair of rows" if own <= 0 else None
+    if own <= (_TOLERANCE * s.rounding[p]) ** 2:
+        what = (
+            "all rows of the kernel matrix are the same" if estimator == "biased" else "nothing is left after centring"
+        )
+        return f"{name} is constant: {what}, up to rounding"
+    return None
+
+
+def value(
+    s: Statistics, measure: Measure, estimator: Estimator, p: int = 0, q: int = 1, names: tuple[str, str] = ("X", "Y")
+) -> tuple[float, str | None]:
+    """A measure between representations p and q, and the reason if it is nan."""
+    sums = s.matrix(measure, estimator)
+    if measure == "hsic":
+        return math.ldexp(float(sums[p, q]), int(s.exponent[p] + s.exponent[q])), None
+    for index, name in ((p, names[0]), (q, names[1])):
+        if reason := undefined(s, index, measure, estimator, name):
+            return math.nan, reason
+    if p == q:
+        return 1.0, None
+    return float(sums[p, q] / math.sqrt(sums[p, p]) / math.sqrt(sums[q, q])), None
+
+
+def bias_floor(s: Statistics, p: int = 0, q: int = 1) -> float:
+    """Expected biased CKA of independent data, √(PR_p·PR_q)/(n−1), PR = (tr K̄)²/‖K̄‖² (Theory, 3.5)."""
+    own = np.diag(s.hsic_biased) * s.n**2
+    if not (own[p] > 0 and own[q] > 0):
+        return math.nan
+    ratio = s.trace**2 / np.where(own > 0, own, np.nan)
+    return float(np.sqrt(ratio[p] * ratio[q]) / (s.n - 1))
+
+
+def permutation_moments(s: Statistics, p: int = 0, q: int = 1) -> tuple[float, float]:
+    """Mean and variance of ⟨K̄, ΠL̄Π'⟩ over all permutations (Theory, 4.1), in scaled units."""
+    n = float(s.n)
+    t = s.trace
+    t2 = np.diag(s.hsic_biased) * n**2
+    s2 = np.diag(s.diagonal_inner)
+    mean = t[p] * t[q] / (n - 1)
+    spread = (n - 1) * t2 - t**2
+    diagonal = n * (n + 1) * s2 - (n - 1) * (t**2 + 2 * t2)
+    variance = 2 * spread[p] * spread[q] / ((n - 1) ** 2 * (n + 1) * (n - 2)) + diagonal[p] * diagonal[q] / (
+        (n + 1) * n * (n - 1) * (n - 2) * (n - 3)
+    )
+    return float(mean), float(variance)
+
+
+def standard_error_centred(c: Array, n: int, measure: Literal["cka", "hsic"]) -> float:
+    """SE of CKA_u or HSIC_u (Theory, 3.5) from c (3, n): c_i = Σ_j U(K_a)_ij U(K_b)_ij for (1,1), (1,2), (2,2).
+
+    For CKA in the units of CKA; for HSIC in those of c.
+    """
+    total = c.sum(axis=1, keepdims=True)
+    g = ((n - 2) * c + total) / (2 * (n - 1) * (n - 3))
+    h = total[:, 0] / (n * (n - 3))
+    psi = g[1]
+    if measure == "cka":
+        denominator = math.sqrt(h[0]) * math.sqrt(h[2])
+        psi = g[1] / denominator - 0.5 * (h[1] / denominator) * (g[0] / h[0] + g[2] / h[2])
+    return math.sqrt(16 / n * float(np.var(psi)))
+
+
+def standard_error_alignment(sums: Array, n: int) -> float:
+    """SE of KA_u (Theory, 1) from the row sums (3, n) of K∘K, K∘L, L∘L without their diagonals."""
+    g = sums / (n - 1)
+    h = g.mean(axis=1)
+    denominator = math.sqrt(h[0]) * math.sqrt(h[2])
+    psi = g[1] / denominator - 0.5 * (h[1] / denominator) * (g[0] / h[0] + g[2] / h[2])
+    return math.sqrt(4 / n * float(np.var(psi)))
+
+
+def gretton_variance(products: RowProducts, n: int) -> float:
+    """Variance of n·HSIC_b under independence after Gretton et al. 2008, from Σ_{i≠j}(K̄L̄)², in scaled units."""
+    mean_square = float(products.squares[1]) / 36 / (n * (n - 1))
+    return 72 * (n - 4) * (n - 5) / (n * (n - 1) * (n - 2) * (n - 3)) * mean_square
+
+
+def scaled(value: float, exponent: int) -> float:
+    """value·2^exponent."""
+    return math.ldexp(value, int(exponent))
+
+
+def outer_ratio(sums: Array, defined: npt.NDArray[np.bool_]) -> Array:
+    """(m, m) sums over the roots of their diagonal; nan where a representation has no value."""
+    own = np.where(defined, np.diag(sums), np.nan)
+    root = np.sqrt(np.where(own > 0, own, np.nan))
+    out: Array = sums / root[:, None] / root[None, :]
+    np.fill_diagonal(out, np.where(defined, 1.0, np.nan))
+    return out

@@ -1,0 +1,526 @@
+"""Gram sweeps: sufficient statistics of kernel matrices that are never stored. Calls the native sweeps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian import _core
+from gramian.arrays import Matrix, require_rows, same_device, same_rows
+from gramian.kernels import (
+    KERNELS,
+    RBF,
+    Exponential,
+    Kernel,
+    Laplacian,
+    Polynomial,
+    RationalQuadratic,
+    as_kernel,
+    parameters,
+)
+from gramian.sources import matrix
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Words: TypeAlias = npt.NDArray[np.uint64]
+Progress: TypeAlias = Callable[[int, int], object]
+
+_AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """Rows with a kernel: what a sweep takes one or more of."""
+
+    parts: tuple[Matrix, ...]  # one array, or two of a dtype, one below the other
+    kernel: Kernel  # resolved
+    index: npt.NDArray[np.int64] | None = None  # row order
+    shift: Array | None = None  # (n,) in the sweep's scaled units; None: from the landmarks
+
+    @property
+    def n(self) -> int:
+        return sum(p.n for p in self.parts) if self.index is None else len(self.index)
+
+    def native(self) -> tuple[list[_core.View], _core.KernelFunction, npt.NDArray[np.int64] | None, Array | None]:
+        values = parameters(self.kernel)
+        if math.isnan(values.get("bandwidth", 0.0)):
+            values["bandwidth"] = 1.0  # all distances are 0: any bandwidth gives the same
+        function = _core.KernelFunction(self.kernel.name, values)
+        return [p.view for p in self.parts], function, self.index, self.shift
+
+
+def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") -> Representation:
+    """Rows with a kernel whose parameters are all set: bandwidths from the data, scales from the width."""
+    found = as_kernel(kernel, argument)
+    if isinstance(found, Polynomial) and found.scale is None:
+        found = replace(found, scale=1.0 / parts[0].d)
+    if isinstance(found, RBF | Exponential | Laplacian | RationalQuadratic) and found.bandwidth is None:
+        norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
+        found = replace(found, bandwidth=median_distance(parts, norm=norm))
+    return Representation(parts, found)
+
+
+def median_bandwidth(
+    X: object, *, norm: Literal["l2", "l1"] = "l2", max_pairs: int = 1_000_000, seed: int = 0
+) -> float:
+    """The median distance between two rows, the default bandwidth of every kernel that has one.
+
+    median over i < j of ‖x_i − x_j‖ (no factor ½, zeros kept).
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+    norm : {"l2", "l1"}
+        L1 is what `Laplacian` uses.
+    max_pairs : int
+        With more pairs than this, so many of them are drawn at random.
+    seed : int
+        Seed of the draw; the same seed gives the same value.
+
+    Returns
+    -------
+    float
+        In the units of X. If the median is 0 (half of the rows are equal) the mean of the positive distances; if there
+        is none, nan.
+
+    Raises
+    ------
+    TypeError, ValueError
+        X is not a finite float matrix of at least 2 rows, or max_pairs is not positive.
+
+    Notes
+    -----
+    Costs O(max_pairs · p) time and O(max_pairs) memory.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> gm.median_bandwidth(np.array([[0.0], [1.0], [3.0]]))
+    2.0
+    """
+    x = matrix(X, "X")
+    require_rows(x.n, 2, "median_bandwidth")
+    if norm not in ("l1", "l2"):
+        raise ValueError(f"norm must be 'l2' or 'l1', got {norm!r}")
+    if max_pairs < 1:
+        raise ValueError(f"max_pairs must be at least 1, got {max_pairs}")
+    return median_distance((x,), norm=norm, max_pairs=max_pairs, seed=seed)
+
+
+def median_distance(
+    parts: Sequence[Matrix], *, norm: Literal["l2", "l1"], max_pairs: int = 1_000_000, seed: int = 0
+) -> float:
+    """`median_bandwidth` of rows that lie in several arrays."""
+    n = sum(p.n for p in parts)
+    if n * (n - 1) // 2 <= max_pairs:
+        i, j = np.triu_indices(n, 1)
+    else:
+        rng = np.random.default_rng(seed)
+        i = rng.integers(0, n, max_pairs)
+        j = (i + rng.integers(1, n, max_pairs)) % n
+    d = _core.pair_distances(
+        [p.view for p in parts], i.astype(np.int64, copy=False), j.astype(np.int64, copy=False), l1=norm == "l1"
+    )
+    if d.size == 0:
+        return math.nan
+    median = float(np.median(d))
+    if median > 0:
+        return median
+    positive = d[d > 0]
+    return float(positive.mean()) if positive.size else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class GramMoments:
+    """Sums over the off-diagonal pairs (i, j), i ≠ j, of m Gram matrices; what every Gram measure is made from.
+
+    The native sweep holds shifted values K' = K − s_i − s_j, which keeps float32 tiles exact where K itself is nearly
+    constant. Partials of disjoint tile shards of the same data add with ``+``; sums are fixed-point integers inside, so
+    any grouping into threads, shards or machines gives the same bits.
+    """
+
+    n: int
+    kernels: tuple[Kernel, ...]
+    exponent: npt.NDArray[np.int32]  # (m,) e: everything inside is in units of 2^e
+    rounding: Array  # (m,) scale at which K' is rounded, as a multiple of eps
+    eps: float  # of the type that tiles were computed in
+    scaled_shift: Array  # (m, n)
+    scaled_diagonal: Array  # (m, n) of K'
+    pair_words: Words  # (m(m+1)/2, 4)
+    row_words: Words  # (m, n, 2)
+    tiles: tuple[tuple[int, int], ...]  # ranges of the schedule that are in the sums
+    all_tiles: int
+    fingerprint: str
+
+    @property
+    def m(self) -> int:
+        """Number of representations."""
+        return len(self.kernels)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tile is in the sums."""
+        return self.tiles == ((0, self.all_tiles),)
+
+    @property
+    def scaled_inner(self) -> Array:
+        values = _core.fixed_values(self.pair_words)
+        inner = np.empty((self.m, self.m))
+        upper = np.triu_indices(self.m)
+        inner[upper] = values
+        inner.T[upper] = values
+        return inner
+
+    @property
+    def scaled_rows(self) -> Array:
+        return _core.fixed_values(self.row_words)
+
+    @property
+    def pair_exponent(self) -> npt.NDArray[np.int32]:
+        return self.exponent[:, None] + self.exponent[None, :]
+
+    @property
+    def shifted_inner(self) -> Array:
+        """(m, m) Σ_{i≠j} K'_p K'_q."""
+        return np.ldexp(self.scaled_inner, self.pair_exponent)
+
+    @property
+    def row_sums(self) -> Array:
+        """(m, n) Σ_{j≠i} K'_p,ij."""
+        return np.ldexp(self.scaled_rows, self.exponent[:, None])
+
+    @property
+    def diagonal(self) -> Array:
+        """(m, n) K'_p,ii = K_p,ii − 2 s_p,i."""
+        return np.ldexp(self.scaled_diagonal, self.exponent[:, None])
+
+    @property
+    def shift(self) -> Array:
+        """(m, n) s, with K_p,ij = K'_p,ij + s_p,i + s_p,j."""
+        return np.ldexp(self.scaled_shift, self.exponent[:, None])
+
+    @property
+    def inner(self) -> Array:
+        """(m, m) Σ_{i≠j} K_p K_q, the shift undone."""
+        return np.ldexp(self.scaled_unshifted(), self.pair_exponent)
+
+    @property
+    def inner_full(self) -> Array:
+        """(m, m) ⟨K_p, K_q⟩, the diagonal included."""
+        diagonal = self.scaled_diagonal + 2 * self.scaled_shift
+        return np.ldexp(self.scaled_unshifted() + diagonal @ diagonal.T, self.pair_exponent)
+
+    def scaled_unshifted(self) -> Array:
+        """Σ_{i≠j} (K'_p + s_i + s_j)(K'_q + t_i + t_j), expanded."""
+        s, r = self.scaled_shift, self.scaled_rows
+        total = s.sum(axis=1)
+        cross = r @ s.T
+        return cast(
+            "Array",
+            self.scaled_inner
+            + 2 * (cross + cross.T)
+            + 2 * (self.n - 2) * (s @ s.T)
+            + 2 * np.multiply.outer(total, total),
+        )
+
+    def __add__(self, other: GramMoments) -> GramMoments:
+        if not isinstance(other, GramMoments):
+            return NotImplemented
+        if self.fingerprint != other.fingerprint:
+            raise ValueError(
+                "these moments are of different rows, kernels or shifts and cannot be added; "
+                "batches of rows add in FeatureMoments"
+            )
+        ranges = sorted(self.tiles + other.tiles)
+        for (_, end), (begin, _) in pairwise(ranges):
+            if begin < end:
+                raise ValueError(f"both moments hold tiles {begin} to {end - 1}; add shards that do not overlap")
+        joined: list[tuple[int, int]] = []
+        for begin, end in ranges:
+            if joined and joined[-1][1] == begin:
+                joined[-1] = (joined[-1][0], end)
+            else:
+                joined.append((begin, end))
+        return replace(
+            self,
+            pair_words=_core.fixed_add(self.pair_words, other.pair_words),
+            row_words=_core.fixed_add(self.row_words, other.row_words),
+            tiles=tuple(joined),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to one .npz file, by way of a temporary one beside it."""
+        header = {
+            "n": self.n,
+            "kernels": [[k.name, parameters(k)] for k in self.kernels],
+            "eps": self.eps,
+            "tiles": self.tiles,
+            "all_tiles": self.all_tiles,
+            "fingerprint": self.fingerprint,
+        }
+        partial = f"{os.fspath(path)}.partial"
+        with open(partial, "wb") as file:
+            np.savez(
+                file,
+                header=np.array(json.dumps(header)),
+                exponent=self.exponent,
+                rounding=self.rounding,
+                scaled_shift=self.scaled_shift,
+                scaled_diagonal=self.scaled_diagonal,
+                pair_words=self.pair_words,
+                row_words=self.row_words,
+            )
+        os.replace(partial, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> GramMoments:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            if "header" not in file or "pair_words" not in file:
+                raise ValueError(f"{os.fspath(path)} does not hold GramMoments")
+            header = json.loads(str(file["header"]))
+            kernels = tuple(_kernel_from(name, values) for name, values in header["kernels"])
+            return GramMoments(
+                n=header["n"],
+                kernels=kernels,
+                exponent=file["exponent"],
+                rounding=file["rounding"],
+                eps=header["eps"],
+                scaled_shift=file["scaled_shift"],
+                scaled_diagonal=file["scaled_diagonal"],
+                pair_words=file["pair_words"],
+                row_words=file["row_words"],
+                tiles=tuple((int(a), int(b)) for a, b in header["tiles"]),
+                all_tiles=header["all_tiles"],
+                fingerprint=header["fingerprint"],
+            )
+
+    def __repr__(self) -> str:
+        names = ", ".join(k.name for k in self.kernels)
+        held = sum(end - begin for begin, end in self.tiles)
+        part = "" if self.complete else f", {held} of {self.all_tiles} tiles"
+        return f"GramMoments(n={self.n}, kernels=({names}){part})"
+
+
+def _kernel_from(name: str, values: dict[str, float]) -> Kernel:
+    whole = {k: int(v) if k in ("degree", "order") else v for k, v in values.items()}
+    return KERNELS[name](**whole)  # type: ignore[arg-type]
+
+
+def gram_moments(
+    *Xs: object,
+    kernel: Kernel | str | Sequence[Kernel | str] = "linear",
+    shard: tuple[int, int] = (0, 1),
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> GramMoments:
+    """Sufficient statistics of m Gram matrices in one sweep over the pairs of rows.
+
+    For every p ≤ q, Σ_{i≠j} K'_p,ij K'_q,ij, and for every p the row sums Σ_{j≠i} K'_p,ij and the diagonal, where
+    K' = K − s_i − s_j is shifted by the mean of a few landmark rows (Theory, 3.3). No n×n matrix exists at any time.
+
+    Parameters
+    ----------
+    *Xs : arrays of shape (n, p), (n, q), ...
+        Row i of all is the same sample.
+    kernel : kernel or its name, or a sequence of one for each array
+    shard : (rank, size)
+        Compute only this part of the tiles; the parts add with ``+`` to the same bits as the whole.
+    memory : int, optional
+        Bytes of scratch for all threads together; about 40 MB (4 MB a thread if that is more) when left out.
+    progress : callable, optional
+        Called with (done, total) some twenty times a second.
+
+    Returns
+    -------
+    GramMoments
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something is not a finite float matrix, row numbers differ, a kernel is unknown, the shard is out of range.
+
+    Notes
+    -----
+    O(n²·Σd) time, O(n·m) memory. float64 data is computed in float64, everything else in float32 tiles with float64
+    beyond them. Ctrl-C stops it within a second.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 5))
+    >>> whole = gm.gram_moments(X, X[:, :2], kernel="rbf")
+    >>> half = [gm.gram_moments(X, X[:, :2], kernel="rbf", shard=(r, 2)) for r in (0, 1)]
+    >>> bool((half[0] + half[1]).inner[0, 1] == whole.inner[0, 1])
+    True
+    """
+    if not Xs:
+        raise ValueError("gram_moments needs at least one array")
+    names = [f"X{i}" for i in range(len(Xs))] if len(Xs) > 2 else ["X", "Y"][: len(Xs)]
+    xs = [matrix(x, name) for x, name in zip(Xs, names, strict=True)]
+    same_rows(xs, names)
+    same_device(xs, names)
+    require_rows(xs[0].n, 2, "gram_moments")
+    kernels = [kernel] * len(xs) if isinstance(kernel, str) or not isinstance(kernel, Sequence) else list(kernel)
+    if len(kernels) != len(xs):
+        raise ValueError(f"kernel has {len(kernels)} entries for {len(xs)} arrays; give one, or one for each")
+    rank, size = shard
+    if not 0 <= rank < size:
+        raise ValueError(f"shard must be (rank, size) with 0 <= rank < size, got {shard}")
+    represented = [represent(k, x) for k, x in zip(kernels, xs, strict=True)]
+    return sweep_moments(represented, shard=(rank, size), memory=memory, progress=progress)
+
+
+def sweep_moments(
+    xs: Sequence[Representation],
+    *,
+    shard: tuple[int, int] = (0, 1),
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> GramMoments:
+    """`gram_moments` behind the gate."""
+    raw = _core.sweep([x.native() for x in xs], statistic="moments", shard=shard, memory=memory or 0, progress=progress)
+    shift, diagonal = np.stack(raw["shift"]), np.stack(raw["diagonal"])
+    kernels = tuple(x.kernel for x in xs)
+    digest = hashlib.sha256()
+    for part in (shift, diagonal, raw["exponent"]):
+        digest.update(part.data)
+    digest.update(repr(kernels).encode())
+    return GramMoments(
+        n=xs[0].n,
+        kernels=kernels,
+        exponent=raw["exponent"],
+        rounding=raw["rounding"],
+        eps=float(np.finfo(np.float32 if raw["single"] else np.float64).eps),
+        scaled_shift=shift,
+        scaled_diagonal=diagonal,
+        pair_words=raw["pairs"],
+        row_words=raw["rows"],
+        tiles=(raw["tiles"],) if raw["tiles"][0] < raw["tiles"][1] else (),
+        all_tiles=raw["all_tiles"],
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def sweep_units(xs: Sequence[Representation]) -> npt.NDArray[np.int32]:
+    """(m,) exponents of the sweeps' scaled units, from a sweep over no tiles."""
+    nothing = 1 << 62  # shards: the first of so many owns no tile
+    return _core.sweep([x.native() for x in xs], statistic="star", shard=(0, nothing))["exponent"]
+
+
+def half_offsets(g: GramMoments, *, hollow: bool) -> Array:
+    """(m, n) ρ with K̄_ij = K'_ij − ρ_i − ρ_j; hollow: ρ̃ of U-centring (Theory, 0). In scaled units."""
+    n = g.n
+    if hollow:
+        r = g.scaled_rows
+        return cast("Array", r / (n - 2) - r.sum(axis=1, keepdims=True) / (2 * (n - 1) * (n - 2)))
+    r = g.scaled_rows + g.scaled_diagonal
+    return cast("Array", r / n - r.sum(axis=1, keepdims=True) / (2 * n * n))
+
+
+def stable_moments(
+    xs: Sequence[Representation], *, memory: int | None = None, progress: Progress | None = None
+) -> GramMoments:
+    """Moments for centred statistics: swept again around the exact row means if the landmarks were too far from them."""
+    g = sweep_moments(xs, memory=memory, progress=progress)
+    n = g.n
+    if n < 4:
+        return g
+    r = g.scaled_rows
+    total = r.sum(axis=1)
+    inner = np.diag(g.scaled_inner)
+    centred = inner + total**2 / ((n - 1) * (n - 2)) - 2 / (n - 2) * (r * r).sum(axis=1)
+    if not np.any(inner > _AMPLIFICATION * np.abs(centred)) or not np.any(centred > 0):
+        return g
+    shift = g.scaled_shift + half_offsets(g, hollow=True)
+    return sweep_moments(
+        [replace(x, shift=np.ascontiguousarray(s)) for x, s in zip(xs, shift, strict=True)],
+        memory=memory,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class RowProducts:
+    """Per-row sums of products of shifted values v = K − s_i − s_j, diagonal left out; in scaled units."""
+
+    row_sums: Array  # (pairs, n) Σ_j v_p v_q for (0,0), (0,1), (1,1)
+    squares: Array  # (pairs,) Σ (v_p v_q)²
+    difference: float  # Σ (w_0 v_0 − w_1 v_1)²
+    diagonal: Array  # (m, n) v_ii
+    exponent: npt.NDArray[np.int32]
+
+
+def sweep_products(
+    xs: Sequence[Representation],
+    shift: Array,
+    *,
+    weights: tuple[float, float] = (1.0, 1.0),
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> RowProducts:
+    """The second pass: products around a given shift (m, n), in scaled units."""
+    shifted = [replace(x, shift=np.ascontiguousarray(s)) for x, s in zip(xs, shift, strict=True)]
+    raw = _core.sweep(
+        [x.native() for x in shifted], statistic="products", weights=weights, memory=memory or 0, progress=progress
+    )
+    return RowProducts(
+        row_sums=_core.fixed_values(raw["rows"]),
+        squares=_core.fixed_values(raw["squares"]),
+        difference=float(_core.fixed_values(raw["difference"])[0]),
+        diagonal=np.stack(raw["diagonal"]),
+        exponent=raw["exponent"],
+    )
+
+
+def sweep_star(
+    centre: Representation,
+    others: Sequence[Representation],
+    *,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Array:
+    """(len(others),) Σ_{i≠j} of the first's shifted values times each other's, in scaled units."""
+    raw = _core.sweep([x.native() for x in (centre, *others)], statistic="star", memory=memory or 0, progress=progress)
+    return _core.fixed_values(raw["pairs"])
+
+
+def multiply_centred(x: Representation, shift: Array, vectors: Array, *, progress: Progress | None = None) -> Array:
+    """K̄ V for K̄ = K − s_i − s_j with its diagonal; vectors (n, k) of any scale, k a few dozen; in scaled units."""
+    largest = np.abs(vectors).max(axis=0)
+    largest[largest == 0] = 1.0
+    out = np.empty_like(vectors)
+    for begin in range(0, vectors.shape[1], 64):
+        part = slice(begin, begin + 64)
+        raw: Any = _core.sweep(
+            [replace(x, shift=np.ascontiguousarray(shift)).native()],
+            statistic="matmul",
+            vectors=np.ascontiguousarray(vectors[:, part] / largest[part]),
+            progress=progress,
+        )
+        product = _core.fixed_values(raw["rows"]) * largest[part]
+        out[:, part] = product + raw["diagonal"][0][:, None] * vectors[:, part]
+    return out
+
+
+def set_num_threads(count: int | None) -> None:
+    """Set the number of threads of all sweeps to come; None: as many CPUs as the process may use.
+
+    The default honours the affinity mask, cgroup quotas and GRAMIAN_NUM_THREADS. No result depends on it.
+    """
+    if count is not None and count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    _core.set_threads(count or 0)
+
+
+def get_num_threads() -> int:
+    """The number of threads that the next sweep will use."""
+    return _core.threads()

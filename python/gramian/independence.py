@@ -1,0 +1,330 @@
+"""Tests of independence: is what two representations share more than chance?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian import estimators, gram, moments, routes
+from gramian.arrays import require_rows
+from gramian.estimators import Statistics
+from gramian.gram import GramMoments, Progress
+from gramian.kernels import Kernel
+from gramian.routes import Paired, Precision
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Method: TypeAlias = Literal["gamma", "permutation", "pearson3", "t", "chi2", "gretton"]
+
+_TOGETHER = 32  # permutations of one sweep
+_PROBES = 64
+_EXACT_TRACE = 512  # rows up to which tr K̄³ is exact
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """A test of independence."""
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    statistic: float
+    pvalue: float
+    method: Method
+    n: int
+    kernel: tuple[Kernel, Kernel]  # of X and of Y, bandwidths resolved
+    permutations: int | None  # of the permutation test
+    seed: int | None
+    reason: str | None  # why there is no value
+
+    def __repr__(self) -> str:
+        if self.reason:
+            return f"{self.method} test: nan ({self.reason})"
+        return f"{self.method} test: statistic = {self.statistic:.4g}, p = {self.pvalue:.3g} (n = {self.n}, {self.kernel[0]})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "method": self.method,
+            "statistic": self.statistic,
+            "pvalue": self.pvalue,
+            "n": self.n,
+            "kernel": [repr(k) for k in self.kernel],
+            "permutations": self.permutations,
+            "seed": self.seed,
+            "reason": self.reason,
+        }
+
+
+def independence_test(
+    X: object,
+    Y: object,
+    kernel: Kernel | str = "rbf",
+    *,
+    kernel_y: Kernel | str | None = None,
+    method: Method = "gamma",
+    permutations: int = 1000,
+    seed: int = 0,
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> TestResult:
+    """Test the hypothesis that X and Y are independent.
+
+    Parameters
+    ----------
+    X, Y, kernel, kernel_y, precision, memory, progress
+        As in `gramian.kernel_alignment`.
+    method : {"gamma", "permutation", "pearson3", "t", "chi2", "gretton"}
+        Where the null distribution comes from:
+
+        - "gamma": a gamma law with the exact mean and variance of n·HSIC_b over all permutations. One sweep.
+        - "permutation": p = (1 + #{permuted ≥ observed})/(1 + permutations). One sweep for each 32 of them.
+        - "pearson3": as "gamma", with the skewness from tr K̄³: exact for linear kernels and n ≤ 512, else from 64 random
+          probes (two sweeps for each representation).
+        - "t": Székely and Rizzo 2013, on unbiased CKA; good in high dimension.
+        - "chi2": Shen, Panda and Vogelstein 2022, on unbiased CKA; conservative.
+        - "gretton": the gamma law of Gretton et al. 2008, for comparison; its mean is n/(n−1) too large, which makes it
+          very conservative in high dimension. Two sweeps.
+    permutations : int
+        Of the permutation test; the least p-value is 1/(permutations + 1).
+    seed : int
+        Permutation b depends on (seed, b) only.
+
+    Returns
+    -------
+    TestResult
+        ``statistic`` is n·HSIC_b, the t value, or n·CKA_u + 1; ``pvalue`` is the chance of so large a one under
+        independence; nan with a reason if a representation is constant.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; n < 6 (n ≥ 4 for "permutation", "t", "chi2").
+
+    Notes
+    -----
+    Cost and memory of one or two sweeps, see `gramian.cka`. Source: Theory, 4.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x = np.random.default_rng(0).standard_normal((100, 1))
+    >>> gm.independence_test(x, x**2).pvalue < 1e-6
+    True
+    """
+    pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
+    return test(pair, method, permutations, seed)
+
+
+def test(pair: Paired, method: Method, permutations: int, seed: int) -> TestResult:
+    """`independence_test` behind the gate."""
+    routes.one_of(method, get_args(Method), "method")
+    if permutations < 1:
+        raise ValueError(f"permutations must be at least 1, got {permutations}")
+    require_rows(pair.n, 4 if method in ("permutation", "t", "chi2") else 6, f"the {method} test")
+    s = pair.statistics
+    estimator: estimators.Estimator = "unbiased" if method in ("t", "chi2") else "biased"
+    reason = next(
+        (r for p, name in ((0, "X"), (1, "Y")) if (r := estimators.undefined(s, p, "cka", estimator, name))), None
+    )
+    if reason:
+        statistic, pvalue = math.nan, math.nan
+    elif method == "permutation":
+        statistic, pvalue = permutation_test(pair, permutations, seed)
+    elif method == "pearson3":
+        statistic, pvalue = pearson3_test(s, *(cube_trace(pair, p) for p in (0, 1)))
+    elif method == "gretton":
+        statistic, pvalue = gretton_test(pair)
+    else:
+        statistic, pvalue = {"gamma": gamma_test, "t": t_test, "chi2": chi2_test}[method](s)
+    permuted = method == "permutation"
+    return TestResult(
+        statistic=statistic,
+        pvalue=pvalue,
+        method=method,
+        n=pair.n,
+        kernel=(pair.kernels[0], pair.kernels[1]),
+        permutations=permutations if permuted else None,
+        seed=seed if permuted else None,
+        reason=reason,
+    )
+
+
+def _statistic(s: Statistics) -> float:
+    """n·HSIC_b in the kernels' own units."""
+    return estimators.scaled(s.n * float(s.hsic_biased[0, 1]), int(s.exponent[0] + s.exponent[1]))
+
+
+def gamma_test(s: Statistics) -> tuple[float, float]:
+    """A gamma law with the exact permutation mean and variance; a normal one where the mean is not positive."""
+    from scipy import stats
+
+    if s.n < 6 or any(estimators.undefined(s, p, "cka", "biased", "") for p in (0, 1)):
+        return math.nan, math.nan
+    mean, variance = estimators.permutation_moments(s)
+    observed = float(s.hsic_biased[0, 1]) * s.n**2
+    if not variance > 0:
+        return _statistic(s), math.nan
+    if mean > 0:
+        return _statistic(s), float(stats.gamma.sf(observed, mean**2 / variance, scale=variance / mean))
+    return _statistic(s), float(stats.norm.sf(observed, mean, math.sqrt(variance)))
+
+
+def t_test(s: Statistics) -> tuple[float, float]:
+    """t = √(v−1)·C/√(1−C²) with C = CKA_u, v = n(n−3)/2, against Student's t with v − 1 degrees of freedom."""
+    from scipy import stats
+
+    c = estimators.value(s, "cka", "unbiased")[0]
+    v = s.n * (s.n - 3) / 2
+    if abs(c) >= 1:
+        t = math.copysign(math.inf, c)
+    else:
+        t = math.sqrt(v - 1) * c / math.sqrt((1 - c) * (1 + c))
+    return t, float(stats.t.sf(t, v - 1))
+
+
+def chi2_test(s: Statistics) -> tuple[float, float]:
+    """n·CKA_u + 1 against χ² with one degree of freedom."""
+    from scipy import stats
+
+    statistic = s.n * estimators.value(s, "cka", "unbiased")[0] + 1
+    return statistic, float(stats.chi2.sf(statistic, 1))
+
+
+def pearson3_test(s: Statistics, cube_x: float, cube_y: float) -> tuple[float, float]:
+    """The permutation mean and variance with skewness 8·tr K̄³·tr L̄³/(2‖K̄‖²‖L̄‖²)^(3/2)."""
+    from scipy import stats
+
+    mean, variance = estimators.permutation_moments(s)
+    t2 = np.diag(s.hsic_biased) * s.n**2
+    skew = 8 * cube_x * cube_y / float(2 * t2[0] * t2[1]) ** 1.5
+    observed = float(s.hsic_biased[0, 1]) * s.n**2
+    return _statistic(s), float(stats.pearson3.sf(observed, skew, loc=mean, scale=math.sqrt(variance)))
+
+
+def cube_trace(pair: Paired, p: int) -> float:
+    """tr K̄³ in the units of `Statistics`: from features, from all n unit vectors, or by Hutchinson's estimator."""
+    if pair.by_features:
+        return moments.covariance_cube_trace(pair.matrices[p], pair.kernels[p])
+    x, n = pair.xs[p], pair.n
+    g = gram.stable_moments([x], memory=pair.memory, progress=pair.progress)
+    shift = (g.scaled_shift + gram.half_offsets(g, hollow=False))[0]
+    if n <= _EXACT_TRACE:
+        total = 0.0
+        for begin in range(0, n, _PROBES):
+            probes = np.zeros((n, min(_PROBES, n - begin)))
+            probes[np.arange(begin, begin + probes.shape[1]), np.arange(probes.shape[1])] = 1.0
+            once = gram.multiply_centred(x, shift, probes)
+            total += float(np.vdot(once, gram.multiply_centred(x, shift, once)))
+        return total
+    probes = np.random.default_rng([p, n]).choice([-1.0, 1.0], (n, _PROBES))
+    once = gram.multiply_centred(x, shift, probes, progress=pair.progress)
+    return float(np.vdot(once, gram.multiply_centred(x, shift, once, progress=pair.progress))) / _PROBES
+
+
+def gretton_test(pair: Paired) -> tuple[float, float]:
+    """Gretton et al. 2008: the variance from Σ(K̄L̄)², the mean from mean diagonals and off-diagonals."""
+    from scipy import stats
+
+    n = pair.n
+    g = pair.gram
+    centre = g.scaled_shift + gram.half_offsets(g, hollow=False)
+    products = gram.sweep_products(pair.xs, centre, memory=pair.memory, progress=pair.progress)
+    variance = estimators.gretton_variance(products, n)
+    excess = g.scaled_diagonal.mean(axis=1) - g.scaled_rows.sum(axis=1) / (n * (n - 1))
+    mean = float(excess[0] * excess[1]) / n
+    s = estimators.gram_statistics(g)
+    # HSIC_b has this mean and variance: gamma with shape mean²/variance
+    observed = float(s.hsic_biased[0, 1])
+    return _statistic(s), float(stats.gamma.sf(observed, mean**2 / variance, scale=variance / mean))
+
+
+# ---- permutations ------------------------------------------------------------------------------------------------------
+
+
+def permutation(n: int, seed: int, b: int) -> npt.NDArray[np.int64]:
+    """Permutation b of a seed; b = −1 is the identity."""
+    if b < 0:
+        return np.arange(n)
+    return np.random.default_rng([seed, b]).permutation(n)
+
+
+def permuted_sums(pair: Paired, count: int, seed: int, *, first: int = 0) -> Iterator[tuple[int, float]]:
+    """(b, ⟨K̄, L̄_π⟩) for permutations `first` to `count` − 1 of the rows of Y, in scaled units.
+
+    Norms, row sums and diagonals do not change with π, so only ⟨K', L'_π⟩ is swept.
+    """
+    if pair.by_features:
+        yield from _permuted_feature_sums(pair, count, seed, first)
+        return
+    g = pair.gram
+    x, y = (replace(r, shift=np.ascontiguousarray(a)) for r, a in zip(pair.xs, g.scaled_shift, strict=True))
+    for begin in range(first, count, _TOGETHER):
+        batch = range(begin, min(count, begin + _TOGETHER))
+        orders = [permutation(pair.n, seed, b) for b in batch]
+        others = [replace(y, index=order, shift=np.ascontiguousarray(g.scaled_shift[1][order])) for order in orders]
+        inner = gram.sweep_star(x, others, memory=pair.memory)
+        for b, order, value in zip(batch, orders, inner, strict=True):
+            yield b, _centred_sum(g, order, float(value))
+        if pair.progress:
+            pair.progress(batch.stop, count)
+
+
+def _centred_sum(g: GramMoments, order: npt.NDArray[np.int64], inner: float) -> float:
+    n, d = g.n, g.scaled_diagonal
+    r, q = g.scaled_rows + d
+    return float(inner + d[0] @ d[1][order] - 2 / n * (r @ q[order]) + r.sum() * q.sum() / n**2)
+
+
+def _permuted_feature_sums(pair: Paired, count: int, seed: int, first: int) -> Iterator[tuple[int, float]]:
+    """‖X̄'Ȳ_π‖² for linear kernels."""
+    fx, fy = (moments.centre(x, k) for x, k in zip(pair.matrices, pair.kernels, strict=True))
+    n = pair.n
+    y = fy.raw(0, n) - fy.mean if 8 * n * fy.x.d <= 1 << 28 else None
+    spans = moments.blocks(n, [fx.x.d, fy.x.d])
+    for b in range(first, count):
+        order = permutation(n, seed, b)
+        cross = np.zeros((fx.x.d, fy.x.d))
+        for start, stop in spans:
+            rows = fx.raw(start, stop) - fx.mean
+            cross += rows.T @ (y[order[start:stop]] if y is not None else fy.take(order[start:stop]) - fy.mean)
+        yield b, float(np.vdot(cross, cross))
+        if pair.progress:
+            pair.progress(b + 1, count)
+
+
+def permutation_test(pair: Paired, permutations: int, seed: int) -> tuple[float, float]:
+    """p = (1 + #{S_b ≥ S})/(B + 1); ties, up to rounding, count as larger."""
+    sums = dict(permuted_sums(pair, permutations, seed, first=-1))
+    observed = sums.pop(-1)
+    s = pair.statistics
+    size = math.sqrt(float(s.hsic_biased[0, 0] * s.hsic_biased[1, 1])) * s.n**2
+    eps = np.finfo(np.float64 if pair.by_features or "float64" in {m.dtype for m in pair.matrices} else np.float32).eps
+    slack = 16 * float(eps) * size
+    larger = sum(value >= observed - slack for value in sums.values())
+    return _statistic(s), (1 + larger) / (permutations + 1)
+
+
+def shuffled(pair: Paired, count: int, seed: int) -> tuple[float, float]:
+    """Mean biased and unbiased CKA over `count` random pairings of the rows: what chance alone gives."""
+    s = pair.statistics
+    n = s.n
+    biased, unbiased = [], []
+    own_b = math.sqrt(float(s.hsic_biased[0, 0])) * math.sqrt(float(s.hsic_biased[1, 1])) * n**2
+    own_u = math.sqrt(float(s.hsic_unbiased[0, 0])) * math.sqrt(float(s.hsic_unbiased[1, 1])) * n * (n - 3)
+    for k, total in permuted_sums(pair, count, seed):
+        biased.append(total / own_b)
+        unbiased.append(_unbiased_from_biased(pair, total, permutation(n, seed, k)) / own_u)
+    return float(np.mean(biased)), float(np.mean(unbiased))
+
+
+def _unbiased_from_biased(pair: Paired, biased: float, order: npt.NDArray[np.int64]) -> float:
+    """⟨U(K), U(L_π)⟩ by the bridge from V to U (Theory, 3e); only Σ K̄_ii L̄_π(i)π(i) depends on π."""
+    s = pair.statistics
+    n = s.n
+    d = pair.centred_diagonals
+    return biased - n / (n - 2) * float(d[0] @ d[1][order]) + float(s.trace[0] * s.trace[1]) / ((n - 1) * (n - 2))

@@ -1,0 +1,161 @@
+"""Kernel functions: frozen values that say what ``k(x, y)`` is.
+
+Wherever a kernel is asked for, a string is the default object of that name: ``kernel="rbf"`` is ``RBF()``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import ClassVar, TypeAlias, cast
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The inner product, k(x, y) = x·y."""
+
+    name: ClassVar[str] = "linear"
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The inner product of normalised rows, k(x, y) = x·y / (‖x‖‖y‖); a zero row gives 0."""
+
+    name: ClassVar[str] = "cosine"
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """k(x, y) = (scale·x·y + offset)^degree. ``scale=None`` is 1 over the number of features."""
+
+    name: ClassVar[str] = "polynomial"
+    degree: int = 2
+    scale: float | None = None
+    offset: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.degree, bool) or self.degree != int(self.degree) or not 1 <= self.degree <= 64:
+            raise ValueError(f"degree must be a whole number from 1 to 64, got {self.degree}")
+        if self.scale is not None:
+            _check_positive(self.scale, "scale")
+        if not math.isfinite(self.offset):
+            raise ValueError(f"offset must be finite, got {self.offset}")
+
+
+@dataclass(frozen=True)
+class RBF:
+    """The Gaussian kernel, k(x, y) = exp(−‖x − y‖² / (2·bandwidth²)).
+
+    ``bandwidth=None`` is the median distance of the data (`gramian.median_bandwidth`), each array's own.
+    """
+
+    name: ClassVar[str] = "rbf"
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """k(x, y) = exp(−‖x − y‖₂ / bandwidth). ``bandwidth=None`` is the median distance."""
+
+    name: ClassVar[str] = "exponential"
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
+
+
+@dataclass(frozen=True)
+class Laplacian:
+    """k(x, y) = exp(−‖x − y‖₁ / bandwidth). ``bandwidth=None`` is the median L1 distance.
+
+    There is no inner product in it: it costs about twice as much as the others.
+    """
+
+    name: ClassVar[str] = "laplacian"
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
+
+
+@dataclass(frozen=True)
+class RationalQuadratic:
+    """k(x, y) = (1 + ‖x − y‖² / (2·alpha·bandwidth²))^(−alpha). ``bandwidth=None`` is the median distance."""
+
+    name: ClassVar[str] = "rational_quadratic"
+    bandwidth: float | None = None
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
+        _check_positive(self.alpha, "alpha")
+
+
+@dataclass(frozen=True)
+class ArcCosine:
+    """The arc-cosine kernels of wide random networks, θ the angle between x and y.
+
+    Order 0: 1 − θ/π. Order 1: ‖x‖‖y‖(sin θ + (π − θ) cos θ)/π. A zero row gives 0.
+    """
+
+    name: ClassVar[str] = "arc_cosine"
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        if self.order not in (0, 1):
+            raise ValueError(f"order must be 0 or 1, got {self.order}")
+
+
+@dataclass(frozen=True)
+class Distance:
+    """k(x, y) = (‖x‖ + ‖y‖ − ‖x − y‖)/2, the kernel of distance covariance and energy distance."""
+
+    name: ClassVar[str] = "distance"
+
+
+Kernel: TypeAlias = (
+    Linear | Cosine | Polynomial | RBF | Exponential | Laplacian | RationalQuadratic | ArcCosine | Distance
+)
+KERNELS: dict[str, type[Kernel]] = {
+    k.name: k for k in (Linear, Cosine, Polynomial, RBF, Exponential, Laplacian, RationalQuadratic, ArcCosine, Distance)
+}
+
+
+def as_kernel(kernel: Kernel | str, argument: str = "kernel") -> Kernel:
+    """The kernel object for a name or an object.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown; the message lists the known ones.
+    TypeError
+        Neither a name nor a kernel.
+    """
+    if isinstance(kernel, str):
+        if kernel not in KERNELS:
+            raise ValueError(f"{argument} {kernel!r} is unknown; the known kernels are {', '.join(KERNELS)}")
+        return KERNELS[kernel]()
+    if isinstance(kernel, tuple(KERNELS.values())):
+        return kernel
+    if isinstance(kernel, type) and kernel in KERNELS.values():
+        raise TypeError(f"{argument} is the class {kernel.__name__}; write {kernel.__name__}() for an object of it")
+    raise TypeError(f"{argument} must be a kernel or its name, got {type(kernel).__name__}")
+
+
+def parameters(kernel: Kernel) -> dict[str, float]:
+    """Name and value of every parameter of a resolved kernel."""
+    return {f.name: float(cast("float", getattr(kernel, f.name))) for f in fields(kernel)}
+
+
+def _check_positive(value: float, name: str) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def _check_bandwidth(value: float | None) -> None:
+    # nan stands in a result for "no distance was positive"
+    if value is not None and not math.isnan(value):
+        _check_positive(value, "bandwidth")

@@ -1,0 +1,225 @@
+"""The main job: two representations, every measure, with what is needed to read the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gramian import estimators, independence, metrics, routes
+from gramian.arrays import require_rows
+from gramian.estimators import Estimator, Measure
+from gramian.gram import Progress
+from gramian.independence import Method
+from gramian.kernels import Kernel, as_kernel
+from gramian.routes import Paired, Precision
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One measure under one kernel."""
+
+    measure: str
+    estimator: str
+    kernel: str  # with the resolved bandwidths
+    value: float
+    se: float | None
+    ci: tuple[float, float] | None
+    pvalue: float | None
+    null: float | None  # mean over shuffled pairings of the rows
+    floor: float | None  # expected value for independent data
+    reason: str | None  # why the value is nan
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every measure of two representations."""
+
+    rows: tuple[ComparisonRow, ...]
+    n: int
+    dx: int
+    dy: int
+    dtype: tuple[str, str]
+    confidence: float
+    method: str  # of the p-values
+    shuffles: int  # behind each null
+    seed: int
+
+    def __getitem__(self, key: tuple[str, str, str]) -> ComparisonRow:
+        """The row of (measure, estimator, kernel name)."""
+        measure, estimator, kernel = key
+        for row in self.rows:
+            if (row.measure, row.estimator) == (measure, estimator) and row.kernel.split("(")[0] == kernel:
+                return row
+        raise KeyError(key)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return table(self)
+
+
+def compare(
+    X: object,
+    Y: object,
+    kernel: Kernel | str | Sequence[Kernel | str] = ("linear", "rbf"),
+    *,
+    confidence: float = 0.95,
+    method: Method = "gamma",
+    permutations: int = 1000,
+    shuffles: int = 4,
+    seed: int = 0,
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare two representations by every measure, with intervals, p-values, the bias floor and a shuffled null.
+
+    For each kernel: CKA and HSIC (unbiased, with standard error and interval), biased CKA beside the value that it has for
+    independent data, kernel alignment, and the p-value of independence. Then distance alignment, which has no kernel.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+    Y : array of shape (n, q)
+        Row i of both is the same sample.
+    kernel : kernel, name, or a sequence of them
+    confidence : float
+        Of the intervals.
+    method : {"gamma", "permutation", "pearson3", "t", "chi2", "gretton"}
+        Of the p-values; see `independence_test`.
+    permutations, seed : int
+        Of the permutation test; the seed also draws the shuffled null.
+    shuffles : int
+        Random pairings of the rows behind the null; 0 leaves it out.
+    precision, memory, progress
+        As in `kernel_alignment`.
+
+    Returns
+    -------
+    Comparison
+        ``.rows`` of `ComparisonRow`; ``print`` shows a table; ``.to_dict()`` for JSON.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; n < 6.
+
+    Notes
+    -----
+    About four sweeps a kernel (moments, products for the errors, the null); see `cka` for the cost of one.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 4))
+    >>> result = gm.compare(X, X**2, kernel="rbf")
+    >>> result["cka", "unbiased", "rbf"].pvalue < 0.001
+    True
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
+    if shuffles < 0:
+        raise ValueError(f"shuffles must be 0 or more, got {shuffles}")
+    listed = list(kernel) if isinstance(kernel, Sequence) and not isinstance(kernel, str) else [kernel]
+    kernels = [as_kernel(k) for k in listed]
+    if not kernels:
+        raise ValueError("kernel is empty; name at least one")
+    rows: list[ComparisonRow] = []
+    pair: Paired | None = None
+    for k in kernels:
+        pair = routes.paired(
+            X if pair is None else pair.matrices[0],
+            Y if pair is None else pair.matrices[1],
+            k,
+            None,
+            precision=precision,
+            memory=memory,
+            progress=progress,
+        )
+        require_rows(pair.n, 6, "compare", "gramian.cka(..., estimator='biased')")
+        rows += _rows(pair, confidence, method, permutations, shuffles, seed)
+    assert pair is not None
+    x, y = pair.matrices
+    normalizations: tuple[metrics.Normalize, ...] = ("unit_diagonal", "hs_norm")
+    for normalize in normalizations:
+        value = metrics.distance_alignment(x, y, normalize=normalize, memory=memory, progress=progress)
+        reason = None if math.isfinite(value) else "a representation is constant"
+        rows.append(ComparisonRow("distance_alignment", normalize, "-", value, None, None, None, None, None, reason))
+    return Comparison(tuple(rows), x.n, x.d, y.d, (x.dtype, y.dtype), confidence, method, shuffles, seed)
+
+
+def _rows(
+    pair: Paired, confidence: float, method: Method, permutations: int, shuffles: int, seed: int
+) -> list[ComparisonRow]:
+    s = pair.statistics
+    name = _kernel_name(pair)
+    both: tuple[Estimator, ...] = ("biased", "unbiased")
+    defined = all(estimators.undefined(s, p, "cka", e, "") is None for p in (0, 1) for e in both)
+    pvalue = independence.test(pair, method, permutations, seed).pvalue
+    null_biased, null_unbiased = independence.shuffled(pair, shuffles, seed) if shuffles and defined else (None, None)
+    found: list[ComparisonRow] = []
+    choices: list[tuple[Measure, Estimator, float | None, float | None]] = [
+        ("cka", "unbiased", null_unbiased, 0.0),
+        ("cka", "biased", null_biased, estimators.bias_floor(s) if defined else None),
+        ("hsic", "unbiased", None, 0.0),
+        ("kernel_alignment", "biased", None, None),
+    ]
+    for measure, estimator, null, floor in choices:
+        e = metrics.estimate(pair, measure, estimator, confidence, pvalue=pvalue)
+        shown = measure != "kernel_alignment"  # alignment without centring is no measure of dependence
+        found.append(
+            ComparisonRow(
+                measure, estimator, name, e.value, e.se, e.ci, pvalue if shown else None, null, floor, e.reason
+            )
+        )
+    return found
+
+
+def _kernel_name(pair: Paired) -> str:
+    widths = [getattr(k, "bandwidth", None) for k in pair.kernels]
+    name = pair.kernels[0].name
+    if widths[0] is None:
+        return name
+    return f"{name}(bandwidth={widths[0]:.4g}, {widths[1]:.4g})"
+
+
+def table(c: Comparison) -> str:
+    """The comparison as aligned text."""
+    head = ("kernel", "measure", "value", f"{c.confidence:.0%} interval", "p", "shuffled", "chance")
+    lines: list[tuple[str, ...]] = [head]
+    notes: list[str] = []
+    for row in c.rows:
+        lines.append(
+            (
+                row.kernel,
+                f"{row.measure} ({row.estimator})",
+                _number(row.value),
+                "" if row.ci is None or row.reason else f"[{_number(row.ci[0])}, {_number(row.ci[1])}]",
+                "" if row.pvalue is None or math.isnan(row.pvalue) else f"{row.pvalue:.2g}",
+                "" if row.null is None else _number(row.null),
+                "" if row.floor is None else _number(row.floor),
+            )
+        )
+        if row.reason:
+            notes.append(f"{row.kernel} {row.measure}: undefined, {row.reason}")
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = [
+        f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})",
+        "",
+        *("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines),
+        "",
+        f"p: {c.method} test of independence. shuffled: mean over {c.shuffles} random pairings of the rows. chance: expected",
+        "value for independent data. distance_alignment: 0 is perfect.",
+        *dict.fromkeys(notes),
+    ]
+    return "\n".join(text)
+
+
+def _number(x: float) -> str:
+    if math.isnan(x):
+        return "undefined"
+    return f"{x:.4f}" if 1e-3 <= abs(x) < 1e4 or x == 0 else f"{x:.3e}"

@@ -1,0 +1,151 @@
+"""From arguments to statistics: the gate for two or more arrays, and the cheaper of the two routes.
+
+The feature route (`moments`) costs n·d² and needs linear kernels; the Gram route (`gram`) costs n²·d and takes any.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian import estimators, gram, moments
+from gramian.arrays import Matrix, require_rows, same_device, same_rows
+from gramian.estimators import Estimator, Measure, Statistics
+from gramian.gram import GramMoments, Progress, Representation
+from gramian.kernels import Kernel
+from gramian.sources import matrix
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Precision: TypeAlias = Literal["highest", "high", "medium"]
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """Arrays of the same samples, each with its kernel, and how much they may cost."""
+
+    xs: tuple[Representation, ...]
+    memory: int | None
+    progress: Progress | None
+
+    @property
+    def n(self) -> int:
+        return self.xs[0].n
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        return [x.parts[0] for x in self.xs]
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        return [x.kernel for x in self.xs]
+
+    @property
+    def by_features(self) -> bool:
+        return moments.feature_route(self.kernels, self.n, [m.d for m in self.matrices], self.memory)
+
+    @cached_property
+    def gram(self) -> GramMoments:
+        """The Gram sweep, made once."""
+        return gram.stable_moments(self.xs, memory=self.memory, progress=self.progress)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """By the cheaper route, made once."""
+        if self.by_features:
+            return moments.feature_statistics(self.matrices, self.kernels, progress=self.progress)
+        return estimators.gram_statistics(self.gram)
+
+    @cached_property
+    def centred_diagonals(self) -> Array:
+        """(m, n) K̄_ii, in the units of `Statistics`."""
+        if self.by_features:
+            return np.stack([moments.centred_squares(x, k) for x, k in zip(self.matrices, self.kernels, strict=True)])
+        g = self.gram
+        full = g.scaled_rows + g.scaled_diagonal
+        return cast("Array", g.scaled_diagonal - 2 / g.n * full + full.sum(axis=1, keepdims=True) / g.n**2)
+
+
+def paired(
+    X: object,
+    Y: object,
+    kernel: Kernel | str,
+    kernel_y: Kernel | str | None,
+    *,
+    precision: str = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Paired:
+    """Two arrays through the gate."""
+    return gathered(
+        [X, Y],
+        ["X", "Y"],
+        [(kernel, "kernel"), (kernel, "kernel") if kernel_y is None else (kernel_y, "kernel_y")],
+        precision=precision,
+        memory=memory,
+        progress=progress,
+    )
+
+
+def gathered(
+    arrays: Sequence[object],
+    names: Sequence[str],
+    kernels: Sequence[tuple[Kernel | str, str]],
+    *,
+    precision: str = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Paired:
+    """Any number of arrays through the gate."""
+    one_of(precision, get_args(Precision), "precision")
+    if memory is not None and memory <= 0:
+        raise ValueError(f"memory must be a positive number of bytes, got {memory}")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a function of (done, total), got {type(progress).__name__}")
+    opened = [matrix(x, name) for x, name in zip(arrays, names, strict=True)]
+    same_rows(opened, names)
+    same_device(opened, names)
+    require_rows(opened[0].n, 2, "a comparison")
+    represented = [gram.represent(k, x, argument=a) for x, (k, a) in zip(opened, kernels, strict=True)]
+    return Paired(tuple(represented), memory, progress)
+
+
+def one_of(choice: str, known: Sequence[str], argument: str) -> None:
+    """ValueError unless the choice is among the known."""
+    if choice not in known:
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}, got {choice!r}")
+
+
+def check_estimator(estimator: str, measure: Measure, n: int) -> None:
+    """The estimator is known and n is enough for it."""
+    one_of(estimator, get_args(Estimator), "estimator")
+    if estimator == "unbiased" and measure != "kernel_alignment":
+        require_rows(n, 4, f"the unbiased estimator of {measure}", "estimator='biased', which needs 2")
+
+
+def standard_error(pair: Paired, measure: Measure) -> float:
+    """Asymptotic standard error of a measure of two arrays; a second pass. nan where the measure is."""
+    n, s = pair.n, pair.statistics
+    if n < 4:
+        return math.nan
+    if measure != "hsic" and math.isnan(estimators.value(s, measure, "unbiased")[0]):
+        return math.nan
+    if measure == "kernel_alignment":
+        if pair.by_features:
+            return estimators.standard_error_alignment(moments.raw_row_products(pair.matrices, pair.kernels), n)
+        raw = gram.sweep_products(pair.xs, np.zeros((2, n)), memory=pair.memory, progress=pair.progress)
+        return estimators.standard_error_alignment(raw.row_sums, n)
+    if pair.by_features:
+        sums, exponent = moments.centred_row_products(pair.matrices, pair.kernels), s.exponent
+    else:
+        g = pair.gram
+        centre = g.scaled_shift + gram.half_offsets(g, hollow=True)
+        products = gram.sweep_products(pair.xs, centre, memory=pair.memory, progress=pair.progress)
+        sums, exponent = products.row_sums, products.exponent
+    error = estimators.standard_error_centred(sums, n, measure)
+    return error if measure == "cka" else estimators.scaled(error, int(exponent.sum()))

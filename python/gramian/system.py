@@ -1,0 +1,46 @@
+"""What this installation is and what it sees."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from gramian import _core
+
+_OPTIONAL = ("torch", "cupy-cuda12x", "cupy-cuda13x", "jax", "safetensors", "matplotlib", "pandas", "xarray")
+
+
+def info() -> dict[str, Any]:
+    """Version, devices, threads, instruction set and installed companions, for reports.
+
+    Returns
+    -------
+    dict
+        ``version``, ``devices`` ("cpu" first), ``instruction_set``, ``threads``, ``cpus`` (allowed by affinity and
+        cgroup), ``compiler``, ``cuda_compiler`` (None if built without), ``python``, ``platform``, ``packages``.
+
+    Examples
+    --------
+    >>> import gramian as gm
+    >>> gm.info()["devices"][0]
+    'cpu'
+    """
+    packages: dict[str, str | None] = {}
+    for name in ("numpy", "scipy", *_OPTIONAL):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    return {
+        "version": _core.__version__,
+        "devices": ["cpu"],
+        "instruction_set": _core.instruction_set(),
+        "threads": _core.threads(),
+        "cpus": _core.available_cpus(),
+        "compiler": _core.COMPILER,
+        "cuda_compiler": _core.CUDA_COMPILER or None,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+    }
