@@ -53,16 +53,18 @@ Rows rows_of(const std::vector<View*>& views) {
     return rows;
 }
 
-/// Representations as Python describes them: (views of one or two parts, kernel, index or None, shift or None).
-using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::optional<Indices>, std::optional<Doubles>>;
+/// Representations as Python describes them: (views of one or two parts, kernel, index or None, shift or None, base
+/// or -1).
+using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::optional<Indices>, std::optional<Doubles>, int>;
 
 py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& statistic, std::pair<std::int64_t, std::int64_t> shard,
                std::pair<double, double> weights, const std::optional<Doubles>& vectors, std::int64_t memory,
                const py::object& progress) {
     SweepArgs args;
-    for (const auto& [views, kernel, index, shift] : xs) {
+    for (const auto& [views, kernel, index, shift, base] : xs) {
         Representation r;
         r.kernel = kernel;
+        r.base = base;
         r.rows = rows_of(views);
         if (index) r.rows.index = index->data(), r.rows.n = index->shape(0);
         if (shift) r.shift = shift->data();
@@ -101,6 +103,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     out["tiles"] = py::make_tuple(r.tiles.begin, r.tiles.end);
     out["all_tiles"] = r.all_tiles;
     out["exponent"] = hand_over<int>(std::move(r.exponent), {m});
+    out["base"] = hand_over<int>(std::move(r.base), {m});
     out["rounding"] = hand_over<double>(std::move(r.rounding), {m});
     out["single"] = r.single;
     out["shift"] = shifts;

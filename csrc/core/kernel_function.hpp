@@ -14,6 +14,9 @@ namespace gramian {
 // where g_ij is the geometry of the pair and b a row vector known exactly in float64. φ is what the tiles hold: the
 // split takes out of it whatever rounding would otherwise drown (the 1 of an RBF, the norms of a distance).
 //
+// Kernels that fall from 1 to 0 are held as φ = k − base. Base 1 keeps the digits of wide ones, where every k is near 1;
+// base 0 those of narrow ones, where k is near 0. The sweep chooses.
+//
 // The tiles work on features scaled by a power of two, `unit`, so that norms stay below 1; constants() puts the parameters
 // into these units and value_unit() says by what power of two φ has changed.
 //
@@ -36,12 +39,13 @@ constexpr double kFromData = std::numeric_limits<double>::quiet_NaN();
 constexpr double kLog2E = 1.4426950408889634074;
 constexpr double kPi = 3.14159265358979323846;
 constexpr int kConstants = 4;  // per kernel function, in the tile's type
+constexpr int kBase = 3;       // where the base is among them
 
 // b of k = φ + b_i + b_j.
 enum class Offset : int {
     none,
     reference,  // x·μ − ‖μ‖²/2, what translation takes from an inner product
-    half,       // 1/2: φ = k − 1
+    half_base,  // base/2: φ = k − base
     half_norm,  // ‖x‖/2
 };
 
@@ -124,7 +128,7 @@ struct RBF {
     static constexpr const char* name = "rbf";
     static constexpr Geometry geometry = Geometry::squared_distance;
     static constexpr Preparation preparation{false, true};
-    static constexpr Offset offset = Offset::half;
+    static constexpr Offset offset = Offset::half_base;
     static constexpr int parameters = 1;
     static constexpr Parameter parameter[1] = {{"bandwidth", kFromData}};
 
@@ -134,17 +138,17 @@ struct RBF {
     }
     static double value_unit(const double*, double) { return 1.0; }
     static double bound(const double* c, const Extent& e) {
-        return std::fmin(1.0, -4.0 / kLog2E * c[0] * e.max_norm * e.max_norm);
+        return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, -4.0 / kLog2E * c[0] * e.max_norm * e.max_norm);
     }
     static double rounding(const double* c, const Extent& e) {
         const double spread = 2 * e.mean_square + 4 * e.feature_rounding * std::sqrt(e.mean_square);
-        return std::fmin(1.0, -c[0] / kLog2E * spread);
+        return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, -c[0] / kLog2E * spread);
     }
-    static double diagonal(const double*, double) { return 0.0; }
+    static double diagonal(const double* c, double) { return 1.0 - c[kBase]; }
 
     template <class M, class V, class T>
     GRAMIAN_HD static V phi(const T* c, V g, V, V) {
-        return M::exp2m1(g * c[0]);  // k − 1
+        return M::exp2_minus(g * c[0], c[kBase]);
     }
 };
 
@@ -152,21 +156,23 @@ struct Exponential {
     static constexpr const char* name = "exponential";
     static constexpr Geometry geometry = Geometry::squared_distance;
     static constexpr Preparation preparation{false, true};
-    static constexpr Offset offset = Offset::half;
+    static constexpr Offset offset = Offset::half_base;
     static constexpr int parameters = 1;
     static constexpr Parameter parameter[1] = {{"bandwidth", kFromData}};
 
     static void constants(const double* p, double unit, double* c) { c[0] = -kLog2E / (p[0] * unit); }
     static double value_unit(const double*, double) { return 1.0; }
-    static double bound(const double* c, const Extent& e) { return std::fmin(1.0, -2.0 / kLog2E * c[0] * e.max_norm); }
-    static double rounding(const double* c, const Extent& e) {
-        return std::fmin(1.0, -c[0] / kLog2E * (std::sqrt(2 * e.mean_square) + 2 * e.feature_rounding));
+    static double bound(const double* c, const Extent& e) {
+        return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, -2.0 / kLog2E * c[0] * e.max_norm);
     }
-    static double diagonal(const double*, double) { return 0.0; }
+    static double rounding(const double* c, const Extent& e) {
+        return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, -c[0] / kLog2E * (std::sqrt(2 * e.mean_square) + 2 * e.feature_rounding));
+    }
+    static double diagonal(const double* c, double) { return 1.0 - c[kBase]; }
 
     template <class M, class V, class T>
     GRAMIAN_HD static V phi(const T* c, V g, V, V) {
-        return M::exp2m1(M::sqrt(g) * c[0]);  // k − 1
+        return M::exp2_minus(M::sqrt(g) * c[0], c[kBase]);
     }
 };
 
@@ -174,23 +180,26 @@ struct Laplacian {
     static constexpr const char* name = "laplacian";
     static constexpr Geometry geometry = Geometry::l1_distance;
     static constexpr Preparation preparation{false, true};
-    static constexpr Offset offset = Offset::half;
+    static constexpr Offset offset = Offset::half_base;
     static constexpr int parameters = 1;
     static constexpr Parameter parameter[1] = {{"bandwidth", kFromData}};
 
     static void constants(const double* p, double unit, double* c) { c[0] = -kLog2E / (p[0] * unit); }
     static double value_unit(const double*, double) { return 1.0; }
-    static double bound(const double* c, const Extent& e) { return std::fmin(1.0, -2.0 / kLog2E * c[0] * e.max_l1); }
+    static double bound(const double* c, const Extent& e) {
+        return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, -2.0 / kLog2E * c[0] * e.max_l1);
+    }
     static double rounding(const double* c, const Extent& e) {
         // ‖·‖₁ ≤ (max_l1 / max_norm)·‖·‖₂ is loose by at most √d
         const double ratio = e.max_norm > 0 ? e.max_l1 / e.max_norm : 1.0;
-        return std::fmin(1.0, -c[0] / kLog2E * ratio * (std::sqrt(2 * e.mean_square) + 2 * e.feature_rounding));
+        return c[kBase] == 0.0 ? 1.0
+                               : std::fmin(1.0, -c[0] / kLog2E * ratio * (std::sqrt(2 * e.mean_square) + 2 * e.feature_rounding));
     }
-    static double diagonal(const double*, double) { return 0.0; }
+    static double diagonal(const double* c, double) { return 1.0 - c[kBase]; }
 
     template <class M, class V, class T>
     GRAMIAN_HD static V phi(const T* c, V g, V, V) {
-        return M::exp2m1(g * c[0]);  // k − 1
+        return M::exp2_minus(g * c[0], c[kBase]);
     }
 };
 
@@ -198,7 +207,7 @@ struct RationalQuadratic {
     static constexpr const char* name = "rational_quadratic";
     static constexpr Geometry geometry = Geometry::squared_distance;
     static constexpr Preparation preparation{false, true};
-    static constexpr Offset offset = Offset::half;
+    static constexpr Offset offset = Offset::half_base;
     static constexpr int parameters = 2;
     static constexpr Parameter parameter[2] = {{"bandwidth", kFromData}, {"alpha", 1.0}};
 
@@ -209,16 +218,18 @@ struct RationalQuadratic {
         c[2] = p[1];
     }
     static double value_unit(const double*, double) { return 1.0; }
-    static double bound(const double* c, const Extent& e) { return std::fmin(1.0, 4 * c[2] * c[0] * e.max_norm * e.max_norm); }
+    static double bound(const double* c, const Extent& e) {
+        return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, 4 * c[2] * c[0] * e.max_norm * e.max_norm);
+    }
     static double rounding(const double* c, const Extent& e) {
         const double spread = 2 * e.mean_square + 4 * e.feature_rounding * std::sqrt(e.mean_square);
-        return std::fmin(1.0, c[2] * c[0] * spread);
+        return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, c[2] * c[0] * spread);
     }
-    static double diagonal(const double*, double) { return 0.0; }
+    static double diagonal(const double* c, double) { return 1.0 - c[kBase]; }
 
     template <class M, class V, class T>
     GRAMIAN_HD static V phi(const T* c, V g, V, V) {
-        return M::exp2m1(M::log1p(g * c[0]) * c[1]);  // k − 1
+        return M::exp2_minus(M::log1p(g * c[0]) * c[1], c[kBase]);
     }
 };
 

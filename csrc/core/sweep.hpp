@@ -22,6 +22,7 @@ enum class Statistic : int {
 struct Representation {
     Rows rows;
     KernelFunction kernel;
+    int base = -1;                  // 0 or 1 as an earlier sweep chose, or -1: chosen here
     const double* shift = nullptr;  // (n,) s·2^-e as an earlier sweep returned it, or null: taken from the landmarks
 };
 
@@ -41,6 +42,7 @@ struct SweepResult {
     Range tiles{};  // the shard's part of the schedule
     std::int64_t all_tiles = 0;
     std::vector<int> exponent;                  // (m,) e
+    std::vector<int> base;                      // (m,) 0 or 1
     std::vector<double> rounding;               // (m,) scale at which v is rounded, as a multiple of eps of the tile's type
     bool single = false;                        // tiles in float32 (else float64)
     std::vector<std::vector<double>> shift;     // (m)(n,) s·2^-e

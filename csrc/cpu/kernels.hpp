@@ -61,8 +61,8 @@ template <class T>
 struct TileKernels {
     std::size_t (*workspace_bytes)(const Plan<T>&);
     void (*block)(const Plan<T>&, const TileSchedule&, Workspace&, const Sink&, std::int64_t block_row, std::int64_t block_col);
-    /// means[i] = mean over the landmarks l of out·φ(x_i, x_l), for one tile of rows
-    void (*landmark_means)(const Plan<T>&, Workspace&, int q, std::int64_t tile, double* means);
+    /// sums[i] = Σ out·φ(x_i, x_l) over the landmarks l ≠ i, for one tile of rows
+    void (*landmark_sums)(const Plan<T>&, Workspace&, int q, std::int64_t tile, double* sums);
 };
 
 int pair_count(Statistic statistic, int m);

@@ -746,7 +746,7 @@ void run_block(const Plan<T>& plan, const TileSchedule& schedule, Workspace& wor
 }
 
 template <class T>
-void landmark_means(const Plan<T>& plan, Workspace& workspace, int q, std::int64_t tile, double* means) {
+void landmark_sums(const Plan<T>& plan, Workspace& workspace, int q, std::int64_t tile, double* sums) {
     using S = Shape<T>;
     using V = Vector<T>;
     const Layout<T> l = layout(plan, workspace.memory);
@@ -759,12 +759,16 @@ void landmark_means(const Plan<T>& plan, Workspace& workspace, int q, std::int64
     for (int i = 0; i < kTileEdge; ++i) l.row[0].shift[i] = T(0);
     fill_side(plan.x[q], map, 0, count, l.col[0]);
     chunk_function<T>(plan.x[q].kind)({&plan.x[q], &l.row[0], &l.col[0]}, e, map, row0, plan.n, 0, count, plan.chunk, l, 1, 0);
-    for (int i = 0; i < e.row_end; ++i) means[i] = 0;
-    for (int strip = 0; strip * S::cols < e.col_end; ++strip)
+    for (int i = 0; i < e.row_end; ++i) sums[i] = 0;
+    for (int strip = 0; strip * S::cols < e.col_end; ++strip) {
+        T* values = l.values + static_cast<std::int64_t>(strip) * S::strip;
+        for (int j = 0; j < S::cols && strip * S::cols + j < e.col_end; ++j) {
+            const std::int64_t own = map[strip * S::cols + j] - row0;
+            if (0 <= own && own < e.row_end) values[own * S::cols + j] = T(0);
+        }
         for (int i = 0; i < e.row_end; ++i)
-            for (int v = 0; v < S::vectors; ++v)
-                means[i] += V::sum(V::load(l.values + static_cast<std::int64_t>(strip) * S::strip + i * S::cols + v * S::width));
-    for (int i = 0; i < e.row_end; ++i) means[i] /= static_cast<double>(count);
+            for (int v = 0; v < S::vectors; ++v) sums[i] += V::sum(V::load(values + i * S::cols + v * S::width));
+    }
 }
 
 template <class T>
@@ -773,7 +777,7 @@ std::size_t workspace_bytes(const Plan<T>& plan) {
 }
 
 template <class T>
-constexpr TileKernels<T> kKernels = {workspace_bytes<T>, run_block<T>, landmark_means<T>};
+constexpr TileKernels<T> kKernels = {workspace_bytes<T>, run_block<T>, landmark_sums<T>};
 
 }  // namespace
 

@@ -86,7 +86,8 @@ struct RowSizes {
 }  // namespace
 
 template <class T>
-void prepare(const Representation& x, int threads, Prepared<T>& out) {
+void prepare(const Representation& x, int base, int threads, Prepared<T>& out) {
+    out = {};
     const Rows& rows = x.rows;
     const std::int64_t n = rows.n, d = rows.d;
     const auto rows_n = static_cast<std::size_t>(n), cols = static_cast<std::size_t>(d);
@@ -110,11 +111,16 @@ void prepare(const Representation& x, int threads, Prepared<T>& out) {
     // whatever the outliers do. For normalised rows it is a median of rounded quotients, made as the tiles make them.
     std::vector<double> reference;
     if (how.translate) {
-        const std::int64_t count = std::min<std::int64_t>(n, kLandmarks);
+        // of the rows as they lie in memory: a permuted sweep must use the same units as the plain one
+        Rows plain = rows;
+        plain.index = nullptr;
+        plain.n = rows.part[0].rows + rows.part[1].rows;
+        const std::int64_t count = std::min<std::int64_t>(plain.n, kLandmarks);
         std::vector<double> marks(static_cast<std::size_t>(count) * cols);
         parallel_for(count, threads, [&](int, std::int64_t l) {
             double* row = marks.data() + l * d;
-            with_element(rows.dtype(), [&](auto e) { read_row<decltype(e)>(rows, landmark_row(l, count, n), first_scale, row); });
+            with_element(rows.dtype(),
+                         [&](auto e) { read_row<decltype(e)>(plain, landmark_row(l, count, plain.n), first_scale, row); });
             if (!how.normalize) return;
             const double size = norm(row, d);
             const T factor = size > 0 ? static_cast<T>(first_scale / size) : T(0);
@@ -185,6 +191,7 @@ void prepare(const Representation& x, int threads, Prepared<T>& out) {
     x.kernel.visit([&](auto k) {
         using K = decltype(k);
         K::constants(x.kernel.parameter, unit, constants);
+        if (offset == Offset::half_base) constants[kBase] = base;
         value_unit = K::value_unit(x.kernel.parameter, unit);
         bound = K::bound(constants, extent);
     });
@@ -210,7 +217,7 @@ void prepare(const Representation& x, int threads, Prepared<T>& out) {
             const RowSizes& s = sizes[i];
             const double size = (angle ? s.raw : s.prepared) * scale;
             out.diagonal[i] = K::diagonal(constants, size * size) * scale_out;
-            if (offset == Offset::half) out.offset[i] = std::ldexp(0.5, -out.exponent);
+            if (offset == Offset::half_base) out.offset[i] = std::ldexp(0.5 * base, -out.exponent);
             if (offset == Offset::half_norm) out.offset[i] = 0.5 * s.raw * scale * scale_out;
             if (offset == Offset::reference)
                 out.offset[i] = (s.along_reference - 0.5 * reference_square) * scale * scale * scale_out;
@@ -229,8 +236,8 @@ void prepare(const Representation& x, int threads, Prepared<T>& out) {
     o.shift = nullptr;
 }
 
-template void prepare<float>(const Representation&, int, Prepared<float>&);
-template void prepare<double>(const Representation&, int, Prepared<double>&);
+template void prepare<float>(const Representation&, int, int, Prepared<float>&);
+template void prepare<double>(const Representation&, int, int, Prepared<double>&);
 
 std::vector<double> pair_distances(const Rows& x, const std::int64_t* i, const std::int64_t* j, std::int64_t count, bool l1) {
     std::vector<double> out(static_cast<std::size_t>(count));

@@ -20,6 +20,6 @@ struct Prepared {
 
 /// All but the shift, in one or two passes over the rows.
 template <class T>
-void prepare(const Representation& x, int threads, Prepared<T>& out);
+void prepare(const Representation& x, int base, int threads, Prepared<T>& out);
 
 }  // namespace gramian

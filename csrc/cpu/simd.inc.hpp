@@ -78,8 +78,8 @@ struct Vector {
         return t[0];
     }
 
-    /// 2^y − 1 for y ≤ 0, relative error of about one ulp also near 0.
-    GRAMIAN_LOCAL vec exp2m1(vec y) {
+    /// 2^y − base for y ≤ 0 and base 0 or 1; relative error of about one ulp, also near 0.
+    GRAMIAN_LOCAL vec exp2_minus(vec y, T base) {
         static constexpr double c[] = {0.69314718055994530942,    0.24022650695910071233,    0.055504108664821579953,
                                        0.0096181291076284771619,  0.0013333558146428443423,  0.00015403530393381609954,
                                        1.5252733804059840280e-05, 1.3215486790144309488e-06, 1.0178086009239699728e-07,
@@ -91,7 +91,7 @@ struct Vector {
         vec p = all(static_cast<T>(c[S::exp_terms - 1]));
         for (int k = S::exp_terms - 2; k >= 0; --k) p = p * f + static_cast<T>(c[k]);
         const vec power = (vec)(((ivec)t << S::mantissa) + (integer(S::bias) << S::mantissa));
-        return power * (f * p) + (power - T(1));
+        return power * (f * p) + (power - base);
     }
 
     /// log(1 + t) for t ≥ 0, accurate near 0.

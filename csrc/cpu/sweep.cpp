@@ -101,6 +101,67 @@ void choose_blocks(Plan<T>& plan, std::int64_t side, std::int64_t memory, int th
     }
 }
 
+/// Σ out·φ(x_i, x_l) over the landmarks l ≠ i, for every row.
+template <class T, class Tick>
+std::vector<double> landmark_sums(const Operand<T>& operand, std::int64_t n, int threads, const Tick& tick) {
+    const TileKernels<T>& kernels = tile_kernels<T>();
+    Plan<T> plan{};
+    plan.x = &operand;
+    plan.m = 1;
+    plan.n = n;
+    plan.statistic = Statistic::star;
+    plan.chunk = kChunk;
+    const std::size_t bytes = kernels.workspace_bytes(plan);
+    const std::int64_t tiles = (n + kTileEdge - 1) / kTileEdge;
+    std::vector<Memory> memory(static_cast<std::size_t>(threads));
+    std::vector<double> sums(static_cast<std::size_t>(tiles * kTileEdge));
+    parallel_for(
+        tiles, threads,
+        [&](int thread, std::int64_t tile) {
+            if (stop_requested()) return;
+            Memory& own = memory[static_cast<std::size_t>(thread)];
+            if (!own) own = aligned(bytes);
+            Workspace workspace{own.get(), -1};
+            kernels.landmark_sums(plan, workspace, 0, tile, sums.data() + tile * kTileEdge);
+        },
+        tick);
+    return sums;
+}
+
+double total_of_landmarks(const std::vector<double>& sums, std::int64_t n) {
+    const std::int64_t count = std::min<std::int64_t>(n, kLandmarks);
+    double total = 0;
+    for (std::int64_t l = 0; l < count; ++l) total += sums[static_cast<std::size_t>(landmark_row(l, count, n))];
+    return total;
+}
+
+/// Mean of out·φ over pairs of different landmarks.
+double mean_of_landmarks(const std::vector<double>& sums, std::int64_t n) {
+    const auto c = static_cast<double>(std::min<std::int64_t>(n, kLandmarks));
+    return c > 1 ? total_of_landmarks(sums, n) / (c * (c - 1)) : 0.0;
+}
+
+bool has_base(const KernelFunction& kernel) {
+    return kernel.visit([](auto k) { return decltype(k)::offset == Offset::half_base; });
+}
+
+/// From each row's sum over the landmarks to its part a_i of k(x_i, x_j) ≈ a_i + a_j. Among themselves the landmarks are
+/// U-centred, which leaves diagonals out of it: one row far from the others must not move them.
+template <class T>
+void set_shift(const std::vector<double>& sums, std::int64_t n, std::vector<T>& shift) {
+    const std::int64_t count = std::min<std::int64_t>(n, kLandmarks);
+    const auto c = static_cast<double>(count);
+    const double half_mean = 0.5 * mean_of_landmarks(sums, n);
+    shift.resize(static_cast<std::size_t>(n));
+    for (std::size_t i = 0; i < shift.size(); ++i) shift[i] = static_cast<T>(sums[i] / c - half_mean);
+    if (count < 3) return;
+    const double offset = total_of_landmarks(sums, n) / (2 * (c - 1) * (c - 2));
+    for (std::int64_t l = 0; l < count; ++l) {
+        const auto i = static_cast<std::size_t>(landmark_row(l, count, n));
+        shift[i] = static_cast<T>(sums[i] / (c - 2) - offset);
+    }
+}
+
 template <class T>
 SweepResult run(const SweepArgs& args) {
     const int m = static_cast<int>(args.x.size());
@@ -110,12 +171,36 @@ SweepResult run(const SweepArgs& args) {
     const TileSchedule schedule(n, args.shard);
 
     std::vector<Prepared<T>> prepared(args.x.size());
-    for (std::size_t q = 0; q < args.x.size(); ++q) {
-        prepare<T>(args.x[q], threads, prepared[q]);
+    std::vector<Operand<T>> operands(args.x.size());
+    std::vector<int> base(args.x.size());
+    const auto tick = [&](std::int64_t) {
         if (args.progress) args.progress(0, 1);
+    };
+    for (std::size_t q = 0; q < args.x.size(); ++q) {
+        const Representation& x = args.x[q];
+        Prepared<T>& p = prepared[q];
+        base[q] = x.base < 0 ? 1 : x.base;
+        prepare<T>(x, base[q], threads, p);
+        tick(0);
+        const bool chosen_here = x.base < 0 && has_base(x.kernel), narrow = x.base == 0 && has_base(x.kernel);
+        std::vector<double> sums;
+        if (!x.shift || chosen_here || narrow) sums = landmark_sums(p.operand, n, threads, tick);
+        if (chosen_here && mean_of_landmarks(sums, n) < -0.5 * static_cast<double>(p.operand.out)) {
+            base[q] = 0;
+            prepare<T>(x, base[q], threads, p);
+            sums = landmark_sums(p.operand, n, threads, tick);
+        }
+        // values that are all small are rounded at their own scale
+        if (base[q] == 0 && has_base(x.kernel)) p.rounding = mean_of_landmarks(sums, n);
+        if (x.shift) {
+            p.shift.resize(static_cast<std::size_t>(n));
+            for (std::size_t i = 0; i < p.shift.size(); ++i) p.shift[i] = static_cast<T>(x.shift[i] - p.offset[i]);
+        } else {
+            set_shift(sums, n, p.shift);
+        }
+        p.operand.shift = p.shift.data();
+        operands[q] = p.operand;
     }
-    std::vector<Operand<T>> operands;
-    for (const auto& p : prepared) operands.push_back(p.operand);
 
     Plan<T> plan{};
     plan.x = operands.data();
@@ -132,43 +217,6 @@ SweepResult run(const SweepArgs& args) {
             for (std::int64_t c = 0; c < args.columns; ++c)
                 vectors[static_cast<std::size_t>(i * plan.columns + c)] = static_cast<T>(args.vectors[i * args.columns + c]);
         plan.vectors = vectors.data();
-    }
-
-    // the shift: given, or the landmarks' mean of each row
-    for (std::size_t q = 0; q < prepared.size(); ++q) {
-        Prepared<T>& p = prepared[q];
-        p.shift.resize(static_cast<std::size_t>(n));
-        if (args.x[q].shift) {
-            for (std::size_t i = 0; i < p.shift.size(); ++i) p.shift[i] = static_cast<T>(args.x[q].shift[i] - p.offset[i]);
-        } else {
-            Plan<T> one = plan;
-            one.m = 1;
-            one.x = &operands[q];
-            one.block = 0;
-            one.chunk = kChunk;
-            one.statistic = Statistic::star;
-            one.columns = 0;
-            const std::size_t bytes = kernels.workspace_bytes(one);
-            std::vector<Memory> memory(static_cast<std::size_t>(threads));
-            std::vector<double> means(static_cast<std::size_t>(schedule.side() * kTileEdge));
-            parallel_for(
-                schedule.side(), threads,
-                [&](int thread, std::int64_t tile) {
-                    Memory& own = memory[static_cast<std::size_t>(thread)];
-                    if (!own) own = aligned(bytes);
-                    Workspace workspace{own.get(), -1};
-                    kernels.landmark_means(one, workspace, 0, tile, means.data() + tile * kTileEdge);
-                },
-                [&](std::int64_t) {
-                    if (args.progress) args.progress(0, 1);
-                });
-            const std::int64_t count = std::min<std::int64_t>(n, kLandmarks);
-            double grand = 0;
-            for (std::int64_t l = 0; l < count; ++l)
-                grand += means[static_cast<std::size_t>(landmark_row(l, count, n))] / static_cast<double>(count);
-            for (std::size_t i = 0; i < p.shift.size(); ++i) p.shift[i] = static_cast<T>(means[i] - 0.5 * grand);
-        }
-        operands[q].shift = p.shift.data();
     }
 
     choose_blocks(plan, schedule.side(), args.memory, threads);
@@ -236,6 +284,7 @@ SweepResult run(const SweepArgs& args) {
             p.offset[i] += static_cast<double>(p.shift[i]);
         }
         result.exponent.push_back(p.exponent);
+        result.base.push_back(base[q]);
         result.rounding.push_back(p.rounding);
         result.shift.push_back(std::move(p.offset));
         result.diagonal.push_back(std::move(p.diagonal));

@@ -34,6 +34,7 @@ class _Sweep(TypedDict):
     tiles: tuple[int, int]
     all_tiles: int
     exponent: npt.NDArray[np.int32]
+    base: npt.NDArray[np.int32]
     rounding: npt.NDArray[np.float64]
     single: bool
     shift: list[npt.NDArray[np.float64]]
@@ -45,7 +46,7 @@ class _Sweep(TypedDict):
 
 def sweep(
     representations: Sequence[
-        tuple[list[View], KernelFunction, npt.NDArray[np.int64] | None, npt.NDArray[np.float64] | None]
+        tuple[list[View], KernelFunction, npt.NDArray[np.int64] | None, npt.NDArray[np.float64] | None, int]
     ],
     *,
     statistic: str = ...,

@@ -36,6 +36,11 @@ Progress: TypeAlias = Callable[[int, int], object]
 _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
 
 
+NativeRepresentation: TypeAlias = tuple[
+    list[_core.View], _core.KernelFunction, npt.NDArray[np.int64] | None, Array | None, int
+]
+
+
 @dataclass(frozen=True, eq=False)
 class Representation:
     """Rows with a kernel: what a sweep takes one or more of."""
@@ -44,17 +49,20 @@ class Representation:
     kernel: Kernel  # resolved
     index: npt.NDArray[np.int64] | None = None  # row order
     shift: Array | None = None  # (n,) in the sweep's scaled units; None: from the landmarks
+    native_name: str | None = None  # a function without parameters in place of the kernel's; −d²/2 is no public kernel
+
+    base: int = -1  # the sweep's choice of k − 0 or k − 1, as an earlier one made it; −1: not made yet
 
     @property
     def n(self) -> int:
         return sum(p.n for p in self.parts) if self.index is None else len(self.index)
 
-    def native(self) -> tuple[list[_core.View], _core.KernelFunction, npt.NDArray[np.int64] | None, Array | None]:
-        values = parameters(self.kernel)
+    def native(self) -> NativeRepresentation:
+        values = {} if self.native_name else parameters(self.kernel)
         if math.isnan(values.get("bandwidth", 0.0)):
             values["bandwidth"] = 1.0  # all distances are 0: any bandwidth gives the same
-        function = _core.KernelFunction(self.kernel.name, values)
-        return [p.view for p in self.parts], function, self.index, self.shift
+        function = _core.KernelFunction(self.native_name or self.kernel.name, values)
+        return [p.view for p in self.parts], function, self.index, self.shift, self.base
 
 
 def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") -> Representation:
@@ -150,6 +158,7 @@ class GramMoments:
     n: int
     kernels: tuple[Kernel, ...]
     exponent: npt.NDArray[np.int32]  # (m,) e: everything inside is in units of 2^e
+    base: npt.NDArray[np.int32]  # (m,) 1 where K' is made from k − 1
     rounding: Array  # (m,) scale at which K' is rounded, as a multiple of eps
     eps: float  # of the type that tiles were computed in
     scaled_shift: Array  # (m, n)
@@ -172,6 +181,7 @@ class GramMoments:
 
     @property
     def scaled_inner(self) -> Array:
+        """`shifted_inner` in units of 2^(e_p + e_q)."""
         values = _core.fixed_values(self.pair_words)
         inner = np.empty((self.m, self.m))
         upper = np.triu_indices(self.m)
@@ -181,10 +191,12 @@ class GramMoments:
 
     @property
     def scaled_rows(self) -> Array:
+        """`row_sums` in units of 2^e_p."""
         return _core.fixed_values(self.row_words)
 
     @property
     def pair_exponent(self) -> npt.NDArray[np.int32]:
+        """(m, m) e_p + e_q."""
         return self.exponent[:, None] + self.exponent[None, :]
 
     @property
@@ -272,6 +284,7 @@ class GramMoments:
                 file,
                 header=np.array(json.dumps(header)),
                 exponent=self.exponent,
+                base=self.base,
                 rounding=self.rounding,
                 scaled_shift=self.scaled_shift,
                 scaled_diagonal=self.scaled_diagonal,
@@ -292,6 +305,7 @@ class GramMoments:
                 n=header["n"],
                 kernels=kernels,
                 exponent=file["exponent"],
+                base=file["base"],
                 rounding=file["rounding"],
                 eps=header["eps"],
                 scaled_shift=file["scaled_shift"],
@@ -398,6 +412,7 @@ def sweep_moments(
         n=xs[0].n,
         kernels=kernels,
         exponent=raw["exponent"],
+        base=raw["base"],
         rounding=raw["rounding"],
         eps=float(np.finfo(np.float32 if raw["single"] else np.float64).eps),
         scaled_shift=shift,
@@ -441,11 +456,12 @@ def stable_moments(
     if not np.any(inner > _AMPLIFICATION * np.abs(centred)) or not np.any(centred > 0):
         return g
     shift = g.scaled_shift + half_offsets(g, hollow=True)
-    return sweep_moments(
-        [replace(x, shift=np.ascontiguousarray(s)) for x, s in zip(xs, shift, strict=True)],
-        memory=memory,
-        progress=progress,
-    )
+    return sweep_moments(shifted(xs, shift, g.base), memory=memory, progress=progress)
+
+
+def shifted(xs: Sequence[Representation], shift: Array, base: npt.NDArray[np.int32]) -> list[Representation]:
+    """The same rows with the shift (m, n) of an earlier sweep, or one made from it."""
+    return [replace(x, shift=np.ascontiguousarray(s), base=int(b)) for x, s, b in zip(xs, shift, base, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -462,15 +478,19 @@ class RowProducts:
 def sweep_products(
     xs: Sequence[Representation],
     shift: Array,
+    base: npt.NDArray[np.int32],
     *,
     weights: tuple[float, float] = (1.0, 1.0),
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> RowProducts:
     """The second pass: products around a given shift (m, n), in scaled units."""
-    shifted = [replace(x, shift=np.ascontiguousarray(s)) for x, s in zip(xs, shift, strict=True)]
     raw = _core.sweep(
-        [x.native() for x in shifted], statistic="products", weights=weights, memory=memory or 0, progress=progress
+        [x.native() for x in shifted(xs, shift, base)],
+        statistic="products",
+        weights=weights,
+        memory=memory or 0,
+        progress=progress,
     )
     return RowProducts(
         row_sums=_core.fixed_values(raw["rows"]),
@@ -493,15 +513,15 @@ def sweep_star(
     return _core.fixed_values(raw["pairs"])
 
 
-def multiply_centred(x: Representation, shift: Array, vectors: Array, *, progress: Progress | None = None) -> Array:
-    """K̄ V for K̄ = K − s_i − s_j with its diagonal; vectors (n, k) of any scale, k a few dozen; in scaled units."""
+def multiply_centred(x: Representation, vectors: Array, *, progress: Progress | None = None) -> Array:
+    """K̄ V for K̄ = K − s_i − s_j with its diagonal, s the representation's shift; vectors (n, k) of any scale, k a few dozen; in scaled units."""
     largest = np.abs(vectors).max(axis=0)
     largest[largest == 0] = 1.0
     out = np.empty_like(vectors)
     for begin in range(0, vectors.shape[1], 64):
         part = slice(begin, begin + 64)
         raw: Any = _core.sweep(
-            [replace(x, shift=np.ascontiguousarray(shift)).native()],
+            [x.native()],
             statistic="matmul",
             vectors=np.ascontiguousarray(vectors[:, part] / largest[part]),
             progress=progress,
@@ -512,9 +532,30 @@ def multiply_centred(x: Representation, shift: Array, vectors: Array, *, progres
 
 
 def set_num_threads(count: int | None) -> None:
-    """Set the number of threads of all sweeps to come; None: as many CPUs as the process may use.
+    """Set the number of threads of all sweeps to come.
 
-    The default honours the affinity mask, cgroup quotas and GRAMIAN_NUM_THREADS. No result depends on it.
+    Parameters
+    ----------
+    count : int, optional
+        None: as many CPUs as the process may use, by its affinity mask and cgroup quotas, or GRAMIAN_NUM_THREADS.
+
+    Raises
+    ------
+    ValueError
+        The count is not positive.
+
+    Notes
+    -----
+    No result depends on it. The feature route (linear and cosine kernels of many samples) runs in NumPy's BLAS, which
+    has threads of its own: threadpoolctl limits those.
+
+    Examples
+    --------
+    >>> import gramian as gm
+    >>> gm.set_num_threads(2)
+    >>> gm.get_num_threads()
+    2
+    >>> gm.set_num_threads(None)
     """
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
@@ -522,5 +563,22 @@ def set_num_threads(count: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """The number of threads that the next sweep will use."""
+    """The number of threads that the next sweep will use.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` was given, else the environment's GRAMIAN_NUM_THREADS, else the CPUs that the process may
+        use.
+
+    Notes
+    -----
+    Threads start with the first sweep, not with the import.
+
+    Examples
+    --------
+    >>> import gramian as gm
+    >>> gm.get_num_threads() >= 1
+    True
+    """
     return _core.threads()

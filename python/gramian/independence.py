@@ -212,18 +212,18 @@ def cube_trace(pair: Paired, p: int) -> float:
         return moments.covariance_cube_trace(pair.matrices[p], pair.kernels[p])
     x, n = pair.xs[p], pair.n
     g = gram.stable_moments([x], memory=pair.memory, progress=pair.progress)
-    shift = (g.scaled_shift + gram.half_offsets(g, hollow=False))[0]
+    x = gram.shifted([x], g.scaled_shift + gram.half_offsets(g, hollow=False), g.base)[0]
     if n <= _EXACT_TRACE:
         total = 0.0
         for begin in range(0, n, _PROBES):
             probes = np.zeros((n, min(_PROBES, n - begin)))
             probes[np.arange(begin, begin + probes.shape[1]), np.arange(probes.shape[1])] = 1.0
-            once = gram.multiply_centred(x, shift, probes)
-            total += float(np.vdot(once, gram.multiply_centred(x, shift, once)))
+            once = gram.multiply_centred(x, probes)
+            total += float(np.vdot(once, gram.multiply_centred(x, once)))
         return total
     probes = np.random.default_rng([p, n]).choice([-1.0, 1.0], (n, _PROBES))
-    once = gram.multiply_centred(x, shift, probes, progress=pair.progress)
-    return float(np.vdot(once, gram.multiply_centred(x, shift, once, progress=pair.progress))) / _PROBES
+    once = gram.multiply_centred(x, probes, progress=pair.progress)
+    return float(np.vdot(once, gram.multiply_centred(x, once, progress=pair.progress))) / _PROBES
 
 
 def gretton_test(pair: Paired) -> tuple[float, float]:
@@ -233,7 +233,7 @@ def gretton_test(pair: Paired) -> tuple[float, float]:
     n = pair.n
     g = pair.gram
     centre = g.scaled_shift + gram.half_offsets(g, hollow=False)
-    products = gram.sweep_products(pair.xs, centre, memory=pair.memory, progress=pair.progress)
+    products = gram.sweep_products(pair.xs, centre, g.base, memory=pair.memory, progress=pair.progress)
     variance = estimators.gretton_variance(products, n)
     excess = g.scaled_diagonal.mean(axis=1) - g.scaled_rows.sum(axis=1) / (n * (n - 1))
     mean = float(excess[0] * excess[1]) / n
@@ -262,7 +262,7 @@ def permuted_sums(pair: Paired, count: int, seed: int, *, first: int = 0) -> Ite
         yield from _permuted_feature_sums(pair, count, seed, first)
         return
     g = pair.gram
-    x, y = (replace(r, shift=np.ascontiguousarray(a)) for r, a in zip(pair.xs, g.scaled_shift, strict=True))
+    x, y = gram.shifted(pair.xs, g.scaled_shift, g.base)
     for begin in range(first, count, _TOGETHER):
         batch = range(begin, min(count, begin + _TOGETHER))
         orders = [permutation(pair.n, seed, b) for b in batch]

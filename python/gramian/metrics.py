@@ -266,7 +266,7 @@ def _distance_alignment_from_differences(
 ) -> float:
     """Σ (w_0 φ_0 − w_1 φ_1)² with φ = −d²/2, summed as squares of differences."""
     name = "cosine_distance" if normalize == "unit_diagonal" else "squared_distance"
-    xs = [_Distances(x.parts, x.kernel, native_name=name) for x in pair.xs]
+    xs = [replace(x, native_name=name) for x in pair.xs]
     zero = np.zeros((2, pair.n))
     shift = zero
     units = gram.sweep_units(xs)
@@ -278,21 +278,11 @@ def _distance_alignment_from_differences(
     w = np.array(weights) * np.ldexp(1.0, powers - top)
     total = float(w.max())
     w0, w1 = float(w[0] / total), float(w[1] / total)
-    products = gram.sweep_products(xs, shift, weights=(w0, w1), memory=pair.memory, progress=pair.progress)
+    products = gram.sweep_products(
+        xs, shift, np.zeros(2, dtype=np.int32), weights=(w0, w1), memory=pair.memory, progress=pair.progress
+    )
     difference = products.difference + float(((w0 * products.diagonal[0] - w1 * products.diagonal[1]) ** 2).sum())
     return estimators.scaled(4 * difference / pair.n**2 * total**2, 2 * top)
-
-
-@dataclass(frozen=True, eq=False)
-class _Distances(Representation):
-    """Rows under −d²/2, which is no public kernel."""
-
-    native_name: str = "squared_distance"
-
-    def native(self) -> Any:
-        from gramian import _core
-
-        return [p.view for p in self.parts], _core.KernelFunction(self.native_name, {}), self.index, self.shift
 
 
 def mmd2(

@@ -138,14 +138,14 @@ def standard_error(pair: Paired, measure: Measure) -> float:
     if measure == "kernel_alignment":
         if pair.by_features:
             return estimators.standard_error_alignment(moments.raw_row_products(pair.matrices, pair.kernels), n)
-        raw = gram.sweep_products(pair.xs, np.zeros((2, n)), memory=pair.memory, progress=pair.progress)
+        raw = gram.sweep_products(pair.xs, np.zeros((2, n)), pair.gram.base, memory=pair.memory, progress=pair.progress)
         return estimators.standard_error_alignment(raw.row_sums, n)
     if pair.by_features:
         sums, exponent = moments.centred_row_products(pair.matrices, pair.kernels), s.exponent
     else:
         g = pair.gram
         centre = g.scaled_shift + gram.half_offsets(g, hollow=True)
-        products = gram.sweep_products(pair.xs, centre, memory=pair.memory, progress=pair.progress)
+        products = gram.sweep_products(pair.xs, centre, g.base, memory=pair.memory, progress=pair.progress)
         sums, exponent = products.row_sums, products.exponent
     error = estimators.standard_error_centred(sums, n, measure)
     return error if measure == "cka" else estimators.scaled(error, int(exponent.sum()))

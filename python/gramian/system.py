@@ -20,6 +20,10 @@ def info() -> dict[str, Any]:
         ``version``, ``devices`` ("cpu" first), ``instruction_set``, ``threads``, ``cpus`` (allowed by affinity and
         cgroup), ``compiler``, ``cuda_compiler`` (None if built without), ``python``, ``platform``, ``packages``.
 
+    Notes
+    -----
+    Nothing is imported for it: versions are read from the installed packages' metadata.
+
     Examples
     --------
     >>> import gramian as gm
