@@ -87,6 +87,8 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
     if measure == "kernel_alignment":
         return f"the kernel of {name} is 0 for every pair of rows" if own <= 0 else None
     if own <= (_TOLERANCE * s.rounding[p]) ** 2:
+        if s.alignment_unbiased[p, p] < np.finfo(np.float64).eps * s.alignment_biased[p, p]:
+            return f"the kernel of {name} is 0 between different rows, up to rounding: its bandwidth is too small"
         what = (
             "all rows of the kernel matrix are the same" if estimator == "biased" else "nothing is left after centring"
         )

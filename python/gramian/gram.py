@@ -444,7 +444,7 @@ def half_offsets(g: GramMoments, *, hollow: bool) -> Array:
 def stable_moments(
     xs: Sequence[Representation], *, memory: int | None = None, progress: Progress | None = None
 ) -> GramMoments:
-    """Moments for centred statistics: swept again around the exact row means if the landmarks were too far from them."""
+    """Moments for centred statistics: swept again around the row means if landmarks were far from them."""
     g = sweep_moments(xs, memory=memory, progress=progress)
     n = g.n
     if n < 4:
@@ -514,7 +514,7 @@ def sweep_star(
 
 
 def multiply_centred(x: Representation, vectors: Array, *, progress: Progress | None = None) -> Array:
-    """K̄ V for K̄ = K − s_i − s_j with its diagonal, s the representation's shift; vectors (n, k) of any scale, k a few dozen; in scaled units."""
+    """K̄ V for K̄ = K − s_i − s_j with its diagonal, s the representation's shift; vectors (n, k); in scaled units."""
     largest = np.abs(vectors).max(axis=0)
     largest[largest == 0] = 1.0
     out = np.empty_like(vectors)

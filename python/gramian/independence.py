@@ -43,7 +43,10 @@ class TestResult:
     def __repr__(self) -> str:
         if self.reason:
             return f"{self.method} test: nan ({self.reason})"
-        return f"{self.method} test: statistic = {self.statistic:.4g}, p = {self.pvalue:.3g} (n = {self.n}, {self.kernel[0]})"
+        return (
+            f"{self.method} test: statistic = {self.statistic:.4g}, p = {self.pvalue:.3g} "
+            f"(n = {self.n}, {self.kernel[0]})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -83,8 +86,8 @@ def independence_test(
 
         - "gamma": a gamma law with the exact mean and variance of n·HSIC_b over all permutations. One sweep.
         - "permutation": p = (1 + #{permuted ≥ observed})/(1 + permutations). One sweep for each 32 of them.
-        - "pearson3": as "gamma", with the skewness from tr K̄³: exact for linear kernels and n ≤ 512, else from 64 random
-          probes (two sweeps for each representation).
+        - "pearson3": as "gamma", with the skewness from tr K̄³: exact for linear kernels and n ≤ 512, else from 64
+          random probes (two sweeps for each representation).
         - "t": Székely and Rizzo 2013, on unbiased CKA; good in high dimension.
         - "chi2": Shen, Panda and Vogelstein 2022, on unbiased CKA; conservative.
         - "gretton": the gamma law of Gretton et al. 2008, for comparison; its mean is n/(n−1) too large, which makes it
@@ -180,10 +183,7 @@ def t_test(s: Statistics) -> tuple[float, float]:
 
     c = estimators.value(s, "cka", "unbiased")[0]
     v = s.n * (s.n - 3) / 2
-    if abs(c) >= 1:
-        t = math.copysign(math.inf, c)
-    else:
-        t = math.sqrt(v - 1) * c / math.sqrt((1 - c) * (1 + c))
+    t = math.copysign(math.inf, c) if abs(c) >= 1 else math.sqrt(v - 1) * c / math.sqrt((1 - c) * (1 + c))
     return t, float(stats.t.sf(t, v - 1))
 
 
@@ -243,7 +243,7 @@ def gretton_test(pair: Paired) -> tuple[float, float]:
     return _statistic(s), float(stats.gamma.sf(observed, mean**2 / variance, scale=variance / mean))
 
 
-# ---- permutations ------------------------------------------------------------------------------------------------------
+# ---- permutations ---------------------------------------------------------------------------------------
 
 
 def permutation(n: int, seed: int, b: int) -> npt.NDArray[np.int64]:

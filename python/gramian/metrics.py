@@ -117,8 +117,8 @@ def hsic(
 
     Notes
     -----
-    Cost as `kernel_alignment`. Source: Gretton et al. 2005; Theory, 3.1. With ``kernel="distance"`` four times the biased
-    value is the squared distance covariance.
+    Cost as `kernel_alignment`. Source: Gretton et al. 2005; Theory, 3.1. With ``kernel="distance"`` four times the
+    biased value is the squared distance covariance.
 
     Examples
     --------
@@ -321,8 +321,8 @@ def mmd2(
 
     Notes
     -----
-    O((n+m)²p) time, O(n+m) memory. Sums are shifted by landmarks, so close samples do not cancel. Source: Gretton et al.
-    2012; Theory, 3.6.
+    O((n+m)²p) time, O(n+m) memory. Sums are shifted by landmarks, so close samples do not cancel. Source: Gretton et
+    al. 2012; Theory, 3.6.
 
     Examples
     --------
@@ -362,7 +362,7 @@ def mmd2(
     return estimators.scaled(xx + zz - 2 * xz / (n * m), int(g.exponent[0]))
 
 
-# ---- measures with their uncertainty -----------------------------------------------------------------------------------
+# ---- measures with their uncertainty --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -385,8 +385,8 @@ class Estimate:
             return f"{self.measure} = nan ({self.reason})"
         low, high = self.ci
         return (
-            f"{self.measure} = {self.value:.4g} ± {self.se:.2g}, {self.confidence:.0%} interval [{low:.4g}, {high:.4g}], "
-            f"p = {self.pvalue:.2g} ({self.estimator}, n = {self.n}, {self.kernel[0]})"
+            f"{self.measure} = {self.value:.4g} ± {self.se:.2g}, "
+            f"{self.confidence:.0%} interval [{low:.4g}, {high:.4g}], p = {self.pvalue:.2g} ({self.estimator}, n = {self.n}, {self.kernel[0]})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -420,8 +420,8 @@ def alignment(
 ) -> Estimate:
     """A measure with its standard error, confidence interval and p-value of independence.
 
-    The standard error is that of the unbiased estimator as a function of U-statistics (delta method; Theory, 1 and 3.5):
-    it speaks of the spread over fresh samples, and holds where the representations are dependent. Whether they are is
+    The standard error is that of the unbiased estimator as a function of U-statistics (delta method; Theory, 1 and
+    3.5): it speaks of the spread over fresh samples, and holds where the representations are dependent. Whether they are is
     what the p-value tells (the gamma test of `independence_test`).
 
     Parameters

@@ -78,8 +78,8 @@ def compare(
 ) -> Comparison:
     """Compare two representations by every measure, with intervals, p-values, the bias floor and a shuffled null.
 
-    For each kernel: CKA and HSIC (unbiased, with standard error and interval), biased CKA beside the value that it has for
-    independent data, kernel alignment, and the p-value of independence. Then distance alignment, which has no kernel.
+    For each kernel: CKA and HSIC (unbiased, with standard error and interval), biased CKA beside the value that it has
+    for independent data, kernel alignment, and the p-value of independence. Then distance alignment, which has no kernel.
 
     Parameters
     ----------
@@ -212,8 +212,8 @@ def table(c: Comparison) -> str:
         "",
         *("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines),
         "",
-        f"p: {c.method} test of independence. shuffled: mean over {c.shuffles} random pairings of the rows. chance: expected",
-        "value for independent data. distance_alignment: 0 is perfect.",
+        f"p: {c.method} test of independence. shuffled: mean over {c.shuffles} random pairings of the rows.",
+        "chance: expected value for independent data. distance_alignment: 0 is perfect.",
         *dict.fromkeys(notes),
     ]
     return "\n".join(text)
