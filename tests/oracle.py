@@ -1,0 +1,287 @@
+"""The referee: every quantity as the papers write it, with explicit n x n matrices, importing nothing from gramian.
+
+Letters are those of the papers: X (n, p) and Y (n, q) are the representations, K and L their Gram matrices,
+H = I - 11'/n. Every function keeps the dtype it is given, so the same lines are the truth in long double and the
+naive formula in float32. ``test_oracle.py`` checks each of them by brute force.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+Array = np.ndarray[Any, Any]
+
+# ---- kernel functions: X (n, p), Z (m, p) -> (n, m) ----------------------------------------------
+
+
+def squared_distances(X: Array, Z: Array) -> Array:
+    return sum(((x[:, None] - z[None, :]) ** 2 for x, z in zip(X.T, Z.T, strict=True)), _zeros(X, Z))
+
+
+def l1_distances(X: Array, Z: Array) -> Array:
+    return sum((np.abs(x[:, None] - z[None, :]) for x, z in zip(X.T, Z.T, strict=True)), _zeros(X, Z))
+
+
+def norms(X: Array) -> Array:
+    return np.sqrt((X * X).sum(1))
+
+
+def unit_rows(X: Array) -> Array:
+    r = norms(X)[:, None]
+    return np.divide(X, r, out=np.zeros_like(X), where=r > 0)
+
+
+def linear(X: Array, Z: Array) -> Array:
+    return X @ Z.T
+
+
+def cosine(X: Array, Z: Array) -> Array:
+    return unit_rows(X) @ unit_rows(Z).T
+
+
+def polynomial(X: Array, Z: Array, degree: int = 2, scale: float | None = None, offset: float = 1.0) -> Array:
+    return (X @ Z.T * X.dtype.type(1 / X.shape[1] if scale is None else scale) + X.dtype.type(offset)) ** degree
+
+
+def rbf(X: Array, Z: Array, bandwidth: float) -> Array:
+    return np.exp(-squared_distances(X, Z) / (2 * bandwidth**2))
+
+
+def exponential(X: Array, Z: Array, bandwidth: float) -> Array:
+    return np.exp(-np.sqrt(squared_distances(X, Z)) / bandwidth)
+
+
+def laplacian(X: Array, Z: Array, bandwidth: float) -> Array:
+    return np.exp(-l1_distances(X, Z) / bandwidth)
+
+
+def rational_quadratic(X: Array, Z: Array, bandwidth: float, alpha: float = 1.0) -> Array:
+    return (1 + squared_distances(X, Z) / (2 * alpha * bandwidth**2)) ** (-alpha)
+
+
+def arc_cosine(X: Array, Z: Array, order: int = 1) -> Array:
+    a, b, u, v = norms(X)[:, None], norms(Z)[None, :], unit_rows(X), unit_rows(Z)
+    angle = 2 * np.arctan2(np.sqrt(squared_distances(u, v)), np.sqrt(squared_distances(u, -v)))  # exact near 0 and pi
+    if order == 0:
+        return np.where(a * b > 0, 1 - angle / np.pi, 0).astype(X.dtype)
+    return a * b * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / np.pi
+
+
+def distance(X: Array, Z: Array) -> Array:
+    return (norms(X)[:, None] + norms(Z)[None, :] - np.sqrt(squared_distances(X, Z))) / 2
+
+
+GRAM: dict[str, Callable[..., Array]] = {
+    "linear": linear,
+    "cosine": cosine,
+    "polynomial": polynomial,
+    "rbf": rbf,
+    "exponential": exponential,
+    "laplacian": laplacian,
+    "rational_quadratic": rational_quadratic,
+    "arc_cosine": arc_cosine,
+    "distance": distance,
+}
+# kernels with a bandwidth: the norm whose median it is by default
+HAS_BANDWIDTH = {"rbf": "l2", "exponential": "l2", "laplacian": "l1", "rational_quadratic": "l2"}
+
+
+def gram(name: str, X: Array, Z: Array | None = None, **params: Any) -> Array:
+    """K (n, m) of a named kernel; a bandwidth of None is the median over the pairs of X and Z together."""
+    if name in HAS_BANDWIDTH and params.get("bandwidth") is None:
+        pooled = X if Z is None else np.concatenate([X, Z])
+        params = params | {"bandwidth": median_bandwidth(pooled, norm=HAS_BANDWIDTH[name])}
+    return GRAM[name](X, X if Z is None else Z, **params)
+
+
+def median_bandwidth(X: Array, *, norm: str = "l2") -> float:
+    """Median over i < j of ||x_i - x_j||; if that is 0 the mean of the positive ones; nan if there is none."""
+    D = np.sqrt(squared_distances(X, X)) if norm == "l2" else l1_distances(X, X)
+    pairs = D[np.triu_indices(len(X), 1)]
+    if np.median(pairs) > 0:
+        return float(np.median(pairs))
+    return float(pairs[pairs > 0].mean()) if (pairs > 0).any() else math.nan
+
+
+# ---- centring and inner products -----------------------------------------------------------------
+
+
+def hollow(K: Array) -> Array:
+    K = K.copy()
+    np.fill_diagonal(K, 0)
+    return K
+
+
+def centred(K: Array) -> Array:
+    """H K H."""
+    return K - K.mean(0)[None, :] - K.mean(1)[:, None] + K.mean()
+
+
+def u_centred(K: Array) -> Array:
+    """U-centring of Szekely and Rizzo (2014), zero on the diagonal."""
+    n, K = len(K), hollow(K)
+    r = K.sum(1)
+    return hollow(K - r[:, None] / (n - 2) - r[None, :] / (n - 2) + r.sum() / ((n - 1) * (n - 2)))
+
+
+def inner(A: Array, B: Array) -> Any:
+    return (A * B).sum()
+
+
+# ---- HSIC, CKA, kernel alignment -----------------------------------------------------------------
+
+CENTRE = {"biased": centred, "unbiased": u_centred}
+UNCENTRED = {"biased": np.asarray, "unbiased": hollow}
+
+
+def hsic(K: Array, L: Array, estimator: str) -> Any:
+    """tr(KHLH)/n^2, and the U-statistic of Song et al. (2012), which is <U(K), U(L)>/(n(n-3))."""
+    n, centre = len(K), CENTRE[estimator]
+    return inner(centre(K), centre(L)) / (n * n if estimator == "biased" else n * (n - 3))
+
+
+def cka(K: Array, L: Array, estimator: str) -> Any:
+    return hsic(K, L, estimator) / np.sqrt(hsic(K, K, estimator) * hsic(L, L, estimator))
+
+
+def kernel_alignment(K: Array, L: Array, estimator: str) -> Any:
+    K, L = UNCENTRED[estimator](K), UNCENTRED[estimator](L)
+    return inner(K, L) / np.sqrt(inner(K, K) * inner(L, L))
+
+
+def bias_floor(K: Array, L: Array) -> Any:
+    """What biased CKA tends to on independent data: sqrt(PR(K) PR(L))/(n-1), PR = (tr HKH)^2/||HKH||^2."""
+    A, B = centred(K), centred(L)
+    return np.sqrt(np.trace(A) ** 2 / inner(A, A) * np.trace(B) ** 2 / inner(B, B)) / (len(K) - 1)
+
+
+# ---- standard errors by the delta method ---------------------------------------------------------
+
+
+def kernel_alignment_se(K: Array, L: Array) -> float:
+    n = len(K)
+    g12, g11, g22 = (hollow(A * B).sum(1) / (n - 1) for A, B in ((K, L), (K, K), (L, L)))
+    h12, h11, h22 = g12.mean(), g11.mean(), g22.mean()
+    psi = g12 / np.sqrt(h11 * h22) - h12 / np.sqrt(h11 * h22) / 2 * (g11 / h11 + g22 / h22)
+    return float(np.sqrt(4 / n * psi.var()))
+
+
+def hsic_projections(K: Array, L: Array) -> Array:
+    """(n,) of mean HSIC_u; their second moment is R of Song et al. (2012), theorem 5."""
+    n, c = len(K), inner_rows(u_centred(K), u_centred(L))
+    return ((n - 2) * c + c.sum()) / (2 * (n - 1) * (n - 3))
+
+
+def inner_rows(A: Array, B: Array) -> Array:
+    return (A * B).sum(1)
+
+
+def hsic_se(K: Array, L: Array) -> float:
+    return float(np.sqrt(16 / len(K) * hsic_projections(K, L).var()))
+
+
+def cka_se(K: Array, L: Array) -> float:
+    g12, g11, g22 = hsic_projections(K, L), hsic_projections(K, K), hsic_projections(L, L)
+    h12, h11, h22 = g12.mean(), g11.mean(), g22.mean()
+    psi = g12 / np.sqrt(h11 * h22) - h12 / np.sqrt(h11 * h22) / 2 * (g11 / h11 + g22 / h22)
+    return float(np.sqrt(16 / len(K) * psi.var()))
+
+
+# ---- distance alignment and MMD ------------------------------------------------------------------
+
+
+def distance_alignment(X: Array, Y: Array, *, normalize: str = "none", centered: bool = False) -> Any:
+    """Mean over all ordered pairs of (d_1^2 - d_2^2)^2, the squared distances double-centred first if asked."""
+    if normalize == "unit_diagonal":
+        X, Y = unit_rows(X), unit_rows(Y)
+    D1, D2 = squared_distances(X, X), squared_distances(Y, Y)
+    if normalize == "hs_norm":
+        K, L = (centred(linear(Z, Z)) if centered else linear(Z, Z) for Z in (X, Y))
+        D1, D2 = D1 / np.sqrt((K * K).mean()), D2 / np.sqrt((L * L).mean())
+    difference = centred(D1 - D2) if centered else D1 - D2
+    return (difference**2).mean()
+
+
+def mmd2(Kxx: Array, Kzz: Array, Kxz: Array, estimator: str) -> Any:
+    if estimator == "biased":
+        return Kxx.mean() + Kzz.mean() - 2 * Kxz.mean()
+    n, m = Kxz.shape
+    return hollow(Kxx).sum() / (n * (n - 1)) + hollow(Kzz).sum() / (m * (m - 1)) - 2 * Kxz.mean()
+
+
+# ---- independence tests: (K, L) -> (statistic, p-value) ------------------------------------------
+
+
+def permutation_moments(A: Array, B: Array) -> tuple[Any, Any]:
+    """Mean and variance of <A, PBP'> over all permutations P; A, B symmetric, zero row sums (Kazi-Aoual 1995)."""
+    n = len(A)
+    (T, T2, S2), (U, U2, R2) = ((np.trace(C), inner(C, C), (np.diag(C) ** 2).sum()) for C in (A, B))
+    mean = T * U / (n - 1)
+    leading = 2 * ((n - 1) * T2 - T**2) * ((n - 1) * U2 - U**2) / ((n - 1) ** 2 * (n + 1) * (n - 2))
+    diagonal = (n * (n + 1) * S2 - (n - 1) * (T**2 + 2 * T2)) * (n * (n + 1) * R2 - (n - 1) * (U**2 + 2 * U2))
+    return mean, leading + diagonal / ((n + 1) * n * (n - 1) * (n - 2) * (n - 3))
+
+
+def gamma_test(K: Array, L: Array) -> tuple[float, float]:
+    A, B = centred(K), centred(L)
+    mean, var = permutation_moments(A, B)
+    return inner(A, B) / len(K), stats.gamma.sf(inner(A, B), mean**2 / var, scale=var / mean)
+
+
+def pearson3_test(K: Array, L: Array) -> tuple[float, float]:
+    A, B = centred(K), centred(L)
+    mean, var = permutation_moments(A, B)
+    skew = 8 * np.trace(A @ A @ A) * np.trace(B @ B @ B) / (2 * inner(A, A) * inner(B, B)) ** 1.5
+    return inner(A, B) / len(K), stats.pearson3.sf(inner(A, B), skew, loc=mean, scale=np.sqrt(var))
+
+
+def gretton_test(K: Array, L: Array) -> tuple[float, float]:
+    """Gretton et al. (2008); the mean is written for any diagonal, and is theirs where the diagonal is 1."""
+    n, A, B = len(K), centred(K), centred(L)
+    off = n * (n - 1)
+    variance = hollow((A * B / 6) ** 2).sum() / off * 72 * (n - 4) * (n - 5) / (off * (n - 2) * (n - 3))
+    mx, my = hollow(K).sum() / off, hollow(L).sum() / off
+    mean = (np.trace(K) / n - mx) * (np.trace(L) / n - my) / n
+    return inner(A, B) / n, stats.gamma.sf(inner(A, B) / n, mean**2 / variance, scale=variance * n / mean)
+
+
+def chi2_test(K: Array, L: Array) -> tuple[float, float]:
+    """Shen, Panda and Vogelstein (2022)."""
+    statistic = len(K) * cka(K, L, "unbiased") + 1
+    return statistic, stats.chi2.sf(statistic, 1)
+
+
+def t_test(K: Array, L: Array) -> tuple[float, float]:
+    """Szekely and Rizzo (2013)."""
+    n, C = len(K), cka(K, L, "unbiased")
+    v = n * (n - 3) / 2
+    statistic = np.sqrt(v - 1) * C / np.sqrt(1 - C * C)
+    return statistic, stats.t.sf(statistic, v - 1)
+
+
+def permutation_test(K: Array, L: Array) -> tuple[float, float]:
+    """The share of all n! permutations whose HSIC_b is at least the one observed: what a sampled test estimates."""
+    A, B, n = centred(K), centred(L), len(K)
+    values = np.array([inner(A, B[np.ix_(p, p)]) for p in itertools.permutations(range(n))])
+    observed = inner(A, B)
+    return observed / n, float((values >= observed - 1e-12 * abs(observed)).mean())
+
+
+TESTS: dict[str, Callable[[Array, Array], tuple[float, float]]] = {
+    "gamma": gamma_test,
+    "pearson3": pearson3_test,
+    "gretton": gretton_test,
+    "chi2": chi2_test,
+    "t": t_test,
+    "permutation": permutation_test,
+}
+
+
+def _zeros(X: Array, Z: Array) -> Array:
+    return np.zeros((len(X), len(Z)), X.dtype)
