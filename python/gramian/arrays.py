@@ -1,0 +1,311 @@
+"""The gate: every array from outside passes here once and comes out as a `Matrix`.
+
+What an argument must be is checked here and nowhere else, so the code behind the gate trusts its inputs. Arrays are
+read in place, whatever their strides; only booleans, integers, a foreign byte order and unaligned memory are copied.
+No array library but NumPy is imported here: a torch tensor can only come from a program that has imported torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian._core import View
+
+DType = Literal["float64", "float32", "float16", "bfloat16"]
+
+_CHECKED_AT_ONCE = 1 << 28  # bytes; between two such pieces of a file on a slow disk, Ctrl-C is heard
+_CPU_DEVICES = {1, 3}  # DLPack: kDLCPU, and kDLCUDAHost, which is pinned memory of the host
+_DEVICE_NAMES = {2: "cuda", 7: "vulkan", 8: "metal", 10: "rocm", 13: "cuda", 14: "oneapi"}
+
+
+@dataclass(frozen=True, eq=False)
+class BFloat16Array:
+    """bfloat16 values that NumPy has no dtype for, as their bits; `np.asarray` widens them to float32, exactly."""
+
+    bits: npt.NDArray[np.uint16]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.bits.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.bits.ndim
+
+    @property
+    def dtype(self) -> str:
+        return "bfloat16"
+
+    def __getitem__(self, index: Any) -> BFloat16Array:
+        return BFloat16Array(self.bits[index])
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError("bfloat16 values cannot become a NumPy array without a copy")
+        wide = _widen(self.bits)
+        return wide if dtype is None else wide.astype(dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """n samples of d finite features, as the native code reads them."""
+
+    view: View
+    n: int
+    d: int
+    dtype: DType
+    device: str
+    data: npt.NDArray[Any]  # (n, d) the memory behind the view; bfloat16 as its bits
+    owner: object  # the caller's array: keeps the memory alive
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self.n, self.d)
+
+    def numpy(self) -> npt.NDArray[np.floating[Any]]:
+        """The same memory as an ndarray; bfloat16, which NumPy lacks, is copied to float32 (`block` bounds that)."""
+        return _widen(self.data) if self.dtype == "bfloat16" else self.data
+
+    def block(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """Rows start to stop as float64, (stop - start, d); a copy unless they are float64 already."""
+        rows = self.data[start:stop]
+        return (_widen(rows) if self.dtype == "bfloat16" else rows).astype(np.float64, order="C", copy=False)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Listed rows as float64, (len(rows), d); a copy."""
+        found = self.data[rows]
+        return (_widen(found) if self.dtype == "bfloat16" else found).astype(np.float64, order="C", copy=False)
+
+
+def as_matrix(x: object, name: str) -> Matrix:
+    """Check one argument and read it in place.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        A NumPy array (memory-mapped, strided and read-only too), a torch tensor, a JAX array or anything else on the
+        CPU that speaks DLPack. float64, float32, float16 and bfloat16 are read where they lie; booleans and integers
+        are copied to float64, which rounds integers beyond 2**53.
+    name : str
+        What the caller calls it; every message starts with it.
+
+    Raises
+    ------
+    TypeError
+        `x` is not an array, or not of real numbers. Extended precision (``longdouble``) is refused and not rounded:
+        results are computed in float64, and what was stored to keep more digits should be cut down by its owner.
+    ValueError
+        `x` is not two-dimensional, is empty, or holds NaN or infinity (the message says in which row first).
+    RuntimeError
+        `x` lies on a device that this build cannot compute on.
+
+    Notes
+    -----
+    Costs one read of the data, to find NaN and infinities, and no memory.
+    """
+    if isinstance(x, Matrix):
+        return x
+    found = _host_array(x, name)
+    _check_shape(found.shape, name)
+    data = _readable(found.bits) if isinstance(found, BFloat16Array) else _real(found, name)
+    view = _view(data)
+    matrix = Matrix(view, data.shape[0], data.shape[1], cast("DType", view.dtype), view.device, data, x)
+    check_finite(matrix, name)
+    return matrix
+
+
+def check_finite(x: Matrix, name: str) -> None:
+    """Raise ValueError naming the first row of `x` that holds NaN or infinity."""
+    row = _first_nonfinite(x)
+    if row is None:
+        return
+    values = x.block(row, row + 1)[0]
+    column = int(np.argmin(np.isfinite(values)))
+    what = "NaN" if np.isnan(values[column]) else "infinity"
+    raise ValueError(
+        f"{name} has {what} in row {row}, column {column} (its first bad row); "
+        "repair it, or leave that row out of every array"
+    )
+
+
+def _first_nonfinite(x: Matrix) -> int | None:
+    step = max(1, _CHECKED_AT_ONCE // (x.d * x.data.itemsize))
+    for start in range(0, x.n, step):
+        row = _view(x.data[start : start + step]).first_nonfinite()
+        if row >= 0:
+            return start + row
+    return None
+
+
+def same_rows(matrices: Sequence[Matrix], names: Sequence[str]) -> None:
+    """Raise ValueError unless all have the number of rows of the first."""
+    for matrix, name in zip(matrices[1:], names[1:], strict=True):
+        if matrix.n != matrices[0].n:
+            raise ValueError(
+                f"{names[0]} has {matrices[0].n} rows but {name} has {matrix.n}; row i of both must be the same sample"
+            )
+
+
+def same_device(matrices: Sequence[Matrix], names: Sequence[str]) -> None:
+    """Raise ValueError unless all lie on the device of the first."""
+    for matrix, name in zip(matrices[1:], names[1:], strict=True):
+        if matrix.device != matrices[0].device:
+            raise ValueError(
+                f"{names[0]} is on {matrices[0].device} but {name} is on {matrix.device}; move one of them"
+            )
+
+
+def require_rows(n: int, minimum: int, what: str, instead: str | None = None) -> None:
+    """Raise ValueError if n samples are too few for `what`; `instead` names what would do."""
+    if n < minimum:
+        hint = f"; use {instead}" if instead else ""
+        raise ValueError(f"{what} needs at least {minimum} rows but got {n}{hint}")
+
+
+def _host_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
+    """The memory of `x`, if it is on this machine and can be read as it lies."""
+    if isinstance(x, BFloat16Array):
+        return x
+    if isinstance(x, np.ndarray):
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError(
+                f"{name} is a masked array; leave the masked rows out of every array, or fill them: {name}.filled(...)"
+            )
+        return _bfloat16_or_itself(np.asarray(x))
+    if _is_torch_tensor(x):
+        return _torch_array(x, name)
+    if isinstance(x, np.generic) or not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
+        raise TypeError(f"{name} must be an array, got {_kind(x)}{_conversion(x, name)}")
+    try:
+        device, index = x.__dlpack_device__()
+    except Exception as error:
+        raise _unreadable(x, name, error) from error
+    if int(device) not in _CPU_DEVICES:
+        raise _elsewhere(name, f"{_DEVICE_NAMES.get(int(device), f'DLPack device {int(device)}')}:{index}")
+    try:
+        # NumPy refuses a bfloat16 capsule; the libraries that have the type give out ml_dtypes arrays of it
+        bfloat16 = str(getattr(x, "dtype", "")).endswith("bfloat16")
+        return _bfloat16_or_itself(np.asarray(x)) if bfloat16 else np.from_dlpack(x)
+    except Exception as error:
+        raise _unreadable(x, name, error) from error
+
+
+def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
+    torch = sys.modules["torch"]
+    if x.is_nested:
+        raise TypeError(f"{name} is a nested tensor; pool each sample to one row of features first")
+    if x.layout is not torch.strided:
+        raise TypeError(f"{name} is a sparse tensor; {name}.to_dense() makes a dense one")
+    if x.is_quantized:
+        raise TypeError(f"{name} is a quantized tensor; {name}.dequantize() makes a plain one")
+    if x.is_complex():
+        raise TypeError(_complex_message(name, str(x.dtype)))
+    if x.device.type == "meta":
+        raise TypeError(f"{name} is a tensor on the meta device, which has no values")
+    if x.device.type != "cpu":
+        raise _elsewhere(name, str(x.device))
+    try:
+        plain = x.detach().resolve_neg()
+        if x.dtype is torch.bfloat16:
+            return BFloat16Array(plain.view(torch.int16).numpy().view(np.uint16))
+        return cast("npt.NDArray[Any]", plain.numpy())
+    except Exception as error:
+        raise _unreadable(x, name, error) from error
+
+
+def _bfloat16_or_itself(a: npt.NDArray[Any]) -> npt.NDArray[Any] | BFloat16Array:
+    return BFloat16Array(a.view(np.uint16)) if a.dtype.name == "bfloat16" else a
+
+
+def _real(a: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """An array of a dtype that the native code reads; a copy only where there is no other way."""
+    if a.dtype.name in ("float64", "float32", "float16"):
+        return _readable(a)
+    if a.dtype.kind in "biu":
+        return a.astype(np.float64)
+    if a.dtype.kind == "c":
+        raise TypeError(_complex_message(name, str(a.dtype)))
+    if a.dtype.kind == "f":
+        raise TypeError(
+            f"{name} is {a.dtype}, wider than the float64 that results are computed in; "
+            f"round it yourself: {name}.astype(np.float64)"
+        )
+    hint = f"; if it holds numbers, use {name}.astype(np.float64)" if a.dtype.kind in "OUST" else ""
+    raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}{hint}")
+
+
+def _readable(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`a` itself if it can be stepped through in whole, aligned elements of this machine's byte order."""
+    if not a.dtype.isnative:
+        return a.astype(a.dtype.newbyteorder("="))
+    if not a.flags.aligned or any(stride % a.itemsize for stride in a.strides):
+        return a.copy()
+    return a
+
+
+def _check_shape(shape: tuple[int, ...], name: str) -> None:
+    wanted = f"{name} must be 2-d (samples by features), got shape {shape}"
+    if len(shape) == 0:
+        raise ValueError(f"{name} must be 2-d (samples by features), got a single number")
+    if len(shape) == 1:
+        raise ValueError(f"{wanted}; for {shape[0]} samples of one feature use {name}.reshape(-1, 1)")
+    if len(shape) > 2:
+        raise ValueError(f"{wanted}; pool the features of each sample, or flatten: {name}.reshape({shape[0]}, -1)")
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: it has {shape[0]} rows and {shape[1]} columns")
+
+
+def _widen(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """bfloat16 bits are the upper half of a float32's."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _view(data: npt.NDArray[Any]) -> View:
+    """Unsigned integers are the bits of bfloat16."""
+    return View.from_bfloat16(data) if data.dtype == np.uint16 else View.from_numpy(data)
+
+
+def _is_torch_tensor(x: object) -> bool:
+    torch: Any = sys.modules.get("torch")
+    return hasattr(torch, "Tensor") and isinstance(x, torch.Tensor)
+
+
+def _kind(x: object) -> str:
+    """What to call `x` in a message: DataFrame of pandas, list, None."""
+    if x is None:
+        return "None"
+    library = type(x).__module__.partition(".")[0]
+    return type(x).__name__ if library == "builtins" else f"a {library} {type(x).__name__}"
+
+
+def _conversion(x: object, name: str) -> str:
+    if type(x).__name__.endswith("Tracer"):
+        return "; call gramian outside of jax.jit and jax.grad, where arrays have values"
+    for method in ("to_numpy", "toarray"):
+        if hasattr(x, method):
+            return f"; {name}.{method}() makes one"
+    if isinstance(x, list | tuple) or hasattr(x, "__array__"):
+        return f"; np.asarray({name}) makes one"
+    return ""
+
+
+def _complex_message(name: str, dtype: str) -> str:
+    return f"{name} must hold real numbers, got {dtype}; put real and imaginary parts side by side as features"
+
+
+def _unreadable(x: object, name: str, error: Exception) -> TypeError:
+    return TypeError(f"{name}, {_kind(x)}, could not be read as an array: {error}")
+
+
+def _elsewhere(name: str, device: str) -> RuntimeError:
+    engine = "this build of gramian has no CUDA engine yet" if device.startswith("cuda") else "gramian reads CPU memory"
+    return RuntimeError(
+        f"{name} is on {device}, but {engine}; move it to the CPU first "
+        f"({name}.cpu() in torch, cupy.asnumpy({name}) in CuPy, jax.device_get({name}) in JAX)"
+    )

@@ -1,0 +1,448 @@
+"""The command line: `gramian compare a.npy b.npy` prints what `gramian.compare` returns.
+
+Exit codes: 0 done, 1 the input is at fault (one line on stderr says how), 2 the command is, 130 Ctrl-C, 141 the reader
+of the output went away. A traceback is shown only under `python -X dev -m gramian`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import numpy as np
+
+from gramian.kernels import KERNELS
+
+if TYPE_CHECKING:
+    from gramian.estimators import Estimator, Measure
+    from gramian.independence import Method
+    from gramian.metrics import AlignmentMatrix
+
+Progress = Callable[[int, int], None]
+
+MEASURES = ("cka", "hsic", "kernel_alignment")
+ESTIMATORS = ("unbiased", "biased")
+METHODS = ("gamma", "permutation", "pearson3", "t", "chi2", "gretton")
+MATRIX_SUFFIXES = (".png", ".svg", ".csv", ".npy", ".json")
+_INTERRUPTED, _BROKEN_PIPE = 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without σ still shows the numbers
+    try:
+        return commands.main(arguments, prog_name="gramian", standalone_mode=False) or 0
+    except click.Abort:
+        click.echo("Interrupted", err=True)
+        return _INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (TypeError, ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
+        if sys.flags.dev_mode:
+            raise
+        click.echo(f"Error: {str(error) or type(error).__name__}", err=True)
+        return 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="gramian")
+def commands() -> None:
+    """How alike are two representations?
+
+    Files are .npy, .npz:key or .safetensors:key; row i of both is the same sample.
+    """
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+_seed = click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
+_method = click.option(
+    "--method", type=click.Choice(METHODS), default="gamma", show_default=True, help="Of the p-value."
+)
+_permutations = click.option(
+    "--permutations", type=click.IntRange(min=1), default=1000, show_default=True, help="For --method permutation."
+)
+_bandwidth = click.option(
+    "--bandwidth", type=click.FloatRange(min=0, min_open=True), help="Of the kernel; without it, the median heuristic."
+)
+
+
+_KERNEL: dict[str, Any] = {
+    "type": click.Choice(list(KERNELS)),
+    "metavar": "NAME",
+    "show_default": True,
+}
+
+
+def _kernel(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option("--kernel", default=default, help=f"One of {', '.join(KERNELS)}.", **_KERNEL)
+
+
+@commands.command()
+@click.argument("x", metavar="X")
+@click.argument("y", metavar="Y")
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    default=("linear", "rbf"),
+    help=f"One of {', '.join(KERNELS)}; may be repeated.",
+    **_KERNEL,
+)
+@_bandwidth
+@click.option(
+    "--confidence", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, show_default=True
+)
+@_method
+@_permutations
+@_seed
+@_json
+@_quiet
+def compare(
+    x: str,
+    y: str,
+    *,
+    kernels: tuple[str, ...],
+    bandwidth: float | None,
+    confidence: float,
+    method: Method,
+    permutations: int,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Compare X and Y: every measure with its interval, its p-value and what chance would give."""
+    import gramian
+    from gramian.sources import open_array
+
+    with _named(X=x, Y=y), _progress(quiet) as progress:
+        result = gramian.compare(
+            open_array(x),
+            open_array(y),
+            [_kernel_object(name, bandwidth, kernels) for name in kernels],
+            confidence=confidence,
+            method=method,
+            permutations=permutations,
+            seed=seed,
+            progress=progress,
+        )
+    _emit(_document(result.to_dict(), x=x, y=y) if as_json else str(result))
+
+
+@commands.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="[B]", required=False)
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help=f"Where to write it, as {', '.join(MATRIX_SUFFIXES)}; may be repeated.",
+)
+@_kernel("linear")
+@_bandwidth
+@click.option("--measure", type=click.Choice(MEASURES), default="cka", show_default=True)
+@click.option("--estimator", type=click.Choice(ESTIMATORS), default="unbiased", show_default=True)
+@_json
+@_quiet
+def matrix(
+    a: str,
+    b: str | None,
+    *,
+    outputs: tuple[Path, ...],
+    kernel: str,
+    bandwidth: float | None,
+    measure: Measure,
+    estimator: Estimator,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Compare every layer of A with every layer of B, or of A itself.
+
+    Layers come from an .npz or .safetensors with an array for each, from a directory of .npy files, or from one array
+    of shape (samples, layers, features).
+    """
+    import gramian
+    from gramian.sources import open_layers
+
+    for output in outputs:
+        _check_output(output)
+    with _named(Xs=a, Ys=b), _progress(quiet) as progress:
+        result = gramian.cka_matrix(
+            open_layers(a),
+            None if b is None else open_layers(b),
+            _kernel_object(kernel, bandwidth, (kernel,)),
+            measure=measure,
+            estimator=estimator,
+            progress=progress,
+        )
+    document = _document(_matrix_fields(result), a=a, b=b)
+    for output in outputs:
+        _write_matrix(output, result, document)
+    if as_json:
+        _emit(document)
+    elif outputs:
+        _emit("\n".join(f"wrote {output}" for output in outputs))
+    else:
+        _emit(_matrix_table(result))
+
+
+@commands.command()
+@click.argument("x", metavar="X")
+@click.argument("y", metavar="Y")
+@_kernel("rbf")
+@_bandwidth
+@_method
+@_permutations
+@_seed
+@_json
+@_quiet
+def test(
+    x: str,
+    y: str,
+    *,
+    kernel: str,
+    bandwidth: float | None,
+    method: Method,
+    permutations: int,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Test whether X and Y are independent: is there any relation at all?"""
+    import gramian
+    from gramian.sources import open_array
+
+    with _named(X=x, Y=y), _progress(quiet) as progress:
+        result = gramian.independence_test(
+            open_array(x),
+            open_array(y),
+            _kernel_object(kernel, bandwidth, (kernel,)),
+            method=method,
+            permutations=permutations,
+            seed=seed,
+            progress=progress,
+        )
+    fields = result.to_dict()
+    _emit(_document(fields, x=x, y=y) if as_json else _pairs(fields))
+
+
+@commands.command()
+@_json
+def info(*, as_json: bool) -> None:
+    """Show the version, the devices and instruction set in use, and which optional packages are installed."""
+    import gramian
+
+    fields = gramian.info()
+    if as_json:
+        _emit(_document(fields))
+        return
+    fields["cuda_compiler"] = fields["cuda_compiler"] or "none: built for the CPU only"
+    fields["packages"] = {name: version or "not installed" for name, version in fields["packages"].items()}
+    _emit(_pairs(fields))
+
+
+@commands.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("gramian-demo"),
+    show_default=True,
+    help="Where the report and its pictures go.",
+)
+@_json
+def demo(*, output: Path, as_json: bool) -> None:
+    """Compare real models on real data, offline, and write a report with pictures."""
+    import gramian.demo
+
+    report = gramian.demo.run(output)
+    _emit(_document(report.to_dict()) if as_json else report.text())
+
+
+def _kernel_object(name: str, bandwidth: float | None, chosen: Sequence[str]) -> Any:
+    """The kernel of that name; --bandwidth goes to those of the chosen that have one."""
+    if bandwidth is None:
+        return name
+    if not math.isfinite(bandwidth):
+        raise click.UsageError(f"--bandwidth must be a number, got {bandwidth}")
+    having = [other for other, cls in KERNELS.items() if "bandwidth" in (f.name for f in dataclasses.fields(cls))]
+    if not set(having) & set(chosen):
+        raise click.UsageError(f"--bandwidth: {', '.join(chosen)} has none; {', '.join(having)} have")
+    kind: Any = KERNELS[name]
+    return kind(bandwidth=bandwidth) if name in having else name
+
+
+@contextlib.contextmanager
+def _named(**files: str | None) -> Iterator[None]:
+    """Errors speak of X and Y; say which files they are."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if sys.flags.dev_mode:
+            raise
+        said = [f"{name} is {file}" for name, file in files.items() if file and re.search(rf"\b{name}\b", str(error))]
+        legend = f" ({', '.join(said)})" if said else ""
+        raise click.ClickException(f"{error}{legend}") from error
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """A bar on the terminal for work of more than a second; None where nobody would see it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(delay=1.0, leave=False, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _emit(text: str) -> None:
+    """Print, or leave quietly if the reader has gone (`gramian info | head -1`)."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        sys.exit(_BROKEN_PIPE)
+
+
+def _document(fields: Mapping[str, Any], **inputs: str | None) -> str:
+    """One JSON document; what is not finite becomes null, and `reason` beside it says why."""
+    from gramian import __version__
+
+    named = {name: file for name, file in inputs.items() if file is not None}
+    document = {"gramian": __version__, **({"inputs": named} if named else {}), **fields}
+    return json.dumps(_plain(document), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """`value` out of what JSON knows."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+def _pairs(fields: Mapping[str, Any], indent: str = "") -> str:
+    """Names and values under each other; a value that is nan says why."""
+    shown = {name: value for name, value in fields.items() if value is not None and name != "reason"}
+    width = max(map(len, shown), default=0)
+    lines = []
+    for name, value in shown.items():
+        label = f"{indent}{name.replace('_', ' ').replace('pvalue', 'p-value')}"
+        if isinstance(value, Mapping):
+            lines += [label, _pairs(value, indent + "  ")]
+        else:
+            lines.append(f"{label:<{len(indent) + width + 2}}{_shown(value, fields.get('reason'))}")
+    return "\n".join(lines)
+
+
+def _shown(value: Any, reason: str | None) -> str:
+    if isinstance(value, float):
+        return f"undefined: {reason}" if math.isnan(value) and reason else f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_shown(item, reason) for item in value)
+    return str(value)
+
+
+def _matrix_fields(result: AlignmentMatrix) -> dict[str, Any]:
+    names = ("measure", "estimator", "kernel", "n", "rows", "columns", "values", "reasons")
+    return {name: getattr(result, name) for name in names}
+
+
+def _matrix_table(result: AlignmentMatrix) -> str:
+    """Layers of A down, layers of B across."""
+    cells = [["-" if math.isnan(value) else f"{value:z.3f}" for value in row] for row in result.values]
+    columns = [str(name) for name in result.columns]
+    label = max(len(str(name)) for name in result.rows)
+    widths = [max(len(name), *(len(row[j]) for row in cells)) for j, name in enumerate(columns)]
+    lines = [_matrix_title(result), ""]
+    lines.append(" " * label + "".join(f"  {name:>{w}}" for name, w in zip(columns, widths, strict=True)))
+    for name, row in zip(result.rows, cells, strict=True):
+        lines.append(f"{name!s:<{label}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(row, widths, strict=True)))
+    lines += [f"- undefined: {reason}" for reason in result.reasons.values()]
+    return "\n".join(lines)
+
+
+def _check_output(path: Path) -> None:
+    """Before the long work: can this file be written at the end?"""
+    if path.suffix not in MATRIX_SUFFIXES:
+        raise click.UsageError(f"-o {path}: write it as one of {', '.join(MATRIX_SUFFIXES)}")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path.parent}: no such directory")
+    if path.suffix == ".png":
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            raise ImportError(f"{path}: a .png needs matplotlib: pip install 'gramian[viz]'; .svg does not") from error
+
+
+def _write_matrix(path: Path, result: AlignmentMatrix, document: str) -> None:
+    if path.suffix == ".json":
+        path.write_text(document + "\n", encoding="utf-8")
+    elif path.suffix == ".npy":
+        np.save(path, result.values)
+    elif path.suffix == ".csv":
+        _write_csv(path, result)
+    elif path.suffix == ".svg":
+        from gramian.plots import heatmap_svg
+
+        path.write_text(heatmap_svg(result, title=_matrix_title(result)), encoding="utf-8")
+    else:
+        _write_png(path, result)
+
+
+def _write_csv(path: Path, result: AlignmentMatrix) -> None:
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["", *result.columns])
+        for name, row in zip(result.rows, np.asarray(result.values), strict=True):
+            writer.writerow([name, *map(float, row)])
+
+
+def _write_png(path: Path, result: AlignmentMatrix) -> None:
+    from matplotlib.figure import Figure
+
+    rows, columns = np.asarray(result.values).shape
+    figure = Figure(figsize=(2.5 + 0.35 * columns, 1.8 + 0.35 * rows), layout="constrained", dpi=150)
+    axes = figure.add_subplot()
+    result.plot(ax=axes)
+    figure.savefig(path)
+
+
+def _matrix_title(result: AlignmentMatrix) -> str:
+    return f"{result.measure}, {result.estimator}, {result.kernel}, n = {result.n}"

@@ -1,0 +1,499 @@
+"""The command line on real files: what it prints, what it writes, and how it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import gramian as gm
+from gramian import cli
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as leaving:
+            cli.main([str(argument) for argument in arguments])
+        return (int(leaving.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """x and y share two directions, z is independent of both, and flat never changes."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 6))
+    y = np.hstack([x[:, :2], rng.normal(size=(60, 3))])
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    np.save(tmp_path / "z.npy", rng.normal(size=(60, 4)))
+    np.save(tmp_path / "flat.npy", np.ones((60, 3)))
+    np.save(tmp_path / "short.npy", x[:58])
+    np.save(tmp_path / "tiny.npy", x[:3])
+    np.save(tmp_path / "nan.npy", np.where(np.arange(60)[:, None] == 17, np.nan, x))
+    np.savez(tmp_path / "a.npz", layer10=x, layer2=y, layer1=rng.normal(size=(60, 4)))
+    np.savez(tmp_path / "b.npz", enc=x, dec=y)
+    return tmp_path
+
+
+def load(folder: Path, *names: str) -> list[np.ndarray]:
+    return [np.load(folder / f"{name}.npy") for name in names]
+
+
+def program(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gramian", *map(str, arguments)], capture_output=True, text=True, **options
+    )
+
+
+# ---- help ------------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands(run: Any) -> None:
+    code, out, err = run("--help")
+
+    assert (code, err) == (0, "")
+    assert re.findall(r"^  (\w+)  ", out.partition("Commands:")[2], re.MULTILINE) == [
+        "compare",
+        "demo",
+        "info",
+        "matrix",
+        "test",
+    ]
+
+
+@pytest.mark.parametrize("command", ["compare", "matrix", "test", "info", "demo"])
+def test_every_command_has_help(run: Any, command: str) -> None:
+    code, out, err = run(command, "--help")
+
+    assert (code, err) == (0, "")
+    assert "Options:" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from gramian import cli\n"
+        "try: cli.main(['compare', '--help'])\n"
+        "finally: print([m for m in ('torch', 'scipy.stats', 'scipy.special', 'matplotlib', 'pandas', 'tqdm',"
+        " 'safetensors') if m in sys.modules], file=sys.stderr)"
+    )
+
+    err = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+
+    assert err.strip() == "[]"
+
+
+def test_choices_are_those_of_the_functions() -> None:
+    from gramian import estimators, independence
+
+    assert set(cli.METHODS) == set(get_args(independence.Method))
+    assert set(cli.MEASURES) == set(get_args(estimators.Measure))
+    assert set(cli.ESTIMATORS) == set(get_args(estimators.Estimator))
+
+
+def test_version_is_the_packages(run: Any) -> None:
+    code, out, _ = run("--version")
+
+    assert code == 0
+    assert gm.__version__ in out
+
+
+# ---- compare ---------------------------------------------------------------------------------------------------------
+
+
+def test_compare_prints_the_table_of_the_result(run: Any, files: Path) -> None:
+    code, out, err = run("compare", files / "x.npy", files / "y.npy")
+
+    assert (code, err) == (0, "")
+    assert out == f"{gm.compare(*load(files, 'x', 'y'))}\n"
+
+
+def test_compare_json_is_the_result(run: Any, files: Path) -> None:
+    code, out, err = run("compare", files / "x.npy", files / "y.npy", "--kernel", "laplacian", "--json")
+
+    document, want = json.loads(out), gm.compare(*load(files, "x", "y"), ["laplacian"])
+    assert (code, err) == (0, "")
+    assert (document["n"], document["dx"], document["dy"]) == (60, 6, 5)
+    assert document["inputs"] == {"x": f"{files}/x.npy", "y": f"{files}/y.npy"}
+    assert [row["value"] for row in document["rows"]] == [row.value for row in want.rows]
+
+
+def test_compare_takes_several_kernels_and_one_bandwidth(run: Any, files: Path) -> None:
+    x, y = load(files, "x", "y")
+    options = ("--kernel", "rbf", "--kernel", "linear", "--bandwidth", "1.5", "--confidence", "0.9")
+
+    code, out, _ = run("compare", files / "x.npy", files / "y.npy", *options, "--json")
+
+    want = gm.compare(x, y, [gm.RBF(bandwidth=1.5), gm.Linear()], confidence=0.9)
+    rows = json.loads(out)["rows"]
+    assert code == 0
+    assert [row["value"] for row in rows] == [row.value for row in want.rows]
+    assert [row["ci"] for row in rows] == [None if row.ci is None else list(row.ci) for row in want.rows]
+
+
+def test_compare_is_seeded(run: Any, files: Path) -> None:
+    options = ("--method", "permutation", "--permutations", "99", "--json")
+
+    one, two, other = (run("compare", files / "x.npy", files / "z.npy", *options, "--seed", s)[1] for s in (1, 1, 2))
+
+    assert one == two
+    assert one != other
+
+
+def test_undefined_values_are_null_with_a_reason(run: Any, files: Path) -> None:
+    code, out, _ = run("compare", files / "x.npy", files / "flat.npy", "--kernel", "linear", "--json")
+
+    undefined = [row for row in json.loads(out)["rows"] if row["value"] is None]
+    assert code == 0
+    assert undefined
+    assert all(row["reason"] for row in undefined)
+
+
+def test_undefined_values_are_words_in_the_table(run: Any, files: Path) -> None:
+    code, out, _ = run("compare", files / "x.npy", files / "flat.npy", "--kernel", "linear")
+
+    assert code == 0
+    assert re.search(r"undefined[,:] \w+", out)
+    assert "nan" not in out
+
+
+def test_keys_of_archives_are_taken(run: Any, files: Path) -> None:
+    code, out, _ = run("compare", f"{files}/b.npz:enc", f"{files}/b.npz:dec", "--json")
+
+    assert code == 0
+    assert json.loads(out)["rows"] == json.loads(run("compare", files / "x.npy", files / "y.npy", "--json")[1])["rows"]
+
+
+# ---- test ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", cli.METHODS)
+def test_test_reports_the_result(run: Any, files: Path, method: str) -> None:
+    x, y = load(files, "x", "y")
+
+    code, out, err = run("test", files / "x.npy", files / "y.npy", "--method", method, "--permutations", 50, "--json")
+
+    want = gm.independence_test(x, y, method=method, permutations=50, seed=0)
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (document["statistic"], document["pvalue"]) == (want.statistic, want.pvalue)
+    assert (document["method"], document["n"]) == (method, 60)
+
+
+def test_test_prints_names_and_values(run: Any, files: Path) -> None:
+    code, out, _ = run("test", files / "x.npy", files / "y.npy", "--kernel", "linear", "--method", "permutation")
+
+    lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in out.splitlines())
+    assert code == 0
+    assert float(lines["p-value"]) == pytest.approx(1 / 1001, rel=1e-4)
+    assert lines["n"] == "60"
+    assert len({line.index(value) for line, value in zip(out.splitlines(), lines.values(), strict=True)}) == 1
+
+
+def test_an_undefined_test_says_why(run: Any, files: Path) -> None:
+    code, out, _ = run("test", files / "x.npy", files / "flat.npy", "--kernel", "linear")
+    document = json.loads(run("test", files / "x.npy", files / "flat.npy", "--kernel", "linear", "--json")[1])
+
+    assert code == 0
+    assert re.search(r"^p-value +undefined: \w", out, re.MULTILINE)
+    assert document["pvalue"] is None
+    assert document["reason"]
+
+
+# ---- matrix ----------------------------------------------------------------------------------------------------------
+
+
+def test_matrix_prints_layers_in_order(run: Any, files: Path) -> None:
+    code, out, err = run("matrix", files / "a.npz", files / "b.npz")
+
+    lines = [line.split() for line in out.splitlines() if line]
+    want = gm.cka_matrix(dict(np.load(files / "a.npz")), dict(np.load(files / "b.npz")))
+    cell = want.values[list(want.rows).index("layer2"), list(want.columns).index("enc")]
+    assert (code, err) == (0, "")
+    assert lines[-4] == ["dec", "enc"]
+    assert [line[0] for line in lines[-3:]] == ["layer1", "layer2", "layer10"]
+    assert lines[-2][2] == f"{cell:.3f}"
+
+
+def test_matrix_of_one_file_compares_it_with_itself(run: Any, files: Path) -> None:
+    code, out, _ = run("matrix", files / "a.npz", "--measure", "kernel_alignment", "--estimator", "biased", "--json")
+
+    document = json.loads(out)
+    assert code == 0
+    assert document["rows"] == document["columns"] == ["layer1", "layer2", "layer10"]
+    assert np.diag(document["values"]) == pytest.approx([1, 1, 1])
+    assert (document["measure"], document["estimator"], document["n"]) == ("kernel_alignment", "biased", 60)
+
+
+def test_matrix_is_written_in_every_format(run: Any, files: Path) -> None:
+    outputs = [files / f"cka{suffix}" for suffix in cli.MATRIX_SUFFIXES]
+
+    code, out, err = run("matrix", files / "a.npz", "--kernel", "rbf", *(part for o in outputs for part in ("-o", o)))
+
+    png, svg, csv, npy, as_json = outputs
+    values = np.load(npy)
+    table = [line.split(",") for line in csv.read_text().splitlines()]
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [f"wrote {output}" for output in outputs]
+    assert values.shape == (3, 3)
+    assert table[0] == ["", "layer1", "layer2", "layer10"]
+    assert np.array_equal([[float(cell) for cell in row[1:]] for row in table[1:]], values)
+    assert json.loads(as_json.read_text())["values"] == values.tolist()
+    assert ElementTree.fromstring(svg.read_text()).tag.endswith("svg")
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_matrix_shows_undefined_cells(run: Any, files: Path) -> None:
+    np.savez(files / "c.npz", good=load(files, "x")[0], flat=np.ones((60, 2)))
+
+    code, out, _ = run("matrix", files / "c.npz")
+    document = json.loads(run("matrix", files / "c.npz", "--json")[1])
+
+    assert code == 0
+    assert "undefined: " in out
+    assert document["values"][0] == [None, None]
+    assert math.isclose(document["values"][1][1], 1)
+
+
+@pytest.mark.parametrize("layout", ["directory", "three dimensions"])
+def test_matrix_reads_every_layout_of_layers(run: Any, files: Path, layout: str) -> None:
+    layers = {name: load(files, "x")[0] * [1, i, 1, i, 1, 1] for i, name in enumerate(("layer0", "layer1"))}
+    (files / "layers").mkdir()
+    for name, x in layers.items():
+        np.save(files / "layers" / f"{name}.npy", x)
+    np.save(files / "layers.npy", np.stack(list(layers.values()), axis=1))
+
+    code, out, _ = run("matrix", files / ("layers" if layout == "directory" else "layers.npy"), "--json")
+
+    assert code == 0
+    assert json.loads(out)["rows"] == ["layer0", "layer1"]
+    assert json.loads(out)["values"] == gm.cka_matrix(layers).values.tolist()
+
+
+@pytest.mark.parametrize("name", ["cka.jpg", "cka"])
+def test_an_unknown_format_is_a_usage_error(run: Any, files: Path, name: str) -> None:
+    code, out, err = run("matrix", files / "a.npz", "-o", files / name)
+
+    assert (code, out) == (2, "")
+    assert f"-o {files}/{name}: write it as one of .png, .svg, .csv, .npy, .json" in err
+
+
+def test_a_missing_directory_is_found_before_the_work(run: Any, tmp_path: Path) -> None:
+    code, _, err = run("matrix", tmp_path / "no such file.npz", "-o", tmp_path / "no" / "cka.csv")
+
+    assert code == 1
+    assert err == f"Error: {tmp_path}/no: no such directory\n"
+
+
+def test_without_matplotlib_png_names_the_extra(run: Any, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    code, _, err = run("matrix", files / "a.npz", "-o", files / "cka.png")
+
+    assert code == 1
+    assert "a .png needs matplotlib: pip install 'gramian[viz]'; .svg does not" in err
+
+
+# ---- info and demo ---------------------------------------------------------------------------------------------------
+
+
+def test_info_shows_what_info_returns(run: Any) -> None:
+    code, out, err = run("info")
+
+    assert (code, err) == (0, "")
+    assert gm.__version__ in out
+    assert all(key.replace("_", " ") in out for key in [*gm.info(), *gm.info()["packages"]])
+
+
+def test_info_json_is_one_document(run: Any) -> None:
+    code, out, _ = run("info", "--json")
+
+    assert code == 0
+    assert set(gm.info()) <= set(json.loads(out))
+
+
+# ---- failing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("compare", "x.npy", "missing.npy"), "missing.npy: no such file"),
+        (
+            ("compare", "x.npy", "short.npy"),
+            "X has 60 rows but Y has 58; row i of both must be the same sample (X is x.npy, Y is short.npy)",
+        ),
+        (("compare", "x.npy", "nan.npy"), "Y has NaN in row 17, column 0 (its first bad row); "),
+        (("compare", "nan.npy", "y.npy"), "leave that row out of every array (X is nan.npy)"),
+        (("test", "x.npy", "short.npy"), "X has 60 rows but Y has 58"),
+        (("test", "x.npy", "b.npz"), "b.npz holds 2 arrays; name one of them, as in b.npz:dec, enc"),
+        (("compare", "x.npy", "text.npy"), "text.npy cannot be read as .npy: "),
+        (("compare", "x.npy", "x.txt"), "x.txt is not of a known kind; known are .npy, .npz, .safetensors"),
+        (("matrix", "missing.npz"), "missing.npz: no such file"),
+        (("matrix", "a.npz", "short.npy"), "60 rows but"),
+        (("compare", "x.npy", "cube.npy"), "must be 2-d (samples by features), got shape (2, 3, 4)"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(
+    run: Any, files: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    (files / "text.npy").write_text("not an array")
+    (files / "x.txt").write_text("1 2 3")
+    np.save(files / "cube.npy", np.zeros((2, 3, 4)))
+    monkeypatch.chdir(files)
+
+    code, out, err = run(*arguments)
+
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_too_few_rows_are_bad_input(run: Any, files: Path) -> None:
+    code, _, err = run("compare", files / "tiny.npy", files / "tiny.npy")
+
+    assert code == 1
+    assert re.search(r"needs at least \d rows but got 3", err)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("align",),
+        ("compare", "x.npy"),
+        ("compare", "x.npy", "y.npy", "--kernel", "gauss"),
+        ("compare", "x.npy", "y.npy", "--confidence", "1"),
+        ("compare", "x.npy", "y.npy", "--bandwidth", "0"),
+        ("compare", "x.npy", "y.npy", "--bandwidth", "nan"),
+        ("compare", "x.npy", "y.npy", "--kernel", "linear", "--bandwidth", "1"),
+        ("test", "x.npy", "y.npy", "--permutations", "0"),
+        ("test", "x.npy", "y.npy", "--method", "wilcoxon"),
+        ("matrix", "a.npz", "--estimator", "best"),
+    ],
+)
+def test_a_wrong_command_is_exit_code_2(
+    run: Any, files: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(files)
+
+    code, out, err = run(*arguments)
+
+    assert (code, out) == (2, "")
+    assert "Usage: gramian" in err
+
+
+def test_a_bandwidth_without_use_names_the_kernels_that_have_one(run: Any, files: Path) -> None:
+    _, _, err = run("test", files / "x.npy", files / "y.npy", "--kernel", "linear", "--bandwidth", "1")
+
+    assert "--bandwidth: linear has none; rbf, exponential, laplacian, rational_quadratic have" in err
+
+
+def test_there_is_no_traceback_but_in_dev_mode(files: Path) -> None:
+    plain = program("compare", files / "x.npy", files / "short.npy")
+    dev = subprocess.run(
+        [sys.executable, "-X", "dev", "-m", "gramian", "compare", files / "x.npy", files / "short.npy"],
+        capture_output=True,
+        text=True,
+    )
+
+    assert plain.returncode == 1
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in dev.stderr
+
+
+def test_output_survives_a_terminal_without_unicode(files: Path) -> None:
+    done = program("compare", files / "x.npy", files / "y.npy", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gramian", "info"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+
+    code, err = process.wait(60), process.stderr.read()
+    process.stderr.close()
+
+    assert (code, err) == (141, b"")
+
+
+# ---- long runs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_run(tmp_path: Path) -> list[str]:
+    """Minutes of work, of which only the first seconds are wanted."""
+    for name in ("x", "y"):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(len(name)).normal(size=(150_000, 32)))
+    return ["test", f"{tmp_path}/x.npy", f"{tmp_path}/y.npy", "--kernel", "rbf", "--bandwidth", "3"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_ctrl_c_ends_a_long_run_at_once(long_run: list[str]) -> None:
+    import pty
+    import termios
+
+    terminal, stderr = pty.openpty()
+    termios.tcsetwinsize(stderr, (24, 80))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gramian", *long_run], stdout=subprocess.PIPE, stderr=stderr, text=True
+    )
+    os.close(stderr)
+
+    started = read_until(terminal, b"%|")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=5)
+    shown = started + read_until(terminal, b"nothing more comes")
+    os.close(terminal)
+
+    assert (process.returncode, out) == (130, ""), shown
+    assert b"Interrupted" in shown
+    assert b"Traceback" not in shown
+
+
+@pytest.mark.slow
+def test_there_is_no_bar_without_a_terminal(long_run: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gramian", *long_run], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=4)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+
+    assert process.returncode == 130
+    assert (out, err.strip()) == (b"", b"Interrupted")
+
+
+def read_until(terminal: int, word: bytes) -> bytes:
+    """What a terminal shows, up to `word` or until the other side closes it."""
+    shown = b""
+    while word not in shown:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # Linux says so when the last writer has gone
+            break
+    return shown
