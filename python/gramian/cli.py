@@ -388,7 +388,7 @@ def _matrix_table(result: AlignmentMatrix) -> str:
     columns = [str(name) for name in result.columns]
     label = max(len(str(name)) for name in result.rows)
     widths = [max(len(name), *(len(row[j]) for row in cells)) for j, name in enumerate(columns)]
-    lines = [_matrix_title(result), ""]
+    lines = [f"{result.measure}, {result.estimator}, {result.kernel}, n = {result.n}", ""]
     lines.append(" " * label + "".join(f"  {name:>{w}}" for name, w in zip(columns, widths, strict=True)))
     for name, row in zip(result.rows, cells, strict=True):
         lines.append(f"{name!s:<{label}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(row, widths, strict=True)))
@@ -419,7 +419,7 @@ def _write_matrix(path: Path, result: AlignmentMatrix, document: str) -> None:
     elif path.suffix == ".svg":
         from gramian.plots import heatmap_svg
 
-        path.write_text(heatmap_svg(result, title=_matrix_title(result)), encoding="utf-8")
+        path.write_text(heatmap_svg(result), encoding="utf-8")
     else:
         _write_png(path, result)
 
@@ -442,7 +442,3 @@ def _write_png(path: Path, result: AlignmentMatrix) -> None:
     axes = figure.add_subplot()
     result.plot(ax=axes)
     figure.savefig(path)
-
-
-def _matrix_title(result: AlignmentMatrix) -> str:
-    return f"{result.measure}, {result.estimator}, {result.kernel}, n = {result.n}"

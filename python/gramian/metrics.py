@@ -386,7 +386,8 @@ class Estimate:
         low, high = self.ci
         return (
             f"{self.measure} = {self.value:.4g} ± {self.se:.2g}, "
-            f"{self.confidence:.0%} interval [{low:.4g}, {high:.4g}], p = {self.pvalue:.2g} ({self.estimator}, n = {self.n}, {self.kernel[0]})"
+            f"{self.confidence:.0%} interval [{low:.4g}, {high:.4g}], "
+            f"p = {self.pvalue:.2g} ({self.estimator}, n = {self.n}, {self.kernel[0]})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -421,8 +422,8 @@ def alignment(
     """A measure with its standard error, confidence interval and p-value of independence.
 
     The standard error is that of the unbiased estimator as a function of U-statistics (delta method; Theory, 1 and
-    3.5): it speaks of the spread over fresh samples, and holds where the representations are dependent. Whether they are is
-    what the p-value tells (the gamma test of `independence_test`).
+    3.5): it speaks of the spread over fresh samples, and holds where representations are dependent. Whether they are
+    is what the p-value tells (the gamma test of `independence_test`).
 
     Parameters
     ----------

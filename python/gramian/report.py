@@ -79,7 +79,7 @@ def compare(
     """Compare two representations by every measure, with intervals, p-values, the bias floor and a shuffled null.
 
     For each kernel: CKA and HSIC (unbiased, with standard error and interval), biased CKA beside the value that it has
-    for independent data, kernel alignment, and the p-value of independence. Then distance alignment, which has no kernel.
+    for independent data, kernel alignment, and the p-value of independence. Then distance alignment.
 
     Parameters
     ----------

@@ -1,0 +1,373 @@
+"""Heat maps of layer × layer matrices: an SVG string without any plotting package, or matplotlib axes."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gramian.metrics import AlignmentMatrix
+
+Array = NDArray[np.float64]
+
+# matplotlib's magma at 17 equal steps; between them linear, at most 2.5 of 255 away
+_MAGMA = np.array(
+    [
+        (0, 0, 4),
+        (10, 8, 34),
+        (29, 17, 71),
+        (54, 16, 107),
+        (81, 18, 124),
+        (106, 28, 129),
+        (131, 38, 129),
+        (156, 46, 127),
+        (183, 55, 121),
+        (208, 65, 111),
+        (231, 82, 99),
+        (245, 107, 92),
+        (252, 137, 97),
+        (254, 167, 114),
+        (254, 196, 136),
+        (253, 226, 163),
+        (252, 253, 191),
+    ],
+    dtype=float,
+)
+_BOUNDED = ("cka", "kernel_alignment")  # 1 is the largest value there is
+_DARK, _LIGHT, _MUTED, _UNDEFINED, _HATCH = "#000000", "#ffffff", "#555555", "#dddddd", "#999999"
+_FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+_TITLE, _LABEL, _NUMBER = 15, 12, 11  # font sizes
+_MARGIN, _GAP = 16, 8
+_ROTATION = 40  # degrees, of column labels that do not fit
+_FLAT = 36  # labels up to this width are thinned out rather than rotated
+_LONGEST = 28  # characters of a label
+_BAR, _BAR_STEPS = 14, 64
+_UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
+
+
+def heatmap_svg(matrix: AlignmentMatrix, *, title: str | None = None) -> str:
+    """Draw a layer × layer matrix as a self-contained SVG.
+
+    A dot marks the best match of each row, hatched cells are undefined. Up to 12 columns the values are written into
+    the cells; hovering over a cell names its layers and value at any size.
+
+    Parameters
+    ----------
+    matrix : AlignmentMatrix
+        From `cka_matrix`, of shape (L1, L2). Colours run from 0, or the least value if that is negative, to 1; to the
+        largest value for HSIC, which has no upper limit.
+    title : str, optional
+        Above the picture. Left out: measure, estimator, kernel and n.
+
+    Returns
+    -------
+    str
+        An SVG document with its own background and description; it may be written to a file or put into an HTML page,
+        several on one page too.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((50, 6))
+    >>> picture = heatmap_svg(gm.cka_matrix({"a": X, "b": X[:, :3]}), title="A model with itself")
+    >>> picture.startswith("<svg") and "A model with itself" in picture
+    True
+    """
+    values = np.asarray(matrix.values, dtype=float)
+    rows, columns = values.shape
+    limits = _limits(values, matrix.measure)
+    best = _best(values)
+    heading = title if title is not None else f"{matrix.measure}, {matrix.estimator}, {matrix.kernel}, n = {matrix.n}"
+    cell = min(46, max(10, 640 // max(rows, columns)))  # whole pixels: sharp edges
+    row_labels, column_labels = _labels(matrix.rows), _labels(matrix.columns)
+    widest_column = max(map(_width, column_labels))
+    rotated = widest_column > max(cell - 4, _FLAT)
+    slope = math.radians(_ROTATION)
+
+    # ---- where things are: labels | cells | colour bar, and from the top title, cells, column labels, notes
+    left = _MARGIN + max(map(_width, row_labels)) + _GAP
+    if rotated:  # the first label leans out to the left
+        left = max(left, _MARGIN + widest_column * math.cos(slope) - cell / 2)
+    left, top = math.ceil(left), _MARGIN + _TITLE + 2 * _GAP
+    right, bottom = left + columns * cell, top + rows * cell
+    bar_left, bar_height = right + 2 * _GAP, max(rows * cell, 100)
+    ticks = _ticks(*limits)
+    under = bottom + _GAP + (widest_column * math.sin(slope) + _LABEL if rotated else _LABEL)
+    under = max(under, top + bar_height + _LABEL)
+    notes = _notes(matrix, values)
+    width = max(
+        bar_left + _BAR + _GAP + max(_width(text) for _, text in ticks) + _MARGIN,
+        2 * _MARGIN + _width(heading, _TITLE),
+        2 * _MARGIN + _GAP + max(map(_width, notes)),
+    )
+    height = under + _GAP + len(notes) * (_LABEL + 6) + _MARGIN - 6
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {_px(width)} {_px(height)}" '
+        f'width="{_px(width)}" height="{_px(height)}" font-family="{_FONT}" font-size="{_LABEL}">',
+        f"<title>{_xml(heading)}</title>",
+        f"<desc>{_xml(_description(matrix, values, best))}</desc>",
+        f'<rect width="100%" height="100%" fill="{_LIGHT}"/>',
+        _text(_MARGIN, _MARGIN + _TITLE - 2, heading, size=_TITLE, extra='font-weight="600"'),
+    ]
+    for i in range(rows):
+        for j in range(columns):
+            box = _Box(left + j * cell, top + i * cell, cell)
+            name = f"{matrix.rows[i]}, {matrix.columns[j]}"
+            parts += _cell(box, float(values[i, j]), name, limits, write=columns <= 12 and cell >= 40, dot=best[i] == j)
+    for i in _every(rows, _LABEL + 2, cell):
+        parts.append(_text(left - _GAP, top + (i + 0.5) * cell, row_labels[i], anchor="end", middle=True))
+    for j in _every(columns, _LABEL + 2 if rotated else widest_column + 6, cell):
+        x = left + (j + 0.5) * cell
+        if rotated:
+            turn = f'transform="rotate(-{_ROTATION} {_px(x)} {_px(bottom + _GAP)})"'
+            parts.append(_text(x, bottom + _GAP + _LABEL * 0.5, column_labels[j], anchor="end", extra=turn))
+        else:
+            parts.append(_text(x, bottom + _GAP + _LABEL * 0.8, column_labels[j], anchor="middle"))
+    parts += _colour_bar(bar_left, top, bar_height, limits, ticks)
+    for k, note in enumerate(notes):
+        y = under + _GAP + (k + 0.5) * (_LABEL + 6)
+        if k == 0:
+            parts.append(f'<circle cx="{_px(_MARGIN + 4)}" cy="{_px(y - 0.5)}" r="3.5" fill="{_MUTED}"/>')
+        parts.append(_text(_MARGIN + (14 if k == 0 else 0), y, note, middle=True, fill=_MUTED))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def heatmap(matrix: AlignmentMatrix, ax: Any = None) -> Any:
+    """Draw a layer × layer matrix with matplotlib.
+
+    Parameters
+    ----------
+    matrix : AlignmentMatrix
+    ax : matplotlib axes, optional
+        Left out: those of a new figure.
+
+    Returns
+    -------
+    matplotlib axes
+        With the best match of each row marked by a dot, undefined cells hatched, and a colour bar beside them.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    """
+    try:
+        import matplotlib
+        from matplotlib import pyplot
+        from matplotlib.patches import Rectangle
+    except ImportError as error:
+        raise ImportError("plot() needs matplotlib: pip install 'gramian[viz]'; heatmap_svg does not") from error
+
+    values = np.asarray(matrix.values, dtype=float)
+    rows, columns = values.shape
+    low, high = _limits(values, matrix.measure)
+    if ax is None:
+        figure = pyplot.figure(figsize=(2.2 + 0.45 * columns, max(2.5, 1 + 0.4 * rows)), layout="constrained")
+        ax = figure.add_subplot()
+    masked = np.ma.masked_invalid(values)
+    magma = matplotlib.colormaps["magma"].with_extremes(bad=_UNDEFINED)
+    image = ax.imshow(masked, vmin=low, vmax=high, cmap=magma, aspect="auto")  # "equal" would leave the bar taller
+    for i, j in np.argwhere(~np.isfinite(values)):
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="///", edgecolor=_HATCH, linewidth=0))
+    dots = [(j, i) for i, j in enumerate(_best(values)) if j is not None]
+    if dots:
+        inks = [_ink(_colour(float(values[i, j]), (low, high))) for j, i in dots]
+        ax.scatter(*zip(*dots, strict=True), s=14, c=inks, label="best match in its row")
+    for axis, names in ((ax.yaxis, matrix.rows), (ax.xaxis, matrix.columns)):
+        shown, labels = list(_every(len(names), _LABEL + 2, 640 / max(rows, columns))), _labels(names)
+        axis.set_ticks(shown, labels=[labels[i] for i in shown])
+    if max(map(_width, _labels(matrix.columns))) > _FLAT:
+        for label in ax.get_xticklabels():
+            label.set(rotation=_ROTATION, ha="right", rotation_mode="anchor")
+    ax.figure.colorbar(image, ax=ax, label=f"{matrix.measure}, {matrix.estimator}, {matrix.kernel}")
+    return ax
+
+
+def _limits(values: Array, measure: str) -> tuple[float, float]:
+    """The ends of the colour scale."""
+    finite = values[np.isfinite(values)]
+    low = min(0.0, float(finite.min(initial=0.0)))
+    high = 1.0 if measure in _BOUNDED else float(finite.max(initial=0.0))
+    return low, high if high > low else low + 1.0
+
+
+def _best(values: Array) -> list[int | None]:
+    """The column of each row's largest value, the first of equals; None where a row has none."""
+    known = np.where(np.isfinite(values), values, -np.inf)
+    return [int(row.argmax()) if np.isfinite(row).any() else None for row in known]
+
+
+def _colour(value: float, limits: tuple[float, float]) -> tuple[int, int, int]:
+    low, high = limits
+    position = (value - low) / (high - low) * (len(_MAGMA) - 1)
+    steps = np.arange(len(_MAGMA))
+    red, green, blue = (round(float(np.interp(position, steps, _MAGMA[:, k]))) for k in range(3))
+    return red, green, blue
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + "".join(f"{part:02x}" for part in colour)
+
+
+def _ink(colour: tuple[int, int, int]) -> str:
+    """Black or white, whichever has the larger contrast (WCAG 2 relative luminance)."""
+    parts = [part / 255 for part in colour]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return _DARK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else _LIGHT
+
+
+@dataclass(frozen=True)
+class _Box:
+    x: float
+    y: float
+    size: float
+
+
+def _cell(box: _Box, value: float, name: str, limits: tuple[float, float], *, write: bool, dot: bool) -> Iterable[str]:
+    x, y, size = box.x, box.y, box.size
+    known = math.isfinite(value)
+    colour = _colour(value, limits) if known else None
+    yield f"<g><title>{_xml(name)}: {f'{value:.4g}' if known else 'undefined'}</title>"
+    square = f'<rect x="{_px(x)}" y="{_px(y)}" width="{_px(size)}" height="{_px(size)}"'
+    if colour is None:
+        thirds = [size * k / 3 for k in (1, 2, 3)]
+        lines = [f"M{_px(x)} {_px(y + t)}L{_px(x + t)} {_px(y)}" for t in thirds]
+        lines += [f"M{_px(x + t)} {_px(y + size)}L{_px(x + size)} {_px(y + t)}" for t in thirds[:2]]
+        yield f'{square} fill="{_UNDEFINED}"/><path d="{"".join(lines)}" stroke="{_HATCH}" class="undefined"/>'
+    else:
+        yield f'{square} fill="{_hex(colour)}" shape-rendering="crispEdges"/>'
+        if write:
+            centre = x + size / 2, y + size * 0.56
+            yield _text(*centre, _number(value), size=_NUMBER, anchor="middle", middle=True, fill=_ink(colour))
+        if dot:
+            at, radius = (y + size * 0.2, 3.0) if write else (y + size / 2, min(3.5, size * 0.22))
+            circle = f'<circle cx="{_px(x + size / 2)}" cy="{_px(at)}" r="{_px(radius)}"'
+            yield f'{circle} fill="{_ink(colour)}" class="best"/>'
+    yield "</g>"
+
+
+def _colour_bar(
+    left: float, top: float, height: float, limits: tuple[float, float], ticks: Sequence[tuple[float, str]]
+) -> Iterable[str]:
+    low, high = limits
+    step = height / _BAR_STEPS
+    for k in range(_BAR_STEPS):
+        colour = _hex(_colour(high - (k + 0.5) / _BAR_STEPS * (high - low), limits))
+        yield (
+            f'<rect x="{_px(left)}" y="{_px(top + k * step)}" width="{_BAR}" height="{_px(step + 0.5)}" '
+            f'fill="{colour}"/>'
+        )
+    for value, text in ticks:
+        y = top + (high - value) / (high - low) * height
+        yield f'<path d="M{_px(left + _BAR)} {_px(y)}h4" stroke="{_MUTED}"/>'
+        yield _text(left + _BAR + _GAP, y, text, middle=True)
+
+
+def _ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Three to seven round numbers between low and high, each with its text."""
+    span = high - low
+    power = 10.0 ** (math.floor(math.log10(span)) - 1)
+    step = next(factor * power for factor in (1, 2, 5, 10, 20, 50) if span <= 6.5 * factor * power)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [(k * step, f"{k * step:.6g}") for k in range(first, last + 1)]
+
+
+def _notes(matrix: AlignmentMatrix, values: Array) -> list[str]:
+    notes = ["best match in its row"]
+    if not np.isfinite(values).all():
+        reasons = list(dict.fromkeys(matrix.reasons.values()))
+        notes += ["hatched: undefined", *(_short(reason, 80) for reason in reasons[:3])]
+        if len(reasons) > 3:
+            notes.append(f"and {len(reasons) - 3} more")
+    return notes
+
+
+def _description(matrix: AlignmentMatrix, values: Array, best: Sequence[int | None]) -> str:
+    """The picture in words, for who cannot see it."""
+    rows, columns = values.shape
+    matches = [
+        f"{name}: {matrix.columns[j]} ({values[i, j]:.3g})" if j is not None else f"{name}: undefined"
+        for i, (name, j) in enumerate(zip(matrix.rows, best, strict=True))
+    ]
+    return (
+        f"Heat map of {matrix.measure} ({matrix.estimator}, {matrix.kernel}, n = {matrix.n}) between {rows} layers, "
+        f"one a row, and {columns} layers, one a column. Best match of each row: {'; '.join(matches)}."
+    )
+
+
+def _every(count: int, room: float, cell: float) -> range:
+    """The labels that have room."""
+    return range(0, count, math.ceil(room / cell))
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """The names, or what tells them apart where they are too long."""
+    if len(names) < 2 or max(map(len, names)) <= _LONGEST:
+        return [_short(name) for name in names]
+    head, tail = _shared(names), _shared([name[::-1] for name in names])
+    cut = [name[head : max(head, len(name) - tail)] for name in names]
+    return [_short(f"{'…' if head else ''}{name}{'…' if tail else ''}") for name in cut]
+
+
+def _shared(names: Sequence[str]) -> int:
+    """How many leading characters all names have in common, up to a separator."""
+    same = 0
+    for letters in zip(*names, strict=False):
+        if len(set(letters)) > 1:
+            break
+        same += 1
+    return max(names[0].rfind(separator, 0, same) + 1 for separator in "./_-: ")
+
+
+def _short(text: str, longest: int = _LONGEST) -> str:
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) // 2
+    return f"{text[:head]}…{text[head + 1 - longest :]}"
+
+
+def _width(text: str, size: float = _LABEL) -> float:
+    """Room for the text in pixels, on the generous side: fonts differ."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return size * (0.6 * len(text) + 0.5 * wide)
+
+
+def _text(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: int = _LABEL,
+    anchor: str = "start",
+    middle: bool = False,
+    fill: str = _DARK,
+    extra: str = "",
+) -> str:
+    y += 0.35 * size if middle else 0  # dominant-baseline is not understood everywhere
+    attributes = f'x="{_px(x)}" y="{_px(y)}" font-size="{size}" text-anchor="{anchor}" fill="{fill}"'
+    return f"<text {attributes}{' ' + extra if extra else ''}>{_xml(text)}</text>"
+
+
+def _number(value: float) -> str:
+    """What fits into a cell."""
+    if value == 0 or 0.005 <= abs(value) < 100:
+        return f"{value:.2f}"
+    return f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def _px(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _xml(text: str) -> str:
+    return escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(text)))
