@@ -328,6 +328,29 @@ def test_info_json_is_one_document(run: Any) -> None:
     assert set(gm.info()) <= set(json.loads(out))
 
 
+def test_demo_writes_its_report_and_shows_it(run: Any, tmp_path: Path) -> None:
+    code, out, err = run("demo", "-o", tmp_path / "demo")
+
+    written = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert (code, err) == (0, "")
+    assert written == ["report.html", "results.json"]
+    assert all(f"{tmp_path}/demo/{name}" in out for name in written)
+
+
+def test_demo_json_is_the_report(run: Any, tmp_path: Path) -> None:
+    code, out, _ = run("demo", "-o", tmp_path / "demo", "--json")
+
+    assert code == 0
+    assert json.loads(out)["html"] == f"{tmp_path}/demo/report.html"
+
+
+def test_demo_into_a_file_is_a_usage_error(run: Any, files: Path) -> None:
+    code, out, err = run("demo", "-o", files / "x.npy")
+
+    assert (code, out) == (2, "")
+    assert "is a file" in err
+
+
 # ---- failing ---------------------------------------------------------------------------------------------------------
 
 

@@ -272,8 +272,9 @@ def _view(data: npt.NDArray[Any]) -> View:
 
 
 def _is_torch_tensor(x: object) -> bool:
-    torch: Any = sys.modules.get("torch")
-    return hasattr(torch, "Tensor") and isinstance(x, torch.Tensor)
+    from array_api_compat import is_torch_array
+
+    return bool(is_torch_array(x))
 
 
 def _kind(x: object) -> str:

@@ -311,7 +311,7 @@ svg { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; margin-bottom: .5rem; }
 caption { text-align: left; font-weight: 600; padding: .5rem 0; }
 th, td { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child { text-align: left; }
+tr > th:first-child { text-align: left; }
 footer { color: #555; font-size: 14px; border-top: 1px solid #ddd; margin-top: 2rem; }
 """
 
@@ -366,7 +366,10 @@ def _html_table(report: KernelReport) -> str:
     )
     return f"""<div class="table"><table>
 <caption>{escape(report.kernel)} kernel, network 1 against network 2</caption>
-<thead><tr>{head}</tr></thead>
+<thead>
+<tr><td></td><th colspan="3" scope="colgroup">image by image</th><th colspan="4" scope="colgroup">shuffled</th></tr>
+<tr>{head}</tr>
+</thead>
 <tbody>
 {body}
 </tbody>
