@@ -19,10 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gramian.independence import TestResult, independence_test
-from gramian.metrics import AlignmentMatrix, Estimate, alignment, cka, cka_matrix
+import gramian as gm
 from gramian.plots import heatmap_svg
-from gramian.system import info
 
 Array = NDArray[Any]
 
@@ -38,8 +36,8 @@ class SameDepth:
 
     networks: tuple[int, int]  # counted from 1
     layer: str
-    cka: Estimate
-    test: TestResult
+    cka: gm.Estimate
+    test: gm.TestResult
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Shuffled:
     n: int
     biased: tuple[float, ...]  # CKA, one for each shuffle
     unbiased: tuple[float, ...]
-    test: TestResult  # of the first shuffle
+    test: gm.TestResult  # of the first shuffle
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,13 @@ class KernelReport:
     """What one kernel says."""
 
     kernel: str
-    matrices: Mapping[tuple[int, int], AlignmentMatrix]  # by networks, counted from 1
+    matrices: Mapping[tuple[int, int], gm.AlignmentMatrix]  # by networks, counted from 1
     same_depth: tuple[SameDepth, ...]
     shuffled: tuple[Shuffled, ...]  # all images
     shuffled_few: tuple[Shuffled, ...]  # the first FEW
 
     @property
-    def mean(self) -> AlignmentMatrix:
+    def mean(self) -> gm.AlignmentMatrix:
         """The mean over all ordered pairs of networks, hence symmetric."""
         first, *_ = self.matrices.values()
         return replace(first, values=np.mean([m.values for m in _both_ways(self.matrices.values())], axis=0))
@@ -182,7 +180,7 @@ def run(output: Path) -> DemoReport:
             html=output / "report.html",
             json=output / "results.json",
         )
-    system = info()
+    system = gm.info()
     document = {"gramian": system["version"], **report.to_dict()}
     report.json.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     report.html.write_text(_html(report, system), encoding="utf-8")
@@ -199,7 +197,7 @@ def _compare(activations: Array, kernel: str) -> KernelReport:
     )
     return KernelReport(
         kernel=kernel,
-        matrices={(a + 1, b + 1): cka_matrix(networks[a], networks[b], kernel) for a, b in pairs},
+        matrices={(a + 1, b + 1): gm.cka_matrix(networks[a], networks[b], kernel) for a, b in pairs},
         same_depth=same_depth,
         shuffled=_shuffled(activations[0], activations[1], same_depth),
         shuffled_few=_shuffled(activations[0, :, :FEW], activations[1, :, :FEW], same_depth),
@@ -207,9 +205,9 @@ def _compare(activations: Array, kernel: str) -> KernelReport:
 
 
 def _same_depth(networks: tuple[int, int], layer: str, x: Array, y: Array, kernel: str) -> SameDepth:
-    estimate = alignment(x, y, kernel)
+    estimate = gm.alignment(x, y, kernel)
     kx, ky = estimate.kernel  # their bandwidths are known by now
-    return SameDepth(networks, layer, estimate, independence_test(x, y, kx, kernel_y=ky))
+    return SameDepth(networks, layer, estimate, gm.independence_test(x, y, kx, kernel_y=ky))
 
 
 def _shuffled(first: Array, second: Array, same_depth: Sequence[SameDepth]) -> tuple[Shuffled, ...]:
@@ -223,15 +221,15 @@ def _shuffled(first: Array, second: Array, same_depth: Sequence[SameDepth]) -> t
             Shuffled(
                 layer=pair.layer,
                 n=len(y),
-                biased=tuple(cka(x, z, kx, kernel_y=ky, estimator="biased") for z in mixed),
-                unbiased=tuple(cka(x, z, kx, kernel_y=ky, estimator="unbiased") for z in mixed),
-                test=independence_test(x, mixed[0], kx, kernel_y=ky),
+                biased=tuple(gm.cka(x, z, kx, kernel_y=ky, estimator="biased") for z in mixed),
+                unbiased=tuple(gm.cka(x, z, kx, kernel_y=ky, estimator="unbiased") for z in mixed),
+                test=gm.independence_test(x, mixed[0], kx, kernel_y=ky),
             )
         )
     return tuple(found)
 
 
-def _both_ways(matrices: Iterable[AlignmentMatrix]) -> list[AlignmentMatrix]:
+def _both_ways(matrices: Iterable[gm.AlignmentMatrix]) -> list[gm.AlignmentMatrix]:
     return [way for m in matrices for way in (m, replace(m, values=m.values.T))]
 
 

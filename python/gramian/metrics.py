@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian import estimators, gram, independence, moments, routes
+from gramian import estimators, gram, independence, routes
 from gramian.arrays import require_rows, same_device
 from gramian.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.gram import Progress, Representation
@@ -68,8 +68,8 @@ def kernel_alignment(
 
     Notes
     -----
-    O(n²(p+q)) time and O(n) memory; linear and cosine kernels with n > p+q cost O(n(p+q)²). Source: Cristianini et al.
-    2001; Theory, 1.
+    O(n²(p+q)) time and O(n) memory; linear and cosine kernels with n well above p+q cost O(n(p+q)²).
+    Source: Cristianini et al. 2001; Theory, 1.
 
     Examples
     --------
@@ -219,8 +219,8 @@ def distance_alignment(
 
     Notes
     -----
-    O(n(p+q)²) time from moments if n > p+q and the value is not tiny; else O(n²(p+q)) from the differences themselves,
-    which keeps its digits however small it is. Source: Insulla, Huang, Rosasco 2025; Theory, 2.
+    O(n(p+q)²) time from moments if n is well above p+q and the value is not tiny; else O(n²(p+q)) from the differences
+    themselves, which keeps its digits however small it is. Source: Insulla, Huang, Rosasco 2025; Theory, 2.
 
     Examples
     --------
@@ -573,7 +573,7 @@ def cka_matrix(
 
     Notes
     -----
-    O(n²·Σd + n²·L²) time and O(n·L) memory; linear and cosine kernels with n > Σd cost O(n(Σd)²).
+    O(n²·Σd + n²·L²) time and O(n·L) memory; linear and cosine kernels with n well above Σd cost O(n(Σd)²).
 
     Examples
     --------
@@ -593,11 +593,7 @@ def cka_matrix(
         arrays, names, [(kernel, "kernel")] * len(arrays), precision=precision, memory=memory, progress=progress
     )
     routes.check_estimator(estimator, measure, pair.n)
-    widths = [x.d for x in pair.matrices]
-    if moments.feature_route(pair.kernels, pair.n, sorted(widths)[-2:], memory) and pair.n > sum(widths):
-        s = moments.feature_statistics(pair.matrices, pair.kernels, progress=progress)
-    else:
-        s = estimators.gram_statistics(gram.stable_moments(pair.xs, memory=memory, progress=progress))
+    s = pair.statistics
     sums = s.matrix(measure, estimator)
     reasons: dict[str, str] = {}
     if measure == "hsic":

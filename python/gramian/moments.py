@@ -24,11 +24,17 @@ _BUDGET = 256 << 20  # bytes that the d×d moments may take without being asked
 _BLOCK = 8 << 20  # bytes of float64 rows at a time
 
 
-def feature_route(kernels: Sequence[Kernel], n: int, widths: Sequence[int], memory: int | None) -> bool:
-    """Whether moments of features cost less than Gram tiles and fit."""
+def feature_route(xs: Sequence[Matrix], kernels: Sequence[Kernel], memory: int | None) -> bool:
+    """Whether moments of features cost less than Gram tiles, and fit.
+
+    n·d² operations against n²·d; but moments are made in float64, at about three times the price of a float32 tile.
+    What must fit is one pair of arrays at a time.
+    """
+    widths = sorted(x.d for x in xs)
+    d, widest = sum(widths), sum(widths[-2:])
     plain = all(isinstance(k, Linear | Cosine) for k in kernels)
-    d = sum(widths)
-    return plain and n > d and 8 * d * d <= max(_BUDGET, memory or 0)
+    price = 1 if any(x.dtype == "float64" for x in xs) else 3
+    return plain and xs[0].n > price * d and 8 * widest**2 <= max(_BUDGET, memory or 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ class Paired:
 
     @property
     def by_features(self) -> bool:
-        return moments.feature_route(self.kernels, self.n, [m.d for m in self.matrices], self.memory)
+        return moments.feature_route(self.matrices, self.kernels, self.memory)
 
     @cached_property
     def gram(self) -> GramMoments:
