@@ -1,0 +1,251 @@
+"""The heat map as SVG, read back with an XML parser, and with matplotlib."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from gramian import plots
+from gramian.metrics import AlignmentMatrix
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def matrix(values: Any, *, rows: Any = None, columns: Any = None, **fields: Any) -> AlignmentMatrix:
+    values = np.asarray(values, dtype=float)
+    names = {
+        "rows": tuple(rows or (f"a{i}" for i in range(values.shape[0]))),
+        "columns": tuple(columns or (f"b{j}" for j in range(values.shape[1]))),
+    }
+    rest = {"measure": "cka", "estimator": "unbiased", "kernel": "linear", "n": 100, "reasons": {}}
+    return AlignmentMatrix(values=values, **{**names, **rest, **fields})
+
+
+def draw(m: AlignmentMatrix, **options: Any) -> ElementTree.Element:
+    return ElementTree.fromstring(plots.heatmap_svg(m, **options))
+
+
+def cells(svg: ElementTree.Element) -> dict[str, ElementTree.Element]:
+    """Cell by its hover text up to the value: "row, column"."""
+    found = {}
+    for group in svg.iter(f"{SVG}g"):
+        hover = group.find(f"{SVG}title")
+        if hover is not None and hover.text:
+            found[hover.text.rsplit(": ", 1)[0]] = group
+    return found
+
+
+def texts(svg: ElementTree.Element) -> list[str]:
+    return [element.text or "" for element in svg.iter(f"{SVG}text")]
+
+
+def dots(svg: ElementTree.Element) -> set[str]:
+    return {name for name, cell in cells(svg).items() if cell.find(f"{SVG}circle[@class='best']") is not None}
+
+
+def fill(svg: ElementTree.Element, name: str) -> str:
+    square = cells(svg)[name].find(f"{SVG}rect")
+    assert square is not None
+    return square.attrib["fill"]
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_values_labels_and_title_are_written() -> None:
+    svg = draw(matrix([[0.25, 0.5], [0.75, 1.0]]), title="One & two")
+
+    assert {"One & two", "a0", "a1", "b0", "b1", "0.25", "0.50", "0.75", "1.00"} <= set(texts(svg))
+    assert svg.findtext(f"{SVG}title") == "One & two"
+
+
+def test_the_title_left_out_says_what_was_measured() -> None:
+    assert "hsic, biased, rbf, n = 7" in texts(
+        draw(matrix([[1.0]], measure="hsic", estimator="biased", kernel="rbf", n=7))
+    )
+
+
+def test_a_dot_marks_the_best_match_of_each_row() -> None:
+    svg = draw(matrix([[0.1, 0.9, 0.3], [0.8, 0.2, 0.8], [-0.3, -0.2, -0.1]]))
+
+    assert dots(svg) == {"a0, b1", "a1, b0", "a2, b2"}
+
+
+def test_undefined_cells_are_hatched_and_never_the_best() -> None:
+    reason = "Xs['a1'] is constant"
+    svg = draw(matrix([[math.nan, 0.4], [math.nan, math.nan]], reasons={"Xs['a1']": reason}))
+
+    hatched = {name for name, cell in cells(svg).items() if cell.find(f"{SVG}path[@class='undefined']") is not None}
+    assert hatched == {"a0, b0", "a1, b0", "a1, b1"}
+    assert dots(svg) == {"a0, b1"}
+    assert {"hatched: undefined", reason} <= set(texts(svg))
+
+
+def test_a_matrix_without_undefined_cells_does_not_speak_of_them() -> None:
+    assert "undefined" not in plots.heatmap_svg(matrix([[0.5]]))
+
+
+def test_brighter_is_larger() -> None:
+    values = np.linspace(0, 1, 101)[None, :]
+    svg = draw(matrix(values))
+
+    brightness = [luminance(fill(svg, f"a0, b{j}")) for j in range(101)]
+    assert all(np.diff(brightness) > 0)
+
+
+@pytest.mark.parametrize(("values", "low", "high"), [([[0.2, 0.6]], 0, 1), ([[-0.2, 0.6]], -0.2, 1)])
+def test_colours_of_a_bounded_measure_end_at_one(values: Any, low: float, high: float) -> None:
+    svg = draw(matrix([[*values[0], high, low]]))
+
+    assert fill(svg, "a0, b2") == "#fcfdbf"
+    assert fill(svg, "a0, b3") == "#000004"
+
+
+@pytest.mark.parametrize("scale", [1e-12, 3.7, 1e9])
+def test_colours_of_hsic_end_at_its_largest_value(scale: float) -> None:
+    svg = draw(matrix([[0.0, 0.5 * scale, scale]], measure="hsic"))
+
+    assert fill(svg, "a0, b2") == "#fcfdbf"
+    assert fill(svg, "a0, b1") == fill(draw(matrix([[0.5]])), "a0, b0")
+
+
+@pytest.mark.parametrize("values", [[[0.0]], [[math.nan]]])
+def test_hsic_without_a_scale_is_still_drawn(values: Any) -> None:
+    assert "a0, b0" in cells(draw(matrix(values, measure="hsic")))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.07, 1), (0, 5465), (-3e-9, 2e-7), (0, 1.01)])
+def test_ticks_are_round_and_inside(low: float, high: float) -> None:
+    ticks = plots._ticks(low, high)
+
+    values = np.array([value for value, _ in ticks])
+    assert 3 <= len(ticks) <= 8
+    assert values.min() >= low - 1e-9 * high
+    assert values.max() <= high * (1 + 1e-9)
+    assert [float(text) for _, text in ticks] == pytest.approx(values)
+
+
+def test_numbers_in_cells_can_be_read_on_their_colour() -> None:
+    svg = draw(matrix([[0.0, 0.3, 0.6, 1.0]]))
+
+    for name in cells(svg):
+        number = cells(svg)[name].find(f"{SVG}text")
+        assert number is not None
+        lighter, darker = sorted((luminance(fill(svg, name)), luminance(number.attrib["fill"])), reverse=True)
+        assert lighter - darker > 60
+
+
+def test_names_are_escaped() -> None:
+    svg = draw(matrix([[0.5]], rows=['<b> & "c"'], columns=["nul\x00 \ud800"]))
+
+    assert '<b> & "c"' in texts(svg)
+    assert "nul\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}" in texts(svg)
+
+
+def test_long_names_are_cut_to_what_tells_them_apart() -> None:
+    names = [f"encoder.layers.{i}.self_attention.output" for i in (1, 10, 11)]
+    svg = draw(matrix(np.eye(3), rows=names))
+
+    assert {"…1…", "…10…", "…11…"} <= set(texts(svg))
+    assert f"{names[2]}, b0" in cells(svg)
+
+
+def test_one_long_name_keeps_its_ends() -> None:
+    short = plots._labels(["start" + "x" * 100 + "end"])
+
+    assert short[0].startswith("start")
+    assert short[0].endswith("end")
+    assert len(short[0]) == 28
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (100, 90)])
+def test_everything_is_inside_the_picture(shape: tuple[int, int]) -> None:
+    svg = draw(matrix(np.random.default_rng(0).random(shape), columns=[f"a longer name {j}" for j in range(shape[1])]))
+
+    width, height = float(svg.attrib["width"]), float(svg.attrib["height"])
+    assert len(cells(svg)) == shape[0] * shape[1]
+    for element in svg.iter():
+        if "x" in element.attrib:
+            right = float(element.attrib["x"]) + float(element.attrib.get("width", "0").replace("100%", "0"))
+            low = float(element.attrib["y"]) + float(element.attrib.get("height", "0").replace("100%", "0"))
+            assert 0 <= right <= width
+            assert 0 <= low <= height
+
+
+def test_labels_of_a_large_matrix_do_not_overlap() -> None:
+    svg = draw(matrix(np.zeros((100, 100))))
+
+    rows = [float(t.attrib["y"]) for t in svg.iter(f"{SVG}text") if (t.text or "").startswith("a")]
+    assert min(np.diff(rows)) >= 12
+
+
+def test_two_pictures_fit_on_one_page() -> None:
+    assert " id=" not in plots.heatmap_svg(matrix([[math.nan, 0.5]]))
+
+
+def test_the_description_names_the_best_matches() -> None:
+    described = draw(matrix([[0.1, 0.9], [math.nan, math.nan]])).findtext(f"{SVG}desc")
+
+    assert described is not None
+    assert "a0: b1 (0.9); a1: undefined" in described
+
+
+def test_svg_needs_neither_matplotlib_nor_the_metrics() -> None:
+    code = (
+        "import sys, gramian.plots; "
+        "print([m for m in ('matplotlib', 'gramian.metrics', 'gramian.gram') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---- matplotlib ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pyplot() -> Any:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")
+
+
+def test_matplotlib_shows_the_values_and_the_best_matches(pyplot: Any) -> None:
+    values = [[0.1, 0.9], [math.nan, 0.3], [math.nan, math.nan]]
+    ax = matrix(values).plot()
+
+    np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), values)
+    assert ax.images[0].get_clim() == (0, 1)
+    assert ax.collections[0].get_offsets().tolist() == [[1, 0], [1, 1]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a0", "a1", "a2"]
+    assert len(ax.patches) == 3
+
+
+def test_matplotlib_draws_where_it_is_told_to(pyplot: Any) -> None:
+    _, (left, right) = pyplot.subplots(1, 2)
+
+    assert matrix([[0.5]]).plot(ax=right) is right
+    assert not left.images
+
+
+def test_both_pictures_have_the_same_colours(pyplot: Any) -> None:
+    magma = pyplot.get_cmap("magma")
+    for value in np.linspace(0, 1, 50):
+        want = np.array(magma(float(value))[:3]) * 255
+        assert np.abs(np.array(plots._colour(float(value), (0.0, 1.0))) - want).max() <= 4
+
+
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'gramian\[viz\]'"):
+        matrix([[0.5]]).plot()
