@@ -1,0 +1,128 @@
+"""The public names, what importing them costs, and the commands that the README promises."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from importlib.metadata import metadata, requires, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gramian as gm
+
+ROOT = Path(__file__).parents[1]
+FUNCTIONS = [name for name in gm.__all__ if inspect.isfunction(getattr(gm, name))]
+# the names that users were promised; a name leaves this list with a deprecation only
+# fmt: off
+PROMISED = [
+    "Linear", "Cosine", "Polynomial", "RBF", "Exponential", "Laplacian", "RationalQuadratic", "ArcCosine",
+    "Distance", "kernels",
+    "kernel_alignment", "hsic", "cka", "distance_alignment", "mmd2", "median_bandwidth",
+    "compare", "alignment", "independence_test", "cka_matrix", "Comparison", "ComparisonRow", "Estimate",
+    "TestResult", "AlignmentMatrix",
+    "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
+    "info", "__version__",
+]
+# fmt: on
+DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count"}
+
+
+def in_fresh_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_every_promised_name_is_public_and_nothing_else() -> None:
+    assert sorted(gm.__all__) == sorted(PROMISED)
+    assert len(gm.__all__) == len(set(gm.__all__))
+
+
+@pytest.mark.parametrize("name", gm.__all__)
+def test_public_name_can_be_imported(name: str) -> None:
+    scope: dict[str, Any] = {}
+    exec(f"from gramian import {name}", scope)
+    assert scope[name] is getattr(gm, name)
+    assert name in dir(gm)
+
+
+def test_type_checkers_see_the_same_names_in_the_same_modules() -> None:
+    source = ast.parse((ROOT / "python/gramian/__init__.py").read_text())
+    (block,) = (node for node in source.body if isinstance(node, ast.If))
+    seen = {a.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert set(seen) | {"__version__"} == set(gm.__all__)
+    homes = {name: f"gramian.{home}" for name, home in gm._MODULE.items()}
+    assert seen == homes | {"kernels": "gramian"}
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'gramian' has no attribute 'ckaa'"):
+        _ = gm.ckaa
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_only_data_and_kernel_are_positional(name: str) -> None:
+    found = inspect.signature(getattr(gm, name)).parameters.values()
+    assert {p.name for p in found if p.kind is not p.KEYWORD_ONLY} <= DATA_AND_KERNEL
+
+
+# ---- what importing costs ------------------------------------------------------------------------------------------
+
+
+def test_import_loads_numpy_alone() -> None:
+    code = "import sys, numpy; before = set(sys.modules); import gramian; print(*set(sys.modules) - before)"
+    loaded = {name.split(".")[0] for name in in_fresh_python(code).split()}
+    assert {name for name in loaded if not name.startswith("_")} - sys.stdlib_module_names == {"gramian"}
+
+
+def test_measures_do_without_optional_libraries() -> None:
+    code = (
+        "import sys, numpy as np, gramian as gm\n"
+        "x = np.random.default_rng(0).normal(size=(50, 3))\n"
+        "gm.cka(x, x), gm.cka(x, x, 'rbf'), gm.hsic(x, x), gm.cka_matrix([x, x]), gm.mmd2(x, x)\n"
+        "print(*sys.modules)"
+    )
+    loaded = {name.split(".")[0] for name in in_fresh_python(code).split()}
+    assert not loaded & {"scipy", "torch", "click", "tqdm", "array_api_compat", "matplotlib", "pandas", "xarray"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
+def test_import_starts_no_thread() -> None:
+    count = "len(__import__('os').listdir('/proc/self/task'))"
+    code = f"import numpy; before = {count}; import gramian, gramian.metrics, gramian.report; print({count} - before)"
+    assert in_fresh_python(code) == "0"
+
+
+# ---- packaging -------------------------------------------------------------------------------------------------------
+
+
+def test_version_is_that_of_the_installed_package() -> None:
+    assert gm.__version__ == version("gramian") == gm.info()["version"]
+
+
+def test_dependencies_are_imported_somewhere() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "python/gramian").glob("*.py"))
+    needed = [re.split(r"[<>=!~ ;]", line)[0] for line in requires("gramian") or [] if "extra ==" not in line]
+    assert [name for name in needed if not re.search(rf"(import|from) {name.replace('-', '_')}\b", code)] == []
+
+
+def test_package_says_that_it_is_typed() -> None:
+    assert (Path(gm.__file__).parent / "py.typed").exists()
+    assert "Typing :: Typed" in metadata("gramian").get_all("Classifier")
+
+
+def test_readme_and_ci_run_the_tests_by_the_same_command() -> None:
+    (command,) = re.findall(r"^    (python3 -m venv .*)$", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE)
+    assert command.endswith("-m pytest")
+    assert command in (ROOT / "README.md").read_text()
+
+
+def test_ci_and_the_real_data_tests_pin_the_same_torch() -> None:
+    pins = {
+        path: set(re.findall(r"torch==[\d.]+", (ROOT / path).read_text()))
+        for path in ("README.md", ".ci/run", "examples/encoders/requirements.txt")
+    }
+    assert len(set.union(*pins.values())) == 1, pins

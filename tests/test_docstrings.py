@@ -1,0 +1,79 @@
+"""Every public function says what it takes, gives, refuses and costs, and its example runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import doctest
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gramian as gm
+
+PACKAGE = Path(gm.__file__).parent
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__main__", "__init__"))
+FUNCTIONS = [name for name in gm.__all__ if inspect.isfunction(getattr(gm, name))]
+CLASSES = [name for name in gm.__all__ if inspect.isclass(getattr(gm, name))]
+
+
+def sections(function: Any) -> dict[str, str]:
+    """Text of each numpydoc section, in the order of the docstring."""
+    parts = re.split(r"^(\w+)\n-{3,}\n", inspect.getdoc(function) or "", flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def documented(function: Any) -> set[str]:
+    """Names that the Parameters section has a line for."""
+    heads = re.findall(r"^(\S.*)$", sections(function).get("Parameters", ""), flags=re.MULTILINE)
+    return {name.strip().lstrip("*") for head in heads for name in head.split(":")[0].split(",")}
+
+
+def examples() -> list[Any]:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = [test for module in MODULES for test in finder.find(import_module(f"gramian.{module}"))]
+    return [pytest.param(test, id=test.name) for test in found if test.examples]
+
+
+@pytest.mark.parametrize("example", examples())
+def test_example_gives_what_it_shows(example: doctest.DocTest) -> None:
+    shown: list[str] = []
+    result = doctest.DocTestRunner().run(example, out=shown.append)
+    assert result.failed == 0, "".join(shown)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function_has_every_section_in_order(name: str) -> None:
+    signature = inspect.signature(getattr(gm, name))
+    takes, gives = bool(signature.parameters), signature.return_annotation != "None"
+    needed = ["Parameters"] * takes + ["Returns"] * gives + ["Raises"] * takes + ["Notes", "Examples"]
+    assert list(sections(getattr(gm, name))) == needed
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function_documents_each_parameter(name: str) -> None:
+    assert documented(getattr(gm, name)) == set(inspect.signature(getattr(gm, name)).parameters)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_example_of_a_function_calls_it(name: str) -> None:
+    assert re.search(rf"gm\.{name}\(", sections(getattr(gm, name))["Examples"])
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_class_and_its_methods_say_what_they_are(name: str) -> None:
+    cls = getattr(gm, name)
+    own = [m for m in vars(cls) if not m.startswith("_") and m not in {f.name for f in dataclasses.fields(cls)}]
+    methods = {m: inspect.getdoc(getattr(cls, m)) for m in own if m not in ("name",)}
+    # a dataclass without a docstring is given its signature for one
+    assert not (inspect.getdoc(cls) or "").startswith(f"{name}(")
+    assert [m for m, text in methods.items() if not text] == []
+
+
+def test_docstring_of_the_package_names_everything_that_is_called() -> None:
+    listed = set(re.findall(r"\w+", gm.__doc__ or ""))
+    results = {name for name in CLASSES if not hasattr(getattr(gm, name), "name")}
+    assert set(gm.__all__) - results - {"__version__", "kernels"} <= listed

@@ -1,0 +1,143 @@
+"""Which file may know which: one row for every module of the package and every folder of csrc."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "python" / "gramian"
+CSRC = ROOT / "csrc"
+
+# module: what it may import of gramian, all of it higher up in this table; `__init__` is what a user imports
+ROOMS = {
+    "_core": "",
+    "arrays": "_core",
+    "sources": "arrays",
+    "kernels": "",
+    "gram": "_core arrays kernels sources",
+    "estimators": "gram",
+    "moments": "arrays estimators kernels sources",
+    "routes": "arrays estimators gram kernels moments sources",
+    "independence": "arrays estimators gram kernels moments routes",
+    "plots": "",
+    "metrics": "arrays estimators gram independence kernels plots routes sources",
+    "report": "arrays estimators gram independence kernels metrics routes",
+    "system": "_core",
+    "__init__": "_core",
+    "demo": "__init__ plots",
+    "cli": "__init__ demo kernels plots sources",
+    "__main__": "cli",
+}
+# what a file may import when it loads; all other libraries are imported by the function that needs them
+LOADED = {"cli": {"click"}}
+NUMPY_ONLY = {"numpy"}
+NOT_CODE = {"_core.pyi", "py.typed", "data"}
+
+# folder of csrc: the folders it may include, and which headers of others it must not
+FOLDERS = {"core": "core", "cpu": "core cpu", "cuda": "core cuda", "bindings": "core cpu cuda bindings"}
+THREADS = {"atomic", "condition_variable", "future", "mutex", "shared_mutex", "stop_token", "thread"}
+
+
+def modules() -> list[str]:
+    return sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+def imports_of(module: str) -> list[tuple[str, bool]]:
+    """(imported name, whether at load time) of a module; what only a type checker reads is left out."""
+    found: list[tuple[str, bool]] = []
+
+    def visit(node: ast.AST, loading: bool) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, loading) for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            found.extend((f"{node.module}.{alias.name}", loading) for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child, loading and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    visit(ast.parse((PACKAGE / f"{module}.py").read_text()), True)
+    return found
+
+
+def rooms_of(module: str) -> set[str]:
+    """The modules of gramian that a module imports."""
+    found = set()
+    for name, _ in imports_of(module):
+        parts = name.split(".")
+        if parts[0] == "gramian":
+            found.add(parts[1] if len(parts) > 1 and parts[1] in ROOMS else "__init__")
+    return found - {module}
+
+
+def test_every_module_has_a_row_and_every_row_a_module() -> None:
+    entries = {path.name for path in PACKAGE.iterdir()} - NOT_CODE - {"__pycache__"}
+    extension = {name for name in entries if name.startswith("_core.") and not name.endswith(".py")}
+    assert entries - extension == {f"{module}.py" for module in ROOMS if module != "_core"}
+
+
+def test_rows_name_only_rows_above_them() -> None:
+    above: set[str] = set()
+    for module, allowed in ROOMS.items():
+        assert set(allowed.split()) <= above, module
+        above.add(module)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_module_imports_what_its_row_allows(module: str) -> None:
+    assert rooms_of(module) <= set(ROOMS[module].split())
+
+
+@pytest.mark.parametrize("module", modules())
+def test_row_allows_what_its_module_imports_and_no_more(module: str) -> None:
+    assert set(ROOMS[module].split()) <= rooms_of(module)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_only_numpy_is_imported_when_a_module_loads(module: str) -> None:
+    libraries = {name.split(".")[0] for name, loading in imports_of(module) if loading}
+    assert libraries - sys.stdlib_module_names - {"gramian"} <= NUMPY_ONLY | LOADED.get(module, set())
+
+
+def includes() -> list[tuple[Path, str]]:
+    pattern = re.compile(r'#include ["<]([^">]+)[">]')
+    files = [path for path in CSRC.rglob("*") if path.suffix in (".hpp", ".cpp", ".cuh", ".cu")]
+    return [(path, name) for path in sorted(files) for name in pattern.findall(path.read_text())]
+
+
+def test_every_folder_of_csrc_has_a_row() -> None:
+    assert {path.name for path in CSRC.iterdir()} <= set(FOLDERS)
+
+
+def test_folders_include_what_their_row_allows() -> None:
+    wrong = []
+    for path, name in includes():
+        folder, other = path.relative_to(CSRC).parts[0], name.split("/")[0]
+        if other in FOLDERS and other not in FOLDERS[folder].split():
+            wrong.append(f"{path.relative_to(ROOT)} includes {name}")
+    assert not wrong
+
+
+def test_core_knows_no_threads_no_python_and_no_cuda_runtime() -> None:
+    for path, name in includes():
+        folder = path.relative_to(CSRC).parts[0]
+        if folder == "core":
+            assert name not in THREADS, path
+        if folder != "bindings":
+            assert name.split("/")[0] not in ("pybind11", "Python.h"), path
+        if folder != "cuda":
+            assert not name.startswith("cuda"), path
+
+
+def test_every_source_is_listed_in_the_build() -> None:
+    build = (ROOT / "CMakeLists.txt").read_text()
+    for instruction_set in re.findall(r"gramian_cpu_kernels\((\w+)", build):
+        build += f" csrc/cpu/kernels_{instruction_set}.cpp"
+    sources = [path for path in CSRC.rglob("*") if path.suffix in (".cpp", ".cu")]
+    assert not [path.name for path in sources if str(path.relative_to(ROOT)) not in build]
