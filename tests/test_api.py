@@ -114,15 +114,25 @@ def test_package_says_that_it_is_typed() -> None:
     assert "Typing :: Typed" in metadata("gramian").get_all("Classifier")
 
 
-def test_readme_and_ci_run_the_tests_by_the_same_command() -> None:
-    (command,) = re.findall(r"^    (python3 -m venv .*)$", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE)
-    assert command.endswith("-m pytest")
-    assert command in (ROOT / "README.md").read_text()
+def readme_command(marker: str) -> str:
+    """As .ci/run takes it from the README."""
+    text = (ROOT / "README.md").read_text()
+    (command,) = re.findall(rf"^<!-- {marker} -->\n```\n(.*?)\n```$", text, flags=re.MULTILINE | re.DOTALL)
+    return str(command)
+
+
+@pytest.mark.parametrize(("marker", "last"), [("install", "gramian demo"), ("test", "python -m pytest")])
+def test_readme_gives_one_line_that_starts_from_nothing_and_ci_runs_it(marker: str, last: str) -> None:
+    command = readme_command(marker)
+    assert "\n" not in command
+    assert command.startswith("python3 -m venv .venv && ")
+    assert command.endswith(last)
+    assert f'"$(readme {marker})"' in (ROOT / ".ci/run").read_text()
 
 
 def test_ci_and_the_real_data_tests_pin_the_same_torch() -> None:
     pins = {
-        path: set(re.findall(r"torch==[\d.]+", (ROOT / path).read_text()))
+        path: set(re.findall(r"(?<![\w-])torch==[\d.]+", (ROOT / path).read_text()))
         for path in ("README.md", ".ci/run", "examples/encoders/requirements.txt")
     }
     assert len(set.union(*pins.values())) == 1, pins

@@ -354,3 +354,50 @@ def test_unbiased_self_terms_are_never_negative(n, seed):
     for name in CASES:
         own = gm.hsic(X, X, CASES[name].kernel)
         assert own >= 0 or abs(own) <= 1e-15 * np.abs(CASES[name].gram(X)).max() ** 2
+
+
+# ---- what users met --------------------------------------------------------------------------------------------------
+
+
+def test_unbiased_alignment_under_a_kernel_that_is_nowhere_resolved_is_nan() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 768))
+    e = gm.alignment(X, X + 1, gm.RBF(2.0), measure="kernel_alignment", estimator="unbiased")
+    assert np.isnan(e.value)
+    assert "too small" in str(e.reason)
+
+
+def test_interval_of_a_biased_estimator_lies_around_the_unbiased_value() -> None:
+    X, Y = np.random.default_rng(0).normal(size=(2, 60, 5))
+    biased, unbiased = (gm.alignment(X, Y, "rbf", estimator=e) for e in ("biased", "unbiased"))
+    assert biased.ci == unbiased.ci
+
+
+@pytest.mark.parametrize("size", [1e5, 1e7])
+def test_one_row_far_away_costs_no_digits(size: float) -> None:
+    X, Y = (np.random.default_rng(s).normal(size=(400, 6)) for s in (0, 1))
+    X[5] *= size
+    want = oracle.cka(X @ X.T, Y @ Y.T, "unbiased")
+    assert abs(gm.cka(X, Y) - want) <= 1e-12
+
+
+def test_bandwidth_of_tiny_data_is_tiny() -> None:
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    assert math.isclose(gm.median_bandwidth(X * 2.0**-1000), gm.median_bandwidth(X) * 2.0**-1000, rel_tol=1e-14)
+
+
+def test_two_layers_of_one_name_are_an_error() -> None:
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(ValueError, match="two layers of one name"):
+        gm.cka_matrix({1: X, "1": X})
+
+
+def test_test_of_data_that_no_permutation_changes_says_so() -> None:
+    result = gm.independence_test(np.eye(8), np.eye(8), "linear")
+    assert result.reason == "every pairing of the rows gives the same value"
+
+
+def test_progress_may_call_the_library() -> None:
+    X = np.random.default_rng(0).normal(size=(3000, 50))
+    inner = []
+    gm.cka(X, X + 1, "rbf", progress=lambda done, total: inner.append(gm.cka(X[:50], X[:50, :2])))
+    assert inner

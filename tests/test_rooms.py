@@ -20,7 +20,7 @@ ROOMS = {
     "sources": "arrays",
     "kernels": "",
     "gram": "_core arrays kernels sources",
-    "estimators": "gram",
+    "estimators": "arrays gram",
     "moments": "arrays estimators kernels sources",
     "routes": "arrays estimators gram kernels moments sources",
     "independence": "arrays estimators gram kernels moments routes",
@@ -141,3 +141,9 @@ def test_every_source_is_listed_in_the_build() -> None:
         build += f" csrc/cpu/kernels_{instruction_set}.cpp"
     sources = [path for path in CSRC.rglob("*") if path.suffix in (".cpp", ".cu")]
     assert not [path.name for path in sources if str(path.relative_to(ROOT)) not in build]
+
+
+def test_contributing_shows_this_table() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]* \| ?([^|]*) ?\|$", text, flags=re.MULTILINE)
+    assert {name: " ".join(re.findall(r"\w+", allowed)) for name, allowed in rows} == ROOMS

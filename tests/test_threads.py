@@ -343,7 +343,7 @@ def test_set_num_threads_goes_before_the_environment_and_none_goes_back() -> Non
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_thread_count_must_be_positive(count: int) -> None:
-    with pytest.raises(ValueError, match=f"count must be at least 1, got {count}"):
+    with pytest.raises(ValueError, match=f"count must be from 1 to 1024, got {count}"):
         gm.set_num_threads(count)
 
 

@@ -9,6 +9,7 @@
 
 #include "bindings/view.hpp"
 #include "core/sweep.hpp"
+#include "cpu/thread_pool.hpp"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -33,6 +34,12 @@ template <class Sum>
 py::array_t<std::uint64_t> limbs(std::vector<Sum>&& sums, std::vector<py::ssize_t> shape) {
     shape.push_back(sizeof(Sum) / 8);
     return hand_over<std::uint64_t>(std::move(sums), std::move(shape));
+}
+
+/// Ctrl-C, while native code works.
+void check_signals() {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 
 Statistic statistic_of(const std::string& name) {
@@ -79,13 +86,12 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     args.progress = [&](std::int64_t done, std::int64_t total) {
         const py::gil_scoped_acquire gil;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (progress.is_none()) return;
-        if (done == 0 && total == 1) return;  // still preparing
-        progress(done, total);
+        if (!progress.is_none()) progress(done, total);
     };
     SweepResult r;
     {
         const py::gil_scoped_release nogil;
+        const ScopedTick heard(check_signals);
         r = sweep_cpu(args);
     }
     const auto m = static_cast<py::ssize_t>(args.x.size()), n = static_cast<py::ssize_t>(args.x[0].rows.n);
@@ -151,6 +157,7 @@ Doubles distances(const std::vector<View*>& views, const Indices& i, const Indic
     std::vector<double> d;
     {
         const py::gil_scoped_release nogil;
+        const ScopedTick heard(check_signals);
         d = pair_distances(rows, i.data(), j.data(), i.size(), l1);
     }
     const auto count = static_cast<py::ssize_t>(d.size());

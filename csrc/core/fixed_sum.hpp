@@ -64,8 +64,9 @@ private:
     }
 };
 
-// Tiles hold values of at most 4 in size, so rows reach 4n and pair sums 16n².
-using RowSum = FixedSum<2, 84>;    // up to 2^43
-using PairSum = FixedSum<4, 170>;  // up to 2^85
+// Tiles hold values of at most 4 in size, so rows reach 4n and pair sums 16n². Values below kResolved lose digits.
+using RowSum = FixedSum<3, 148>;   // up to 2^43
+using PairSum = FixedSum<6, 298>;  // up to 2^85
+constexpr double kResolved = 0x1p-100;
 
 }  // namespace gramian

@@ -20,7 +20,7 @@ struct Rows {
     std::int64_t n = 0, d = 0;
     const std::int64_t* index = nullptr;  // (n,) or null: in order
 
-    DType dtype() const { return part[0].dtype; }
+    GRAMIAN_HD DType dtype() const { return part[0].dtype; }
 };
 
 GRAMIAN_HD std::int64_t element_size(DType t) { return t == DType::f64 ? 8 : t == DType::f32 ? 4 : 2; }

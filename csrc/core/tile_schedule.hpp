@@ -22,7 +22,7 @@ class TileSchedule {
 public:
     TileSchedule(std::int64_t n, Shard shard);
 
-    std::int64_t side() const { return side_; }
+    GRAMIAN_HD std::int64_t side() const { return side_; }
     std::int64_t tiles() const { return side_ * (side_ + 1) / 2; }
     Range owned() const { return owned_; }
     GRAMIAN_HD bool owns(std::int64_t row, std::int64_t col) const {

@@ -4,6 +4,13 @@
 #include "cpu/kernels.hpp"
 #include "cpu/simd.inc.hpp"
 
+#ifdef __clang__
+#define GRAMIAN_UNROLL(n) _Pragma("unroll")
+#else
+#define GRAMIAN_PRAGMA(text) _Pragma(#text)
+#define GRAMIAN_UNROLL(n) GRAMIAN_PRAGMA(GCC unroll n)
+#endif
+
 namespace gramian {
 namespace {
 
@@ -41,12 +48,12 @@ __attribute__((noinline)) void multiply(const T* a, const T* b, std::int64_t fea
             for (int v = 0; v < S::vectors; ++v) sum[i][v] = vec{};
         for (std::int64_t k = 0; k < count; ++k, a += S::rows, b += S::cols) {
             vec y[S::vectors];
-#pragma GCC unroll 4
+            GRAMIAN_UNROLL(4)
             for (int v = 0; v < S::vectors; ++v) y[v] = V::load(b + v * S::width);
-#pragma GCC unroll 16
+            GRAMIAN_UNROLL(16)
             for (int i = 0; i < S::rows; ++i) {
                 const vec x = V::all(a[i]);
-#pragma GCC unroll 4
+                GRAMIAN_UNROLL(4)
                 for (int v = 0; v < S::vectors; ++v) {
                     if constexpr (op == Op::product) {
                         sum[i][v] += x * y[v];
@@ -60,18 +67,16 @@ __attribute__((noinline)) void multiply(const T* a, const T* b, std::int64_t fea
             }
         }
         if (begin == 0 && !accumulate) {
-#pragma GCC unroll 16
-            for (int i = 0; i < S::rows; ++i)
-#pragma GCC unroll 4
-                for (int v = 0; v < S::vectors; ++v) V::store(g + i * S::cols + v * S::width, sum[i][v]);
+            GRAMIAN_UNROLL(16)
+            for (int i = 0; i < S::rows; ++i) GRAMIAN_UNROLL(4)
+            for (int v = 0; v < S::vectors; ++v) V::store(g + i * S::cols + v * S::width, sum[i][v]);
         } else {
-#pragma GCC unroll 16
-            for (int i = 0; i < S::rows; ++i)
-#pragma GCC unroll 4
-                for (int v = 0; v < S::vectors; ++v) {
-                    T* p = g + i * S::cols + v * S::width;
-                    V::store(p, V::load(p) + sum[i][v]);
-                }
+            GRAMIAN_UNROLL(16)
+            for (int i = 0; i < S::rows; ++i) GRAMIAN_UNROLL(4)
+            for (int v = 0; v < S::vectors; ++v) {
+                T* p = g + i * S::cols + v * S::width;
+                V::store(p, V::load(p) + sum[i][v]);
+            }
         }
     }
 }
@@ -159,14 +164,14 @@ bool finish_block(const Operand<T>& x, const T* aux_i, const T* shift_i, const T
     const T out = x.out;
     ivec cancelled = {};
     vec wj[S::vectors], aj[S::vectors];
-#pragma GCC unroll 4
+    GRAMIAN_UNROLL(4)
     for (int v = 0; v < S::vectors; ++v) {
         wj[v] = V::load(aux_j + v * S::width);
         aj[v] = V::load(shift_j + v * S::width);
     }
     for (int i = 0; i < S::rows; ++i) {
         const vec wi = V::all(aux_i[i]), ai = V::all(shift_i[i]);
-#pragma GCC unroll 4
+        GRAMIAN_UNROLL(4)
         for (int v = 0; v < S::vectors; ++v) {
             T* p = g + i * S::cols + v * S::width;
             vec t = V::load(p);
@@ -415,7 +420,7 @@ void sum_rows_and_columns(int row_end, int strip, T* lanes, T* cols, F&& value) 
     typename V::vec col[S::vectors] = {};
     for (int row = 0; row < row_end; ++row) {
         typename V::vec sum = V::load(lanes + row * S::width);
-#pragma GCC unroll 4
+        GRAMIAN_UNROLL(4)
         for (int v = 0; v < S::vectors; ++v) {
             const auto k = value(row * S::cols + v * S::width);
             col[v] += k;
@@ -459,16 +464,16 @@ void multiply_groups(const T* x, int a, const T* y, int b, int elements, double 
 
 /// The usual case in one pass: two representations, three pair sums, row and column sums of both.
 template <class T>
-void moments_of_two(const Layout<T>& l, int row_end, int strip) {
+void moments_of_two(const Layout<T>& l, const T* values, int row_end, int strip) {
     using S = Shape<T>;
     using V = Vector<T>;
     using vec = typename V::vec;
-    const T *x = l.values, *y = l.values + S::strip;
+    const T *x = values, *y = values + S::strip;
     T *lanes_x = l.lane_sums, *lanes_y = l.lane_sums + kTileEdge * S::width;
     vec col_x[S::vectors] = {}, col_y[S::vectors] = {}, xx[S::vectors] = {}, xy[S::vectors] = {}, yy[S::vectors] = {};
     for (int row = 0; row < row_end; ++row) {
         vec sum_x = V::load(lanes_x + row * S::width), sum_y = V::load(lanes_y + row * S::width);
-#pragma GCC unroll 4
+        GRAMIAN_UNROLL(4)
         for (int v = 0; v < S::vectors; ++v) {
             const vec a = V::load(x + row * S::cols + v * S::width), b = V::load(y + row * S::cols + v * S::width);
             sum_x += a, sum_y += b;
@@ -571,7 +576,7 @@ void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std:
                   const Extent2& e, int strip) {
     switch (plan.statistic) {
         case Statistic::moments:
-            if (plan.m == 2 && values == l.values) return moments_of_two(l, e.row_end, strip);
+            if (plan.m == 2) return moments_of_two(l, values, e.row_end, strip);
             return moments_of_many(l, values, plan.m, e.row_end, strip);
         case Statistic::star: return star_of_many(l, values, plan.m, e.row_end);
         case Statistic::products: return products_of_many(plan, l, values, e.row_end, strip);

@@ -116,25 +116,34 @@ void prepare(const Representation& x, int base, int threads, Prepared<T>& out) {
         plain.index = nullptr;
         plain.n = rows.part[0].rows + rows.part[1].rows;
         const std::int64_t count = std::min<std::int64_t>(plain.n, kLandmarks);
-        std::vector<double> marks(static_cast<std::size_t>(count) * cols);
-        parallel_for(count, threads, [&](int, std::int64_t l) {
-            double* row = marks.data() + l * d;
-            with_element(rows.dtype(),
-                         [&](auto e) { read_row<decltype(e)>(plain, landmark_row(l, count, plain.n), first_scale, row); });
-            if (!how.normalize) return;
-            const double size = norm(row, d);
-            const T factor = size > 0 ? static_cast<T>(first_scale / size) : T(0);
-            for (std::int64_t k = 0; k < d; ++k) row[k] = static_cast<double>(factor * static_cast<T>(row[k] / first_scale));
-        });
-        reference.resize(cols);
-        std::vector<double> column(static_cast<std::size_t>(count));
-        for (std::int64_t k = 0; k < d; ++k) {
-            for (std::int64_t l = 0; l < count; ++l)
-                column[static_cast<std::size_t>(l)] = marks[static_cast<std::size_t>(l * d + k)];
-            const auto middle = column.begin() + (count - 1) / 2;
-            std::nth_element(column.begin(), middle, column.end());
-            reference[static_cast<std::size_t>(k)] = *middle;
+        std::vector<T> factor(static_cast<std::size_t>(count), T(1));
+        if (how.normalize) {
+            parallel_for(count, threads, [&](int, std::int64_t l) {
+                std::vector<double> row(cols);
+                with_element(rows.dtype(), [&](auto e) {
+                    read_row<decltype(e)>(plain, landmark_row(l, count, plain.n), first_scale, row.data());
+                });
+                const double size = norm(row.data(), d);
+                factor[static_cast<std::size_t>(l)] = size > 0 ? static_cast<T>(first_scale / size) : T(0);
+            });
         }
+        reference.resize(cols);
+        parallel_for((d + kRun - 1) / kRun, threads, [&](int, std::int64_t run) {
+            std::vector<double> column(static_cast<std::size_t>(count));
+            for (std::int64_t k = run * kRun; k < std::min(d, (run + 1) * kRun); ++k) {
+                for (std::int64_t l = 0; l < count; ++l) {
+                    const RowPointer r = row_pointer(plain, landmark_row(l, count, plain.n));
+                    const double value = with_element(rows.dtype(), [&](auto e) {
+                        return static_cast<double>(widen(reinterpret_cast<const decltype(e)*>(r.data)[k * r.stride]));
+                    });
+                    const auto i = static_cast<std::size_t>(l);
+                    column[i] = how.normalize ? static_cast<double>(factor[i] * static_cast<T>(value)) : value * first_scale;
+                }
+                const auto middle = column.begin() + (count - 1) / 2;
+                std::nth_element(column.begin(), middle, column.end());
+                reference[static_cast<std::size_t>(k)] = *middle;
+            }
+        });
     }
     const double reference_square = sum_features(how.translate ? d : 0, [&](std::int64_t k) {
         const double r = reference[static_cast<std::size_t>(k)];
@@ -200,7 +209,8 @@ void prepare(const Representation& x, int base, int threads, Prepared<T>& out) {
 
     o.rows = rows;
     o.kind = x.kernel.kind;
-    for (int k = 0; k < kConstants; ++k) o.constant[k] = static_cast<T>(constants[k]);
+    constexpr double most_constant = std::numeric_limits<T>::max() / 8;  // infinity times distance 0 would be NaN
+    for (int k = 0; k < kConstants; ++k) o.constant[k] = static_cast<T>(std::clamp(constants[k], -most_constant, most_constant));
     o.out = static_cast<T>(scale_out);
     o.scale = static_cast<T>(unit);
     o.direct = d <= kFewFeatures;
@@ -258,7 +268,7 @@ std::vector<double> pair_distances(const Rows& x, const std::int64_t* i, const s
                 const double t = difference(k);
                 return t * t;
             }));
-            if (std::isfinite(distance) && (distance == 0 || distance > 1e-150)) return;
+            if (std::isfinite(distance) && distance > 1e-150) return;
             double most = 0;  // squares left the range of float64
             for (std::int64_t k = 0; k < x.d; ++k) most = std::max(most, std::abs(difference(k)));
             if (most == 0) return;

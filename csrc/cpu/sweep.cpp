@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -73,19 +74,19 @@ struct SharedRows {
 
     static void add_rows(void* owner, int which, std::int64_t first, int count, const double* values) {
         auto& self = *static_cast<SharedRows*>(owner);
-        const std::lock_guard lock(self.locks[first / kTileEdge]);
+        const std::lock_guard lock(self.locks[static_cast<std::size_t>(first / kTileEdge)]);
         RowSum* row = self.rows + which * self.n + first;
         for (int i = 0; i < count; ++i) row[i].add(values[i]);
     }
     static void add_vectors(void* owner, std::int64_t first, int count, const double* values) {
         auto& self = *static_cast<SharedRows*>(owner);
-        const std::lock_guard lock(self.locks[first / kTileEdge]);
+        const std::lock_guard lock(self.locks[static_cast<std::size_t>(first / kTileEdge)]);
         RowSum* row = self.rows + first * self.columns;
         for (int i = 0; i < count; ++i)
             for (std::int64_t c = 0; c < self.columns; ++c)
-                row[i * self.columns + c].add(values[i * kPaddedColumns(self.columns) + c]);
+                row[i * self.columns + c].add(values[i * padded_columns(self.columns) + c]);
     }
-    static std::int64_t kPaddedColumns(std::int64_t columns) { return (columns + 15) / 16 * 16; }
+    static std::int64_t padded_columns(std::int64_t columns) { return (columns + 15) / 16 * 16; }
     static bool stop(void*) { return stop_requested(); }
 };
 
@@ -94,16 +95,20 @@ template <class T>
 void choose_blocks(Plan<T>& plan, std::int64_t side, std::int64_t memory, int threads) {
     const std::int64_t budget = std::max((memory ? memory : kMemory) / threads, memory ? 0 : kMemoryPerThread);
     plan.chunk = kChunk;
+    const auto bytes = [&] { return static_cast<std::int64_t>(tile_kernels<T>().workspace_bytes(plan)); };
     for (plan.block = std::clamp(side / (kBlocksPerThread * threads), std::int64_t{2}, kMostTiles); plan.block > 0;
          --plan.block) {
-        if (plan.block > std::max<std::int64_t>(side, 1)) continue;
-        if (static_cast<std::int64_t>(tile_kernels<T>().workspace_bytes(plan)) <= budget) return;
+        if (plan.block <= std::max<std::int64_t>(side, 1) && bytes() <= budget) return;
     }
+    // over budget either way: a tile at a time, or by chunks of features, whichever takes less
+    const std::int64_t chunked = bytes();
+    plan.block = 1;
+    if (bytes() > chunked) plan.block = 0;
 }
 
 /// Σ out·φ(x_i, x_l) over the landmarks l ≠ i, for every row.
-template <class T, class Tick>
-std::vector<double> landmark_sums(const Operand<T>& operand, std::int64_t n, int threads, const Tick& tick) {
+template <class T>
+std::vector<double> landmark_sums(const Operand<T>& operand, std::int64_t n, int threads) {
     const TileKernels<T>& kernels = tile_kernels<T>();
     Plan<T> plan{};
     plan.x = &operand;
@@ -115,16 +120,12 @@ std::vector<double> landmark_sums(const Operand<T>& operand, std::int64_t n, int
     const std::int64_t tiles = (n + kTileEdge - 1) / kTileEdge;
     std::vector<Memory> memory(static_cast<std::size_t>(threads));
     std::vector<double> sums(static_cast<std::size_t>(tiles * kTileEdge));
-    parallel_for(
-        tiles, threads,
-        [&](int thread, std::int64_t tile) {
-            if (stop_requested()) return;
-            Memory& own = memory[static_cast<std::size_t>(thread)];
-            if (!own) own = aligned(bytes);
-            Workspace workspace{own.get(), -1};
-            kernels.landmark_sums(plan, workspace, 0, tile, sums.data() + tile * kTileEdge);
-        },
-        tick);
+    parallel_for(tiles, threads, [&](int thread, std::int64_t tile) {
+        Memory& own = memory[static_cast<std::size_t>(thread)];
+        if (!own) own = aligned(bytes);
+        Workspace workspace{own.get(), -1};
+        kernels.landmark_sums(plan, workspace, 0, tile, sums.data() + tile * kTileEdge);
+    });
     return sums;
 }
 
@@ -162,6 +163,21 @@ void set_shift(const std::vector<double>& sums, std::int64_t n, std::vector<T>& 
     }
 }
 
+/// Row and column of an item of the upper triangle of side×side, counted along the rows.
+std::pair<std::int64_t, std::int64_t> upper_triangle(std::int64_t item, std::int64_t side) {
+    const auto first = [&](std::int64_t row) { return row * side - row * (row - 1) / 2; };
+    std::int64_t low = 0, high = side - 1;
+    while (low < high) {
+        const std::int64_t middle = (low + high + 1) / 2;
+        if (first(middle) <= item) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return {low, low + item - first(low)};
+}
+
 template <class T>
 SweepResult run(const SweepArgs& args) {
     const int m = static_cast<int>(args.x.size());
@@ -173,25 +189,24 @@ SweepResult run(const SweepArgs& args) {
     std::vector<Prepared<T>> prepared(args.x.size());
     std::vector<Operand<T>> operands(args.x.size());
     std::vector<int> base(args.x.size());
-    const auto tick = [&](std::int64_t) {
-        if (args.progress) args.progress(0, 1);
-    };
     for (std::size_t q = 0; q < args.x.size(); ++q) {
         const Representation& x = args.x[q];
         Prepared<T>& p = prepared[q];
         base[q] = x.base < 0 ? 1 : x.base;
         prepare<T>(x, base[q], threads, p);
-        tick(0);
         const bool chosen_here = x.base < 0 && has_base(x.kernel), narrow = x.base == 0 && has_base(x.kernel);
         std::vector<double> sums;
-        if (!x.shift || chosen_here || narrow) sums = landmark_sums(p.operand, n, threads, tick);
+        if (!x.shift || chosen_here || narrow) sums = landmark_sums(p.operand, n, threads);
         if (chosen_here && mean_of_landmarks(sums, n) < -0.5 * static_cast<double>(p.operand.out)) {
             base[q] = 0;
             prepare<T>(x, base[q], threads, p);
-            sums = landmark_sums(p.operand, n, threads, tick);
+            sums = landmark_sums(p.operand, n, threads);
         }
         // values that are all small are rounded at their own scale
-        if (base[q] == 0 && has_base(x.kernel)) p.rounding = mean_of_landmarks(sums, n);
+        if (base[q] == 0 && has_base(x.kernel)) {
+            constexpr double unresolved = kResolved / (16 * std::numeric_limits<T>::epsilon());
+            p.rounding = std::max(mean_of_landmarks(sums, n), unresolved);
+        }
         if (x.shift) {
             p.shift.resize(static_cast<std::size_t>(n));
             for (std::size_t i = 0; i < p.shift.size(); ++i) p.shift[i] = static_cast<T>(x.shift[i] - p.offset[i]);
@@ -211,7 +226,7 @@ SweepResult run(const SweepArgs& args) {
     plan.weight[1] = static_cast<T>(args.weight[1]);
     std::vector<T> vectors;
     if (args.statistic == Statistic::matmul) {
-        plan.columns = static_cast<int>(SharedRows::kPaddedColumns(args.columns));
+        plan.columns = static_cast<int>(SharedRows::padded_columns(args.columns));
         vectors.assign(static_cast<std::size_t>(n * plan.columns), T(0));
         for (std::int64_t i = 0; i < n; ++i)
             for (std::int64_t c = 0; c < args.columns; ++c)
@@ -221,10 +236,6 @@ SweepResult run(const SweepArgs& args) {
 
     choose_blocks(plan, schedule.side(), args.memory, threads);
     const std::int64_t edge = std::max<std::int64_t>(plan.block, 1), blocks = (schedule.side() + edge - 1) / edge;
-    std::vector<std::pair<std::int64_t, std::int64_t>> work;
-    for (std::int64_t i = 0; i < blocks; ++i)
-        for (std::int64_t j = i; j < blocks; ++j) work.emplace_back(i, j);
-
     SweepResult result;
     const auto pairs = static_cast<std::size_t>(pair_count(args.statistic, m));
     const std::size_t row_vectors = args.statistic == Statistic::moments    ? args.x.size()
@@ -243,7 +254,7 @@ SweepResult run(const SweepArgs& args) {
     };
     std::vector<Own> own(static_cast<std::size_t>(threads));
     const std::size_t bytes = kernels.workspace_bytes(plan);
-    const auto total = static_cast<std::int64_t>(work.size());
+    const std::int64_t total = blocks * (blocks + 1) / 2;
     parallel_for(
         total, threads,
         [&](int thread, std::int64_t item) {
@@ -256,7 +267,7 @@ SweepResult run(const SweepArgs& args) {
             }
             const Sink sink{&shared,           SharedRows::add_rows, SharedRows::add_vectors, SharedRows::stop,
                             mine.pairs.data(), mine.squares.data(),  &mine.difference};
-            const auto [i, j] = work[static_cast<std::size_t>(item)];
+            const auto [i, j] = upper_triangle(item, blocks);
             kernels.block(plan, schedule, mine.workspace, sink, i, j);
         },
         [&](std::int64_t done) {

@@ -13,7 +13,9 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #ifdef __linux__
@@ -70,12 +72,30 @@ struct Job {
 };
 
 thread_local Job* current_job = nullptr;
+thread_local std::function<void()> waiting_tick;
+thread_local bool within_tick = false;
+
+void call_tick(const std::function<void(std::int64_t)>& tick, std::int64_t done) {
+    struct Within {
+        Within() { within_tick = true; }
+        ~Within() { within_tick = false; }
+    } within;
+    if (tick) {
+        tick(done);
+    } else if (waiting_tick) {
+        waiting_tick();
+    }
+}
 
 class Pool {
 public:
     explicit Pool(int threads) : owner_(getpid()) {
         workers_.reserve(static_cast<std::size_t>(threads));
-        for (int t = 0; t < threads; ++t) workers_.emplace_back([this, t] { loop(t); });
+        try {
+            for (int t = 0; t < threads; ++t) workers_.emplace_back([this, t] { loop(t); });
+        } catch (const std::system_error&) {
+            // the system allows no more threads: those that started do the work
+        }
     }
     ~Pool() {
         {
@@ -101,10 +121,10 @@ public:
         wake_.notify_all();
         std::unique_lock lock(mutex_);
         while (!finished_.wait_for(lock, std::chrono::milliseconds(50), [&] { return running_ == 0; })) {
-            if (!tick || job.stop) continue;
+            if (job.stop) continue;
             lock.unlock();
             try {
-                tick(std::min(job.done.load(), job.items));
+                call_tick(tick, std::min(job.done.load(), job.items));
             } catch (...) {
                 const std::lock_guard error_lock(job.error_mutex);
                 if (!job.error) job.error = std::current_exception();
@@ -151,7 +171,7 @@ std::atomic<int> chosen_threads{0};
 /// One job at a time: callers on several Python threads wait for each other. A forked child must not touch the parent's
 /// mutex or threads, which it has only as memory: it starts with new ones.
 struct State {
-    std::mutex turn;
+    std::timed_mutex turn;
     std::unique_ptr<Pool> pool;
     pid_t owner = getpid();
 };
@@ -187,6 +207,9 @@ int pool_threads() {
 
 void set_pool_threads(int count) { chosen_threads = count; }
 
+ScopedTick::ScopedTick(std::function<void()> tick) : before_(std::move(waiting_tick)) { waiting_tick = std::move(tick); }
+ScopedTick::~ScopedTick() { waiting_tick = std::move(before_); }
+
 bool stop_requested() { return current_job && current_job->stop.load(std::memory_order_relaxed); }
 
 void parallel_for(std::int64_t items, int threads, const std::function<void(int, std::int64_t)>& work,
@@ -196,16 +219,22 @@ void parallel_for(std::int64_t items, int threads, const std::function<void(int,
     job.items = items;
     job.work = &work;
     job.threads = static_cast<int>(std::min<std::int64_t>(threads > 0 ? threads : pool_threads(), items));
-    if (items == 1 && !tick) {
+    if (items == 1 || within_tick) {
         job.run(0);
     } else {
         State& s = state();
-        const std::lock_guard turn(s.turn);
+        std::unique_lock turn(s.turn, std::defer_lock);
+        while (!turn.try_lock_for(std::chrono::milliseconds(50))) call_tick(tick, 0);
         if (!s.pool || s.pool->size() < job.threads) {
             s.pool.reset();
             s.pool = std::make_unique<Pool>(job.threads);
+            job.threads = std::min(job.threads, s.pool->size());
         }
-        s.pool->run(job, tick);
+        if (job.threads == 0) {
+            job.run(0);
+        } else {
+            s.pool->run(job, tick);
+        }
     }
     if (job.error) std::rethrow_exception(job.error);
 }

@@ -11,11 +11,24 @@ int available_cpus();
 int pool_threads();
 void set_pool_threads(int count);  // 0: back to the default
 
-/// Runs work(thread, item) for every item on the pool and waits. `tick` is called on the calling thread about twenty times
-/// a second with the number of items done; if it or an item throws, the rest is dropped and the exception passed on.
-/// The pool starts at first use and again after a fork.
+/// Runs work(thread, item) for every item on the pool and waits. `tick`, or else the calling thread's ScopedTick, is called
+/// on the calling thread about twenty times a second with the number of items done; if it or an item throws, the rest is
+/// dropped and the exception passed on. The pool starts at first use and again after a fork. Called from within a tick,
+/// it runs everything on the calling thread.
 void parallel_for(std::int64_t items, int threads, const std::function<void(int thread, std::int64_t item)>& work,
                   const std::function<void(std::int64_t done)>& tick = {});
+
+/// What parallel_for calls while it waits, on this thread, for as long as this lives.
+class ScopedTick {
+public:
+    explicit ScopedTick(std::function<void()> tick);
+    ~ScopedTick();
+    ScopedTick(const ScopedTick&) = delete;
+    ScopedTick& operator=(const ScopedTick&) = delete;
+
+private:
+    std::function<void()> before_;
+};
 
 /// True once the running parallel_for has been told to stop; long items ask now and then.
 bool stop_requested();

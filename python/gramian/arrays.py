@@ -161,6 +161,35 @@ def same_device(matrices: Sequence[Matrix], names: Sequence[str]) -> None:
             )
 
 
+def one_of(choice: object, known: Sequence[str], argument: str) -> None:
+    """Raise ValueError unless the choice is among the known."""
+    if choice not in known:
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}, got {choice!r}")
+
+
+def check_count(value: object, argument: str, least: int = 1) -> None:
+    """Raise unless the value is a whole number and large enough."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{argument} must be a whole number, got {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{argument} must be at least {least}, got {value}")
+
+
+def check_seed(seed: object) -> None:
+    """Raise unless the seed is a whole number, 0 or more."""
+    check_count(seed, "seed", 0)
+
+
+def check_budget(memory: object, progress: object) -> None:
+    """Raise unless memory is a number of bytes or None, and progress a function or None."""
+    if memory is not None:
+        check_count(memory, "memory (bytes)")
+        if int(memory) >= 1 << 62:  # type: ignore[call-overload]
+            raise ValueError(f"memory must be a number of bytes, got {memory}")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a function of (done, total), got {type(progress).__name__}")
+
+
 def require_rows(n: int, minimum: int, what: str, instead: str | None = None) -> None:
     """Raise ValueError if n samples are too few for `what`; `instead` names what would do."""
     if n < minimum:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from gramian.arrays import one_of, require_rows
 from gramian.gram import GramMoments, RowProducts
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -21,6 +22,7 @@ Measure: TypeAlias = Literal["cka", "hsic", "kernel_alignment"]
 
 MEASURES: tuple[Measure, ...] = ("cka", "hsic", "kernel_alignment")
 DEFAULT_ESTIMATOR: dict[Measure, Estimator] = {"cka": "unbiased", "hsic": "unbiased", "kernel_alignment": "biased"}
+_CANCELLED = 1e4  # Σ K̄_ii² over ‖U(K)‖² from which on the feature route gives way to tiles
 _TOLERANCE = 16.0  # times eps times the rounding scale: below it, a self term is nothing but rounding
 
 
@@ -79,21 +81,40 @@ def gram_statistics(g: GramMoments) -> Statistics:
     )
 
 
+def check_estimator(estimator: str, measure: Measure, n: int) -> None:
+    """The estimator is known and n is enough for it."""
+    one_of(estimator, get_args(Estimator), "estimator")
+    require_rows(n, 2, measure)
+    if estimator == "unbiased" and measure != "kernel_alignment":
+        require_rows(n, 4, f"the unbiased estimator of {measure}", "estimator='biased', which needs 2")
+
+
+def resolved(s: Statistics) -> bool:
+    """Whether unbiased sums are more than what is left of diagonals that cancel (a few rows far from all others)."""
+    if s.n < 4:
+        return True
+    own = np.abs(np.diag(s.hsic_unbiased)) * s.n * (s.n - 3)
+    return not np.any(np.diag(s.diagonal_inner) > _CANCELLED * own)
+
+
 def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, name: str) -> str | None:
     """Why a ratio over representation p has no value, or None."""
     own = float(s.matrix(measure, estimator)[p, p])
     if math.isnan(own):
         return f"{name} has a kernel matrix that is not finite"
-    if measure == "kernel_alignment":
-        return f"the kernel of {name} is 0 for every pair of rows" if own <= 0 else None
-    if own <= (_TOLERANCE * s.rounding[p]) ** 2:
-        if s.alignment_unbiased[p, p] < np.finfo(np.float64).eps * s.alignment_biased[p, p]:
-            return f"the kernel of {name} is 0 between different rows, up to rounding: its bandwidth is too small"
-        what = (
-            "all rows of the kernel matrix are the same" if estimator == "biased" else "nothing is left after centring"
+    if own > (_TOLERANCE * s.rounding[p]) ** 2 and own > 0:
+        return None
+    if measure == "kernel_alignment" and estimator == "biased":
+        return f"the kernel of {name} is 0 for every pair of rows"
+    if s.alignment_unbiased[p, p] < np.finfo(np.float64).eps * s.alignment_biased[p, p]:
+        return (
+            f"the kernel of {name} is 0 between different rows, up to rounding "
+            "(if it has a bandwidth, that is too small)"
         )
-        return f"{name} is constant: {what}, up to rounding"
-    return None
+    if measure == "kernel_alignment":
+        return f"the kernel of {name} is 0 between different rows"
+    what = "all rows of the kernel matrix are the same" if estimator == "biased" else "nothing is left after centring"
+    return f"{name} is constant: {what}, up to rounding"
 
 
 def value(

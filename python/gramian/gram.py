@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
-from gramian.arrays import Matrix, require_rows, same_device, same_rows
+from gramian.arrays import Matrix, check_budget, check_seed, require_rows, same_device, same_rows
 from gramian.kernels import (
     KERNELS,
     RBF,
@@ -26,6 +26,7 @@ from gramian.kernels import (
     RationalQuadratic,
     as_kernel,
     parameters,
+    with_bandwidth,
 )
 from gramian.sources import matrix
 
@@ -72,7 +73,7 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
         found = replace(found, scale=1.0 / parts[0].d)
     if isinstance(found, RBF | Exponential | Laplacian | RationalQuadratic) and found.bandwidth is None:
         norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
-        found = replace(found, bandwidth=median_distance(parts, norm=norm))
+        found = with_bandwidth(found, median_distance(parts, norm=norm))
     return Representation(parts, found)
 
 
@@ -118,6 +119,7 @@ def median_bandwidth(
     require_rows(x.n, 2, "median_bandwidth")
     if norm not in ("l1", "l2"):
         raise ValueError(f"norm must be 'l2' or 'l1', got {norm!r}")
+    check_seed(seed)
     if max_pairs < 1:
         raise ValueError(f"max_pairs must be at least 1, got {max_pairs}")
     return median_distance((x,), norm=norm, max_pairs=max_pairs, seed=seed)
@@ -163,8 +165,8 @@ class GramMoments:
     eps: float  # of the type that tiles were computed in
     scaled_shift: Array  # (m, n)
     scaled_diagonal: Array  # (m, n) of K'
-    pair_words: Words  # (m(m+1)/2, 4)
-    row_words: Words  # (m, n, 2)
+    pair_words: Words  # (m(m+1)/2, 6)
+    row_words: Words  # (m, n, 3)
     tiles: tuple[tuple[int, int], ...]  # ranges of the schedule that are in the sums
     all_tiles: int
     fingerprint: str
@@ -326,6 +328,9 @@ class GramMoments:
 
 def _kernel_from(name: str, values: dict[str, float]) -> Kernel:
     whole = {k: int(v) if k in ("degree", "order") else v for k, v in values.items()}
+    bandwidth = whole.get("bandwidth", 0.0)
+    if math.isnan(bandwidth):
+        return with_bandwidth(KERNELS[name](), bandwidth)
     return KERNELS[name](**whole)  # type: ignore[arg-type]
 
 
@@ -389,6 +394,7 @@ def gram_moments(
     rank, size = shard
     if not 0 <= rank < size:
         raise ValueError(f"shard must be (rank, size) with 0 <= rank < size, got {shard}")
+    check_budget(memory, progress)
     represented = [represent(k, x) for k, x in zip(kernels, xs, strict=True)]
     return sweep_moments(represented, shard=(rank, size), memory=memory, progress=progress)
 
@@ -557,8 +563,8 @@ def set_num_threads(count: int | None) -> None:
     2
     >>> gm.set_num_threads(None)
     """
-    if count is not None and count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    if count is not None and not 1 <= count <= 1024:
+        raise ValueError(f"count must be from 1 to 1024, got {count}")
     _core.set_threads(count or 0)
 
 

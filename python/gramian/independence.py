@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, gram, moments, routes
-from gramian.arrays import require_rows
+from gramian.arrays import check_count, check_seed, one_of, require_rows
 from gramian.estimators import Statistics
 from gramian.gram import GramMoments, Progress
 from gramian.kernels import Kernel
@@ -125,15 +125,17 @@ def independence_test(
 
 def test(pair: Paired, method: Method, permutations: int, seed: int) -> TestResult:
     """`independence_test` behind the gate."""
-    routes.one_of(method, get_args(Method), "method")
-    if permutations < 1:
-        raise ValueError(f"permutations must be at least 1, got {permutations}")
+    one_of(method, get_args(Method), "method")
+    check_count(permutations, "permutations")
+    check_seed(seed)
     require_rows(pair.n, 4 if method in ("permutation", "t", "chi2") else 6, f"the {method} test")
     s = pair.statistics
     estimator: estimators.Estimator = "unbiased" if method in ("t", "chi2") else "biased"
     reason = next(
         (r for p, name in ((0, "X"), (1, "Y")) if (r := estimators.undefined(s, p, "cka", estimator, name))), None
     )
+    if not reason and method in ("gamma", "pearson3") and not estimators.permutation_moments(s)[1] > 0:
+        reason = "every pairing of the rows gives the same value"
     if reason:
         statistic, pvalue = math.nan, math.nan
     elif method == "permutation":

@@ -6,7 +6,9 @@ Wherever a kernel is asked for, a string is the default object of that name: ``k
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import ClassVar, TypeAlias, cast
 
 
@@ -34,12 +36,11 @@ class Polynomial:
     offset: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.degree, bool) or self.degree != int(self.degree) or not 1 <= self.degree <= 64:
+        if isinstance(self.degree, bool) or self.degree not in range(1, 65):
             raise ValueError(f"degree must be a whole number from 1 to 64, got {self.degree}")
         if self.scale is not None:
-            _check_positive(self.scale, "scale")
-        if not math.isfinite(self.offset):
-            raise ValueError(f"offset must be finite, got {self.offset}")
+            _check_number(self.scale, "scale", positive=True)
+        _check_number(self.offset, "offset")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class RationalQuadratic:
 
     def __post_init__(self) -> None:
         _check_bandwidth(self.bandwidth)
-        _check_positive(self.alpha, "alpha")
+        _check_number(self.alpha, "alpha", positive=True)
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,22 @@ def parameters(kernel: Kernel) -> dict[str, float]:
     return {f.name: float(cast("float", getattr(kernel, f.name))) for f in fields(kernel)}
 
 
-def _check_positive(value: float, name: str) -> None:
-    if not (math.isfinite(value) and value > 0):
+def with_bandwidth(kernel: Kernel, bandwidth: float) -> Kernel:
+    """The kernel with a bandwidth from data, where nan stands for "no distance was positive"."""
+    found = copy(kernel)
+    object.__setattr__(found, "bandwidth", bandwidth)
+    return found
+
+
+def _check_number(value: object, name: str, *, positive: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if positive and not (math.isfinite(value) and float(value) > 0):
         raise ValueError(f"{name} must be positive and finite, got {value}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
 
 
-def _check_bandwidth(value: float | None) -> None:
-    # nan stands in a result for "no distance was positive"
-    if value is not None and not math.isnan(value):
-        _check_positive(value, "bandwidth")
+def _check_bandwidth(value: object) -> None:
+    if value is not None:
+        _check_number(value, "bandwidth", positive=True)

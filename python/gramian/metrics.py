@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, gram, independence, routes
-from gramian.arrays import require_rows, same_device
+from gramian.arrays import check_budget, one_of, require_rows, same_device
 from gramian.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.gram import Progress, Representation
 from gramian.kernels import Kernel, Linear
@@ -179,7 +179,7 @@ def cka(
 
 
 def _measure(pair: Paired, measure: Measure, estimator: str) -> float:
-    routes.check_estimator(estimator, measure, pair.n)
+    estimators.check_estimator(estimator, measure, pair.n)
     return estimators.value(pair.statistics, measure, estimator)[0]  # type: ignore[arg-type]
 
 
@@ -229,7 +229,7 @@ def distance_alignment(
     >>> round(gm.distance_alignment(np.hstack([np.cos(t), np.sin(t)]), np.hstack([np.cos(2 * t), np.sin(2 * t)])), 12)
     4.0
     """
-    routes.one_of(normalize, get_args(Normalize), "normalize")
+    one_of(normalize, get_args(Normalize), "normalize")
     kernel = "cosine" if normalize == "unit_diagonal" else "linear"
     pair = routes.paired(X, Y, kernel, None, precision=precision, memory=memory, progress=progress)
     n = pair.n
@@ -330,8 +330,9 @@ def mmd2(
     >>> round(gm.mmd2(np.array([[0.0], [2.0]]), np.array([[1.0], [3.0]]), "linear", estimator="biased"), 12)
     1.0
     """
-    routes.one_of(estimator, get_args(Estimator), "estimator")
-    routes.one_of(precision, get_args(Precision), "precision")
+    one_of(estimator, get_args(Estimator), "estimator")
+    one_of(precision, get_args(Precision), "precision")
+    check_budget(memory, progress)
     x, z = matrix(X, "X"), matrix(Z, "Z")
     same_device([x, z], ["X", "Z"])
     if x.d != z.d:
@@ -433,7 +434,7 @@ def alignment(
     estimator : {"biased", "unbiased"}, optional
         Left out: the measure's own default.
     confidence : float
-        Level of the interval, value ± z·se.
+        Level of the interval: z·se to both sides of the unbiased value, whichever estimator is reported.
 
     Returns
     -------
@@ -442,7 +443,7 @@ def alignment(
     Raises
     ------
     TypeError, ValueError, FileNotFoundError
-        Naming the argument, what came and what is needed; n < 4.
+        Naming the argument, what came and what is needed; n < 6.
 
     Notes
     -----
@@ -456,13 +457,13 @@ def alignment(
     >>> round(e.value, 6), e.n
     (1.0, 200)
     """
-    routes.one_of(measure, MEASURES, "measure")
+    one_of(measure, MEASURES, "measure")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
     chosen = DEFAULT_ESTIMATOR[measure] if estimator is None else estimator
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
-    routes.check_estimator(chosen, measure, pair.n)
-    require_rows(pair.n, 4, "a standard error", f"gramian.{measure}(...), which gives the value alone")
+    estimators.check_estimator(chosen, measure, pair.n)
+    require_rows(pair.n, 6, "a standard error", f"gramian.{measure}(...), which gives the value alone")
     return estimate(pair, measure, chosen, confidence)
 
 
@@ -474,10 +475,11 @@ def estimate(
     value, reason = estimators.value(s, measure, estimator)
     se = math.nan if reason else routes.standard_error(pair, measure)
     reach = NormalDist().inv_cdf(0.5 + confidence / 2) * se
+    centre = value if reason else estimators.value(s, measure, "unbiased")[0]
     return Estimate(
         value=value,
         se=se,
-        ci=(value - reach, value + reach),
+        ci=(centre - reach, centre + reach),
         pvalue=independence.gamma_test(s)[1] if pvalue is None else pvalue,
         n=pair.n,
         kernel=(pair.kernels[0], pair.kernels[1]),
@@ -499,7 +501,7 @@ class AlignmentMatrix:
     estimator: Estimator
     kernel: str
     n: int
-    reasons: Mapping[str, str]  # layer: why its values are nan
+    reasons: Mapping[str, str]  # Xs['name'] or Ys['name']: why its values are nan
 
     def __repr__(self) -> str:
         return (
@@ -582,7 +584,7 @@ def cka_matrix(
     >>> gm.cka_matrix({"a": X, "b": X[:, :3]}, estimator="biased").values.shape
     (2, 2)
     """
-    routes.one_of(measure, MEASURES, "measure")
+    one_of(measure, MEASURES, "measure")
     left = _layers(Xs, "Xs")
     right = left if Ys is None else _layers(Ys, "Ys")
     arrays, names = list(left.values()), [f"Xs[{k!r}]" for k in left]
@@ -592,7 +594,7 @@ def cka_matrix(
     pair = routes.gathered(
         arrays, names, [(kernel, "kernel")] * len(arrays), precision=precision, memory=memory, progress=progress
     )
-    routes.check_estimator(estimator, measure, pair.n)
+    estimators.check_estimator(estimator, measure, pair.n)
     s = pair.statistics
     sums = s.matrix(measure, estimator)
     reasons: dict[str, str] = {}
@@ -617,6 +619,8 @@ def cka_matrix(
 
 def _layers(layers: Mapping[str, object] | Sequence[object], name: str) -> dict[str, object]:
     if isinstance(layers, Mapping):
+        if len({str(k) for k in layers}) < len(layers):
+            raise ValueError(f"{name} has two layers of one name: {', '.join(map(repr, layers))}")
         found = {str(k): v for k, v in layers.items()}
     elif isinstance(layers, Sequence) and not isinstance(layers, str | bytes):
         found = {str(i): v for i, v in enumerate(layers)}

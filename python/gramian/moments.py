@@ -12,8 +12,8 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.arrays import Matrix, require_rows, same_device, same_rows
-from gramian.estimators import Estimator, Measure, Statistics, value
+from gramian.arrays import Matrix, same_device, same_rows
+from gramian.estimators import Estimator, Measure, Statistics, check_estimator, value
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.sources import matrix
 
@@ -423,9 +423,7 @@ class FeatureMoments:
     def _measure(self, measure: Measure, estimator: Estimator) -> float:
         if self.yy.shape[0] == 0:
             raise ValueError(f"{measure} needs two arrays; these moments hold X alone")
-        require_rows(
-            self.n, 4 if estimator == "unbiased" and measure != "kernel_alignment" else 2, f"{estimator} {measure}"
-        )
+        check_estimator(estimator, measure, self.n)
         return value(self.statistics(), measure, estimator)[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -490,7 +488,9 @@ def feature_moments(
 
     Notes
     -----
-    O(n·(p+q)²) time in BLAS, 8·(p+q)² bytes, all in float64.
+    O(n·(p+q)²) time in BLAS, 8·(p+q)² bytes, all in float64. Fourth powers of the features must be within its range,
+    and unbiased values lose digits if single rows hold nearly all of Σ‖x‖⁴ (`gramian.cka` notices and takes the other
+    route).
 
     Examples
     --------
@@ -515,7 +515,7 @@ def feature_moments(
     if reference is None:
         first = rows(*spans[0])
         reference = (first[0].mean(axis=0), first[1].mean(axis=0))
-    a, b = reference
+    a, b = (np.asarray(r, dtype=np.float64) for r in reference)
     if a.shape != (x.d,) or b.shape != (q,):
         raise ValueError(f"reference has shapes {a.shape} and {b.shape}, the data needs ({x.d},) and ({q},)")
     sums: dict[str, Array] = {}

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gramian import estimators, independence, metrics, routes
-from gramian.arrays import require_rows
+from gramian.arrays import check_count, require_rows
 from gramian.estimators import Estimator, Measure
 from gramian.gram import Progress
 from gramian.independence import Method
-from gramian.kernels import Kernel, as_kernel
+from gramian.kernels import Kernel, as_kernel, parameters
 from gramian.routes import Paired, Precision
 
 
@@ -47,12 +47,15 @@ class Comparison:
     seed: int
 
     def __getitem__(self, key: tuple[str, str, str]) -> ComparisonRow:
-        """The row of (measure, estimator, kernel name)."""
+        """The row of (measure, estimator, kernel): the kernel as a row shows it, or its name if that is enough."""
         measure, estimator, kernel = key
-        for row in self.rows:
-            if (row.measure, row.estimator) == (measure, estimator) and row.kernel.split("(")[0] == kernel:
-                return row
-        raise KeyError(key)
+        rows = [r for r in self.rows if (r.measure, r.estimator) == (measure, estimator)]
+        found = [r for r in rows if r.kernel == kernel] or [r for r in rows if r.kernel.split("(")[0] == kernel]
+        if len(found) != 1:
+            raise KeyError(
+                f"{key} is {len(found)} rows; the kernels are {', '.join(dict.fromkeys(r.kernel for r in rows))}"
+            )
+        return found[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -122,8 +125,7 @@ def compare(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    if shuffles < 0:
-        raise ValueError(f"shuffles must be 0 or more, got {shuffles}")
+    check_count(shuffles, "shuffles", 0)
     listed = list(kernel) if isinstance(kernel, Sequence) and not isinstance(kernel, str) else [kernel]
     kernels = [as_kernel(k) for k in listed]
     if not kernels:
@@ -170,21 +172,32 @@ def _rows(
     ]
     for measure, estimator, null, floor in choices:
         e = metrics.estimate(pair, measure, estimator, confidence, pvalue=pvalue)
+        biased = (measure, estimator) == ("cka", "biased")  # its expectation lies beside the interval
         shown = measure != "kernel_alignment"  # alignment without centring is no measure of dependence
         found.append(
             ComparisonRow(
-                measure, estimator, name, e.value, e.se, e.ci, pvalue if shown else None, null, floor, e.reason
+                measure,
+                estimator,
+                name,
+                e.value,
+                e.se,
+                None if biased else e.ci,
+                pvalue if shown else None,
+                null,
+                floor,
+                e.reason,
             )
         )
     return found
 
 
 def _kernel_name(pair: Paired) -> str:
-    widths = [getattr(k, "bandwidth", None) for k in pair.kernels]
-    name = pair.kernels[0].name
-    if widths[0] is None:
-        return name
-    return f"{name}(bandwidth={widths[0]:.4g}, {widths[1]:.4g})"
+    """Name and parameters; both bandwidths where the two arrays' differ."""
+    x, y = (parameters(k) for k in pair.kernels)
+    if not x:
+        return pair.kernels[0].name
+    shown = (f"{name}={v:.4g}" + ("" if v == y[name] else f", {y[name]:.4g}") for name, v in x.items())
+    return f"{pair.kernels[0].name}({', '.join(shown)})"
 
 
 def table(c: Comparison) -> str:
@@ -205,7 +218,7 @@ def table(c: Comparison) -> str:
             )
         )
         if row.reason:
-            notes.append(f"{row.kernel} {row.measure}: undefined, {row.reason}")
+            notes.append(f"{row.kernel} {row.measure}: undefined: {row.reason}")
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = [
         f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})",

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, gram, moments
-from gramian.arrays import Matrix, require_rows, same_device, same_rows
-from gramian.estimators import Estimator, Measure, Statistics
+from gramian.arrays import Matrix, check_budget, one_of, require_rows, same_device, same_rows
+from gramian.estimators import Measure, Statistics
 from gramian.gram import GramMoments, Progress, Representation
 from gramian.kernels import Kernel
 from gramian.sources import matrix
@@ -47,7 +47,15 @@ class Paired:
 
     @property
     def by_features(self) -> bool:
-        return moments.feature_route(self.matrices, self.kernels, self.memory)
+        """Whether the feature route was taken: it is cheaper, it fits, and it has the digits."""
+        return self._feature_statistics is not None
+
+    @cached_property
+    def _feature_statistics(self) -> Statistics | None:
+        if not moments.feature_route(self.matrices, self.kernels, self.memory):
+            return None
+        s = moments.feature_statistics(self.matrices, self.kernels, progress=self.progress)
+        return s if estimators.resolved(s) else None
 
     @cached_property
     def gram(self) -> GramMoments:
@@ -57,8 +65,8 @@ class Paired:
     @cached_property
     def statistics(self) -> Statistics:
         """By the cheaper route, made once."""
-        if self.by_features:
-            return moments.feature_statistics(self.matrices, self.kernels, progress=self.progress)
+        if self._feature_statistics is not None:
+            return self._feature_statistics
         return estimators.gram_statistics(self.gram)
 
     @cached_property
@@ -103,29 +111,13 @@ def gathered(
 ) -> Paired:
     """Any number of arrays through the gate."""
     one_of(precision, get_args(Precision), "precision")
-    if memory is not None and memory <= 0:
-        raise ValueError(f"memory must be a positive number of bytes, got {memory}")
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be a function of (done, total), got {type(progress).__name__}")
+    check_budget(memory, progress)
     opened = [matrix(x, name) for x, name in zip(arrays, names, strict=True)]
     same_rows(opened, names)
     same_device(opened, names)
     require_rows(opened[0].n, 2, "a comparison")
     represented = [gram.represent(k, x, argument=a) for x, (k, a) in zip(opened, kernels, strict=True)]
     return Paired(tuple(represented), memory, progress)
-
-
-def one_of(choice: str, known: Sequence[str], argument: str) -> None:
-    """ValueError unless the choice is among the known."""
-    if choice not in known:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}, got {choice!r}")
-
-
-def check_estimator(estimator: str, measure: Measure, n: int) -> None:
-    """The estimator is known and n is enough for it."""
-    one_of(estimator, get_args(Estimator), "estimator")
-    if estimator == "unbiased" and measure != "kernel_alignment":
-        require_rows(n, 4, f"the unbiased estimator of {measure}", "estimator='biased', which needs 2")
 
 
 def standard_error(pair: Paired, measure: Measure) -> float:
