@@ -183,6 +183,13 @@ def test_overlapping_shards_do_not_add() -> None:
         _ = first + second + first
 
 
+def test_one_tile_does_not_add_to_itself() -> None:
+    whole = gm.gram_moments(np.eye(5))
+    assert whole.all_tiles == 1
+    with pytest.raises(ValueError, match="both moments hold tiles 0 to 0"):
+        _ = whole + whole
+
+
 @pytest.mark.parametrize(
     "other", [lambda: shards(kernel="laplacian")[1], lambda: shards(kernel=gm.RBF(1.0))[1], lambda: shards(seed=1)[1]]
 )

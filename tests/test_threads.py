@@ -252,16 +252,6 @@ def test_an_exception_of_progress_comes_out_and_does_no_harm(kernel: str, at: st
     assert gm.cka(x, x**2, kernel) == want
 
 
-def test_progress_may_call_back_into_the_library() -> None:
-    inside = []
-
-    def progress(done: int, total: int) -> None:
-        inside.append(gm.get_num_threads())
-
-    gm.gram_moments(*arrays(n=3000), kernel="rbf", progress=progress)
-    assert set(inside) == {gm.get_num_threads()}
-
-
 # ---- signals ---------------------------------------------------------------------------------------------------------
 
 INTERRUPTED = """
