@@ -206,6 +206,16 @@ def test_test_prints_names_and_values(run: Any, files: Path) -> None:
     assert len({line.index(value) for line, value in zip(out.splitlines(), lines.values(), strict=True)}) == 1
 
 
+def test_a_pvalue_below_the_range_of_floats_is_not_zero(run: Any, files: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(files / "long.npy", rng.standard_normal((3000, 2)))
+
+    _, out, _ = run("test", files / "long.npy", files / "long.npy", "--kernel", "rbf")
+    assert re.search(r"^p-value +< 1e-300$", out, re.MULTILINE)
+    _, out, _ = run("compare", files / "long.npy", files / "long.npy")
+    assert "< 1e-300" in out
+
+
 def test_an_undefined_test_says_why(run: Any, files: Path) -> None:
     code, out, _ = run("test", files / "x.npy", files / "flat.npy", "--kernel", "linear")
     document = json.loads(run("test", files / "x.npy", files / "flat.npy", "--kernel", "linear", "--json")[1])

@@ -228,6 +228,7 @@ def test(
 ) -> None:
     """Test whether X and Y are independent: is there any relation at all?"""
     import gramian
+    from gramian import independence
     from gramian.sources import open_array
 
     with _named(X=x, Y=y), _progress(quiet) as progress:
@@ -241,7 +242,12 @@ def test(
             progress=progress,
         )
     fields = result.to_dict()
-    _emit(_document(fields, x=x, y=y) if as_json else _pairs(fields))
+    if as_json:
+        _emit(_document(fields, x=x, y=y))
+        return
+    if result.pvalue < independence.SMALLEST:
+        fields["pvalue"] = independence.format_pvalue(result.pvalue)
+    _emit(_pairs(fields))
 
 
 @commands.command()

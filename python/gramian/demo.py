@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gramian as gm
+from gramian.independence import format_pvalue
 from gramian.plots import heatmap_svg
 
 Array = NDArray[Any]
@@ -253,21 +254,14 @@ def _rows(report: KernelReport) -> list[list[str]]:
             pair.layer,
             f"{pair.cka.value:.3f}",
             f"{pair.cka.ci[0]:.3f} to {pair.cka.ci[1]:.3f}",
-            _pvalue(pair.test.pvalue),
+            format_pvalue(pair.test.pvalue),
             f"{round(statistics.fmean(null.unbiased), 3) + 0.0:.3f} ± {statistics.stdev(null.unbiased):.3f}",
-            _pvalue(null.test.pvalue),
+            format_pvalue(null.test.pvalue),
             f"{statistics.fmean(null.biased):.3f}",
             f"{statistics.fmean(few.biased):.3f}",
         ]
         for pair, null, few in zip(report.same_depth, report.shuffled, report.shuffled_few, strict=False)
     ]
-
-
-def _pvalue(p: float) -> str:
-    """Below 1e-300 a float has no room for it."""
-    if p < 1e-300:
-        return "< 1e-300"
-    return f"{p:.2g}" if p < 0.01 else f"{p:.2f}"
 
 
 def _check(report: KernelReport) -> str:

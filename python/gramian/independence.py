@@ -22,6 +22,7 @@ Method: TypeAlias = Literal["gamma", "permutation", "pearson3", "t", "chi2", "gr
 
 _TOGETHER = 32  # permutations of one sweep
 _PROBES = 64
+SMALLEST = 1e-300  # p-values below it are not zero: a float has no room for them
 _EXACT_TRACE = 512  # rows up to which tr K̄³ is exact
 
 
@@ -44,7 +45,7 @@ class TestResult:
         if self.reason:
             return f"{self.method} test: nan ({self.reason})"
         return (
-            f"{self.method} test: statistic = {self.statistic:.4g}, p = {self.pvalue:.3g} "
+            f"{self.method} test: statistic = {self.statistic:.4g}, p {equals_pvalue(self.pvalue)} "
             f"(n = {self.n}, {self.kernel[0]})"
         )
 
@@ -60,6 +61,19 @@ class TestResult:
             "seed": self.seed,
             "reason": self.reason,
         }
+
+
+def format_pvalue(p: float) -> str:
+    """Two digits."""
+    if p < SMALLEST:
+        return f"< {SMALLEST:.0e}"
+    return f"{p:.2g}" if p < 0.01 else f"{p:.2f}"
+
+
+def equals_pvalue(p: float) -> str:
+    """`format_pvalue` after the name of the value: "= 0.02" or "< 1e-300"."""
+    shown = format_pvalue(p)
+    return shown if shown.startswith("<") else f"= {shown}"
 
 
 def independence_test(

@@ -388,7 +388,7 @@ class Estimate:
         return (
             f"{self.measure} = {self.value:.4g} ± {self.se:.2g}, "
             f"{self.confidence:.0%} interval [{low:.4g}, {high:.4g}], "
-            f"p = {self.pvalue:.2g} ({self.estimator}, n = {self.n}, {self.kernel[0]})"
+            f"p {independence.equals_pvalue(self.pvalue)} ({self.estimator}, n = {self.n}, {self.kernel[0]})"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -212,7 +212,7 @@ def table(c: Comparison) -> str:
                 f"{row.measure} ({row.estimator})",
                 _number(row.value),
                 "" if row.ci is None or row.reason else f"[{_number(row.ci[0])}, {_number(row.ci[1])}]",
-                "" if row.pvalue is None or math.isnan(row.pvalue) else f"{row.pvalue:.2g}",
+                "" if row.pvalue is None or math.isnan(row.pvalue) else independence.format_pvalue(row.pvalue),
                 "" if row.null is None else _number(row.null),
                 "" if row.floor is None else _number(row.floor),
             )
