@@ -29,8 +29,8 @@ ROOMS = {
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",
-    "demo": "__init__ plots",
-    "cli": "__init__ demo kernels plots sources",
+    "demo": "__init__ independence plots",
+    "cli": "__init__ demo independence kernels plots sources",
     "__main__": "cli",
 }
 # what a file may import when it loads; all other libraries are imported by the function that needs them

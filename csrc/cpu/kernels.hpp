@@ -49,6 +49,7 @@ struct Plan {
     int columns;         // a multiple of 16
     std::int64_t block;  // tiles along the edge of a block: what is packed at once. 0: a tile at a time, by chunks
     std::int64_t chunk;  // features packed at once when block is 0
+    int strips;          // of a tile's columns at once when block is 0: fewer take less memory and pack the rows more often
 };
 
 /// One thread's memory and what it holds.
@@ -63,6 +64,7 @@ struct TileKernels {
     void (*block)(const Plan<T>&, const TileSchedule&, Workspace&, const Sink&, std::int64_t block_row, std::int64_t block_col);
     /// sums[i] = Σ out·φ(x_i, x_l) over the landmarks l ≠ i, for one tile of rows
     void (*landmark_sums)(const Plan<T>&, Workspace&, int q, std::int64_t tile, double* sums);
+    int strips;  // of a tile
 };
 
 int pair_count(Statistic statistic, int m);

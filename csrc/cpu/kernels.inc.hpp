@@ -4,13 +4,6 @@
 #include "cpu/kernels.hpp"
 #include "cpu/simd.inc.hpp"
 
-#ifdef __clang__
-#define GRAMIAN_UNROLL(n) _Pragma("unroll")
-#else
-#define GRAMIAN_PRAGMA(text) _Pragma(#text)
-#define GRAMIAN_UNROLL(n) GRAMIAN_PRAGMA(GCC unroll n)
-#endif
-
 namespace gramian {
 namespace {
 
@@ -83,40 +76,63 @@ __attribute__((noinline)) void multiply(const T* a, const T* b, std::int64_t fea
 
 // ---- packing ----------------------------------------------------------------------------------------------------------
 
-/// Panels [k][edge] of rows first, first+1, ... (through `map` if given; rows at or past `last` are zero).
+/// Panels [k][edge] of rows first, first+1, ... (through `map` if given; rows at or past `last` are zero). Writes up to
+/// one vector past the last panel.
 template <class T, class E, int edge>
 void pack_elements(const Operand<T>& x, const std::int64_t* map, std::int64_t first, std::int64_t last, int rows, std::int64_t k0,
                    std::int64_t k1, T* out) {
-    constexpr int run = 16;
-    T buffer[edge][run];
+    using V = Vector<T>;
+    constexpr int run = Simd<T>::width, groups = (edge + run - 1) / run;
+    T buffer[groups * run][run] = {};
+    const E* source[edge];
+    std::int64_t stride[edge];
+    T factor[edge];
     for (int r = 0; r < rows; r += edge) {
+        const std::int64_t left = last - first - r;
+        const int present = left < 0 ? 0 : left < edge ? static_cast<int>(left) : edge;
+        for (int i = 0; i < present; ++i) {
+            const std::int64_t position = first + r + i, row = map ? map[position] : position;
+            const RowPointer p = row_pointer(x.rows, row);
+            source[i] = reinterpret_cast<const E*>(p.data);
+            factor[i] = x.factor ? x.factor[row] : x.scale;
+            stride[i] = p.stride;
+        }
+        for (int i = present; i < edge; ++i)
+            for (int t = 0; t < run; ++t) buffer[i][t] = T(0);
         for (std::int64_t k = k0; k < k1; k += run) {
             const int count = static_cast<int>(k1 - k < run ? k1 - k : run);
-            for (int i = 0; i < edge; ++i) {
-                const std::int64_t position = first + r + i;
-                if (position >= last) {
-                    for (int t = 0; t < run; ++t) buffer[i][t] = T(0);
-                    continue;
-                }
-                const std::int64_t row = map ? map[position] : position;
-                const RowPointer source = row_pointer(x.rows, row);
-                const E* p = reinterpret_cast<const E*>(source.data) + k * source.stride;
-                const T factor = x.factor ? x.factor[row] : x.scale;
-                if (source.stride == 1 && count == run) {
-                    for (int t = 0; t < run; ++t) buffer[i][t] = factor * static_cast<T>(widen(p[t]));
+            for (int i = 0; i < present; ++i) {
+                const E* p = source[i] + k * stride[i];
+                if (stride[i] == 1 && count == run) {
+                    for (int t = 0; t < run; ++t) buffer[i][t] = factor[i] * static_cast<T>(widen(p[t]));
                 } else {
-                    for (int t = 0; t < count; ++t) buffer[i][t] = factor * static_cast<T>(widen(p[t * source.stride]));
+                    for (int t = 0; t < count; ++t) buffer[i][t] = factor[i] * static_cast<T>(widen(p[t * stride[i]]));
                 }
             }
             if (x.reference) {
                 // a product and a difference, each rounded: equal rows and a reference made alike give exact zeros
-                for (int i = 0; i < edge; ++i) {
-                    if (first + r + i >= last) break;
-                    for (int t = 0; t < count; ++t) buffer[i][t] -= x.reference[k + t];
+                asm volatile("" : : "r"(&buffer[0][0]) : "memory");  // no fused multiply-add
+                T reference[run] = {};
+                for (int t = 0; t < count; ++t) reference[t] = x.reference[k + t];
+                for (int i = 0; i < present; ++i)
+                    for (int t = 0; t < run; ++t) buffer[i][t] -= reference[t];
+            }
+            // the last group first: what it writes beyond `edge` belongs to the next feature and is written again
+            for (int g = groups - 1; g >= 0; --g) {
+                typename V::vec v[run];
+                GRAMIAN_UNROLL(16)
+                for (int i = 0; i < run; ++i) v[i] = V::load(buffer[g * run + i]);
+                V::transpose(v);
+                T* p = out + (k - k0) * edge + g * run;
+                if (count == run) {
+                    GRAMIAN_UNROLL(16)
+                    for (int t = 0; t < run; ++t) V::store(p + t * edge, v[t]);
+                } else {
+                    alignas(64) T columns[run][run];
+                    for (int t = 0; t < run; ++t) V::store(columns[t], v[t]);
+                    for (int t = 0; t < count; ++t) V::store(p + t * edge, V::load(columns[t]));
                 }
             }
-            for (int t = 0; t < count; ++t)
-                for (int i = 0; i < edge; ++i) out[(k - k0 + t) * edge + i] = buffer[i][t];
         }
         out += (k1 - k0) * edge;
     }
@@ -292,8 +308,8 @@ template <class T>
 struct Layout {
     T* panel_a;  // block·edge·Σd, or edge·chunk
     T* panel_b;
-    T* values;     // (m, strip), or (strips, m, strip) when chunked
-    T* far;        // (strips, strip) second chords when chunked
+    T* values;     // (m, strip), or (strips at a time, m, strip) when chunked
+    T* far;        // (strips at a time, strip) second chords when chunked
     T* lane_sums;  // (sums, edge, width)
     T* col_sums;   // (sums, edge)
     T* out_rows;   // matmul: (edge, columns)
@@ -322,16 +338,18 @@ Layout<T> layout(const Plan<T>& plan, char* memory) {
     for (int q = 0; q < plan.m; ++q) features += static_cast<std::size_t>(plan.x[q].rows.d);
     const bool chunked = plan.block == 0;
     const auto edge = static_cast<std::size_t>(kTileEdge), m = static_cast<std::size_t>(plan.m);
+    const auto strips = static_cast<std::size_t>(chunked ? plan.strips : 1);
     const std::size_t panel =
         chunked ? edge * static_cast<std::size_t>(plan.chunk) : static_cast<std::size_t>(plan.block) * edge * features;
     const auto sums = static_cast<std::size_t>(sums_of(plan.statistic, plan.m));
     const auto pairs = static_cast<std::size_t>(pairs_of(plan.statistic, plan.m));
     const auto columns = static_cast<std::size_t>(plan.columns);
     Layout<T> l;
-    l.panel_a = reinterpret_cast<T*>(take(panel * sizeof(T)));
-    l.panel_b = reinterpret_cast<T*>(take(panel * sizeof(T)));
-    l.values = reinterpret_cast<T*>(take(m * S::strip * (chunked ? S::strips : 1) * sizeof(T)));
-    l.far = reinterpret_cast<T*>(take(chunked ? S::strip * S::strips * sizeof(T) : 0));
+    const std::size_t panel_bytes = panel * sizeof(T) + kVectorBytes;  // packing writes past the end
+    l.panel_a = reinterpret_cast<T*>(take(panel_bytes));
+    l.panel_b = reinterpret_cast<T*>(take(panel_bytes));
+    l.values = reinterpret_cast<T*>(take(m * S::strip * strips * sizeof(T)));
+    l.far = reinterpret_cast<T*>(take(chunked ? S::strip * strips * sizeof(T) : 0));
     l.lane_sums = reinterpret_cast<T*>(take(sums * edge * S::width * sizeof(T)));
     l.col_sums = reinterpret_cast<T*>(take(sums * edge * sizeof(T)));
     l.out_rows = reinterpret_cast<T*>(take(edge * columns * sizeof(T)));
@@ -349,26 +367,26 @@ Layout<T> layout(const Plan<T>& plan, char* memory) {
 
 template <class T, class K>
 void tile_by_chunks(const TileOperand<T>& t, const Extent2& e, const std::int64_t* col_map, std::int64_t row0,
-                    std::int64_t row_last, std::int64_t col0, std::int64_t col_last, std::int64_t chunk, const Layout<T>& l,
-                    int m, int q) {
+                    std::int64_t row_last, std::int64_t col0, std::int64_t col_last, const Plan<T>& plan, const Layout<T>& l,
+                    int q, int strip0, int strips) {
     using S = Shape<T>;
     using E = Epilogue<T, K>;
-    const std::int64_t d = t.x->rows.d;
-    const int strips = (e.col_end + S::cols - 1) / S::cols;
+    const std::int64_t d = t.x->rows.d, chunk = plan.chunk;
+    const int first = strip0 * S::cols;  // column
     const auto values = [&](int strip, int row) {
-        return l.values + (static_cast<std::int64_t>(strip) * m + q) * S::strip + row * S::cols;
+        return l.values + (static_cast<std::int64_t>(strip) * plan.m + q) * S::strip + row * S::cols;
     };
     const auto far = [&](int strip, int row) { return l.far + static_cast<std::int64_t>(strip) * S::strip + row * S::cols; };
     const auto each = [&](auto&& f) {
         for (int s = 0; s < strips; ++s)
             for (int row = 0; row < e.row_end; row += S::rows)
-                if (!below_diagonal<T>(e, row, s * S::cols)) f(s, row, l.flagged[s * S::row_blocks + row / S::rows]);
+                if (!below_diagonal<T>(e, row, first + s * S::cols)) f(s, row, l.flagged[s * S::row_blocks + row / S::rows]);
     };
     const auto over_features = [&](auto&& f) {
         for (std::int64_t k = 0; k < d; k += chunk) {
             const std::int64_t end = k + chunk < d ? k + chunk : d;
             pack<T, S::rows>(*t.x, nullptr, row0, row_last, kTileEdge, k, end, l.panel_a);
-            pack<T, S::cols>(*t.x, col_map, col0, col_last, kTileEdge, k, end, l.panel_b);
+            pack<T, S::cols>(*t.x, col_map, col0 + first, col_last, strips * S::cols, k, end, l.panel_b);
             f(k > 0, end - k);
         }
     };
@@ -382,7 +400,7 @@ void tile_by_chunks(const TileOperand<T>& t, const Extent2& e, const std::int64_
             });
         });
         each([&](int s, int row, unsigned char& flag) {
-            flag = E::from_products(t, row, s * S::cols, values(s, row));
+            flag = E::from_products(t, row, first + s * S::cols, values(s, row));
             any |= flag != 0;
         });
     }
@@ -397,15 +415,15 @@ void tile_by_chunks(const TileOperand<T>& t, const Extent2& e, const std::int64_
         each([&](int s, int row, unsigned char& flag) {
             if (!flag) return;
             E::nearer_chord(values(s, row), far(s, row));
-            E::from_distances(t, row, s * S::cols, values(s, row));
+            E::from_distances(t, row, first + s * S::cols, values(s, row));
         });
     }
     for (int s = 0; s < strips; ++s)
         for (int row = 0; row < e.row_end; row += S::rows) {
-            if (below_diagonal<T>(e, row, s * S::cols)) {
+            if (below_diagonal<T>(e, row, first + s * S::cols)) {
                 for (int k = 0; k < S::block; ++k) values(s, row)[k] = T(0);
             } else {
-                mask_if_needed(e, row, s * S::cols, values(s, row));
+                mask_if_needed(e, row, first + s * S::cols, values(s, row));
             }
         }
 }
@@ -631,7 +649,7 @@ template <class T>
 using StripFunction = void (*)(const TileOperand<T>&, const Extent2&, const T*, const T*, int, T*);
 template <class T>
 using ChunkFunction = void (*)(const TileOperand<T>&, const Extent2&, const std::int64_t*, std::int64_t, std::int64_t,
-                               std::int64_t, std::int64_t, std::int64_t, const Layout<T>&, int, int);
+                               std::int64_t, std::int64_t, const Plan<T>&, const Layout<T>&, int, int, int);
 
 template <class T>
 StripFunction<T> strip_function(KernelKind kind) {
@@ -694,14 +712,18 @@ void tile_of_chunks(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
     const Extent2 e = extent(plan.n, row, col);
     const std::int64_t row0 = row * kTileEdge, col0 = col * kTileEdge;
     begin_tile(plan, l);
-    for (int q = 0; q < plan.m; ++q) {
-        fill_side(plan.x[q], nullptr, row0, plan.n, l.row[0]);
-        fill_side(plan.x[q], nullptr, col0, plan.n, l.col[0]);
-        chunk_function<T>(plan.x[q].kind)({&plan.x[q], &l.row[0], &l.col[0]}, e, nullptr, row0, plan.n, col0, plan.n, plan.chunk,
-                                          l, plan.m, q);
+    const int all = (e.col_end + S::cols - 1) / S::cols;
+    for (int strip0 = 0; strip0 < all; strip0 += plan.strips) {
+        const int strips = all - strip0 < plan.strips ? all - strip0 : plan.strips;
+        for (int q = 0; q < plan.m; ++q) {
+            fill_side(plan.x[q], nullptr, row0, plan.n, l.row[0]);
+            fill_side(plan.x[q], nullptr, col0, plan.n, l.col[0]);
+            chunk_function<T>(plan.x[q].kind)({&plan.x[q], &l.row[0], &l.col[0]}, e, nullptr, row0, plan.n, col0, plan.n, plan, l,
+                                              q, strip0, strips);
+        }
+        for (int strip = 0; strip < strips; ++strip)
+            reduce_strip(plan, l, l.values + static_cast<std::int64_t>(strip) * plan.m * S::strip, row0, col0, e, strip0 + strip);
     }
-    for (int strip = 0; strip * S::cols < e.col_end; ++strip)
-        reduce_strip(plan, l, l.values + static_cast<std::int64_t>(strip) * plan.m * S::strip, row0, col0, e, strip);
     end_tile(plan, l, sink, row0, col0, e);
 }
 
@@ -763,7 +785,8 @@ void landmark_sums(const Plan<T>& plan, Workspace& workspace, int q, std::int64_
     fill_side(plan.x[q], nullptr, row0, plan.n, l.row[0]);
     for (int i = 0; i < kTileEdge; ++i) l.row[0].shift[i] = T(0);
     fill_side(plan.x[q], map, 0, count, l.col[0]);
-    chunk_function<T>(plan.x[q].kind)({&plan.x[q], &l.row[0], &l.col[0]}, e, map, row0, plan.n, 0, count, plan.chunk, l, 1, 0);
+    chunk_function<T>(plan.x[q].kind)({&plan.x[q], &l.row[0], &l.col[0]}, e, map, row0, plan.n, 0, count, plan, l, 0, 0,
+                                      (e.col_end + S::cols - 1) / S::cols);
     for (int i = 0; i < e.row_end; ++i) sums[i] = 0;
     for (int strip = 0; strip * S::cols < e.col_end; ++strip) {
         T* values = l.values + static_cast<std::int64_t>(strip) * S::strip;
@@ -782,7 +805,7 @@ std::size_t workspace_bytes(const Plan<T>& plan) {
 }
 
 template <class T>
-constexpr TileKernels<T> kKernels = {workspace_bytes<T>, run_block<T>, landmark_sums<T>};
+constexpr TileKernels<T> kKernels = {workspace_bytes<T>, run_block<T>, landmark_sums<T>, Shape<T>::strips};
 
 }  // namespace
 

@@ -3,6 +3,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
+
+#ifdef __clang__
+#define GRAMIAN_UNROLL(n) _Pragma("unroll")
+#else
+#define GRAMIAN_PRAGMA(text) _Pragma(#text)
+#define GRAMIAN_UNROLL(n) GRAMIAN_PRAGMA(GCC unroll n)
+#endif
 
 namespace gramian {
 namespace {
@@ -54,6 +62,28 @@ struct Vector {
         return v;
     }
     GRAMIAN_LOCAL void store(T* p, vec v) { std::memcpy(p, &v, sizeof v); }
+    /// Blocks of `Part` lanes: the even ones of a and of b by turns, or the odd ones.
+    template <int Part, int... Lane>
+    GRAMIAN_LOCAL vec even_blocks(vec a, vec b, std::integer_sequence<int, Lane...>) {
+        return __builtin_shufflevector(a, b, (Lane & Part ? (Lane ^ Part) + S::width : Lane)...);
+    }
+    template <int Part, int... Lane>
+    GRAMIAN_LOCAL vec odd_blocks(vec a, vec b, std::integer_sequence<int, Lane...>) {
+        return __builtin_shufflevector(a, b, (Lane & Part ? Lane + S::width : Lane ^ Part)...);
+    }
+    /// v[i] lane k becomes v[k] lane i: halves are swapped, then quarters, ...
+    template <int Part = S::width / 2>
+    GRAMIAN_LOCAL void transpose(vec (&v)[S::width]) {
+        using Lanes = std::make_integer_sequence<int, S::width>;
+        GRAMIAN_UNROLL(16)
+        for (int i = 0; i < S::width; ++i) {
+            if (i & Part) continue;
+            const vec a = v[i], b = v[i + Part];
+            v[i] = even_blocks<Part>(a, b, Lanes{});
+            v[i + Part] = odd_blocks<Part>(a, b, Lanes{});
+        }
+        if constexpr (Part > 1) transpose<Part / 2>(v);
+    }
     GRAMIAN_LOCAL vec max(vec a, vec b) { return a > b ? a : b; }
     GRAMIAN_LOCAL vec abs(vec a) {
         constexpr integer sign = integer(1) << (8 * sizeof(T) - 2);

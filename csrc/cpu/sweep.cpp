@@ -95,12 +95,14 @@ template <class T>
 void choose_blocks(Plan<T>& plan, std::int64_t side, std::int64_t memory, int threads) {
     const std::int64_t budget = std::max((memory ? memory : kMemory) / threads, memory ? 0 : kMemoryPerThread);
     plan.chunk = kChunk;
+    plan.strips = tile_kernels<T>().strips;
     const auto bytes = [&] { return static_cast<std::int64_t>(tile_kernels<T>().workspace_bytes(plan)); };
     for (plan.block = std::clamp(side / (kBlocksPerThread * threads), std::int64_t{2}, kMostTiles); plan.block > 0;
          --plan.block) {
         if (plan.block <= std::max<std::int64_t>(side, 1) && bytes() <= budget) return;
     }
-    // over budget either way: a tile at a time, or by chunks of features, whichever takes less
+    // by chunks of features, or a tile at a time if that takes less
+    while (plan.strips > 1 && bytes() > budget) plan.strips /= 2;
     const std::int64_t chunked = bytes();
     plan.block = 1;
     if (bytes() > chunked) plan.block = 0;
@@ -116,6 +118,7 @@ std::vector<double> landmark_sums(const Operand<T>& operand, std::int64_t n, int
     plan.n = n;
     plan.statistic = Statistic::star;
     plan.chunk = kChunk;
+    plan.strips = kernels.strips;
     const std::size_t bytes = kernels.workspace_bytes(plan);
     const std::int64_t tiles = (n + kTileEdge - 1) / kTileEdge;
     std::vector<Memory> memory(static_cast<std::size_t>(threads));
