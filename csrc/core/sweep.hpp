@@ -26,9 +26,17 @@ struct Representation {
     const double* shift = nullptr;  // (n,) s·2^-e as an earlier sweep returned it, or null: taken from the landmarks
 };
 
+// How inner products of float32 and 16-bit data are made on a GPU's tensor cores. The CPU knows only `highest`.
+enum class Precision : int {
+    highest,  // as accurate as float32: operands split into two 16-bit parts
+    high,     // 11 bits of mantissa: scaled float16
+    medium,   // 8 bits: bfloat16
+};
+
 struct SweepArgs {
     std::vector<Representation> x;
     Statistic statistic = Statistic::moments;
+    Precision precision = Precision::highest;
     Shard shard;
     double weight[2] = {1, 1};        // products: w of the weighted difference
     const double* vectors = nullptr;  // matmul: (n, columns), row-major

@@ -7,9 +7,11 @@
 
 #ifdef __clang__
 #define GRAMIAN_UNROLL(n) _Pragma("unroll")
+#define GRAMIAN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define GRAMIAN_PRAGMA(text) _Pragma(#text)
 #define GRAMIAN_UNROLL(n) GRAMIAN_PRAGMA(GCC unroll n)
+#define GRAMIAN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, ivec{__VA_ARGS__})
 #endif
 
 namespace gramian {
@@ -65,11 +67,11 @@ struct Vector {
     /// Blocks of `Part` lanes: the even ones of a and of b by turns, or the odd ones.
     template <int Part, int... Lane>
     GRAMIAN_LOCAL vec even_blocks(vec a, vec b, std::integer_sequence<int, Lane...>) {
-        return __builtin_shufflevector(a, b, (Lane & Part ? (Lane ^ Part) + S::width : Lane)...);
+        return GRAMIAN_SHUFFLE(a, b, (Lane & Part ? (Lane ^ Part) + S::width : Lane)...);
     }
     template <int Part, int... Lane>
     GRAMIAN_LOCAL vec odd_blocks(vec a, vec b, std::integer_sequence<int, Lane...>) {
-        return __builtin_shufflevector(a, b, (Lane & Part ? Lane + S::width : Lane ^ Part)...);
+        return GRAMIAN_SHUFFLE(a, b, (Lane & Part ? Lane + S::width : Lane ^ Part)...);
     }
     /// v[i] lane k becomes v[k] lane i: halves are swapped, then quarters, ...
     template <int Part = S::width / 2>
