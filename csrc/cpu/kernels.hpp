@@ -3,29 +3,13 @@
 #include <cstdint>
 
 #include "core/fixed_sum.hpp"
-#include "core/kernel_function.hpp"
-#include "core/rows.hpp"
+#include "core/prepared.hpp"
 #include "core/sweep.hpp"
 #include "core/tile_schedule.hpp"
 
 namespace gramian {
 
 // What the tile kernels see: plain values only, since they are compiled once per instruction set.
-
-/// One representation, prepared. T is the type that tiles are computed in.
-template <class T>
-struct Operand {
-    Rows rows;
-    KernelKind kind;
-    T constant[kConstants];
-    T out;               // power of two: v = out·φ − a_i − a_j
-    T scale;             // power of two: x' = scale·x − reference, so that ‖x'‖ ≤ 1
-    const T* factor;     // (n,) 1/‖x‖ in place of scale, or null
-    const T* reference;  // (d,) or null
-    const T* aux;        // (n,) ‖x'‖² for distances, row weights for angles, or null
-    const T* shift;      // (n,) a
-    bool direct;         // few features: distances by differences at once
-};
 
 /// Where a thread's sums go. `rows` is shared by all threads: add_rows locks it.
 struct Sink {

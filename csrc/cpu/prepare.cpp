@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::int64_t kRun = 512;  // rows that a thread takes at a time
 constexpr int kLanes = 8;           // independent partial sums, which the compiler keeps in vectors
-constexpr int kFewFeatures = 8;
 
 template <class F>
 decltype(auto) with_element(DType t, F&& f) {
@@ -61,11 +60,6 @@ double norm(const double* x, std::int64_t d) {
     return std::sqrt(sum_features(d, [&](std::int64_t k) { return x[k] * x[k]; }));
 }
 
-double power_of_two_below_inverse(double x, double least, double most) {
-    if (!(x > 0)) return 1.0;
-    return std::clamp(std::exp2(-std::ceil(std::log2(x))), least, most);
-}
-
 /// Largest |x|, so that float64 rows can be squared without overflow.
 template <class E>
 double largest_entry(const Rows& x, int threads) {
@@ -79,10 +73,6 @@ double largest_entry(const Rows& x, int threads) {
     return *std::max_element(most.begin(), most.end());
 }
 
-struct RowSizes {
-    double raw = 0, prepared = 0, l1 = 0, along_reference = 0;
-};
-
 }  // namespace
 
 template <class T>
@@ -95,12 +85,9 @@ void prepare(const Representation& x, int base, int threads, Prepared<T>& out) {
 
     Preparation how{};
     Geometry geometry{};
-    Offset offset{};
     x.kernel.visit([&](auto k) {
-        using K = decltype(k);
-        how = K::preparation;
-        geometry = K::geometry;
-        offset = K::offset;
+        how = decltype(k)::preparation;
+        geometry = decltype(k)::geometry;
     });
 
     // float64 entries may square to infinity; all other types cannot in float64
@@ -145,11 +132,6 @@ void prepare(const Representation& x, int base, int threads, Prepared<T>& out) {
             }
         });
     }
-    const double reference_square = sum_features(how.translate ? d : 0, [&](std::int64_t k) {
-        const double r = reference[static_cast<std::size_t>(k)];
-        return r * r;
-    });
-
     std::vector<RowSizes> sizes(rows_n);
     with_element(rows.dtype(), [&](auto e) {
         using E = decltype(e);
@@ -177,73 +159,7 @@ void prepare(const Representation& x, int base, int threads, Prepared<T>& out) {
         });
     });
 
-    // the unit: prepared norms at most 1, but for normalised rows, which have a size of their own
-    const bool angle = geometry == Geometry::angle;
-    double most = 0;
-    for (const RowSizes& s : sizes) most = std::max(most, angle ? s.raw : s.prepared);
-    const double scale =
-        how.normalize && !angle ? 1.0 : power_of_two_below_inverse(most, smallest / first_scale, largest / first_scale);
-    const double unit = how.normalize && !angle ? 1.0 : scale * first_scale;
-    Extent extent{0, 0, 0, 0};
-    double raw_square = 0;
-    for (RowSizes& s : sizes) {
-        const double size = (angle ? s.raw : s.prepared) * scale;
-        extent.max_norm = std::max(extent.max_norm, size);
-        extent.max_l1 = std::max(extent.max_l1, s.l1 * scale);
-        extent.mean_square += size * size / static_cast<double>(n);
-        raw_square += how.normalize ? (s.raw > 0) : s.raw * scale * s.raw * scale;
-    }
-    if (how.translate) extent.feature_rounding = std::sqrt(raw_square / static_cast<double>(n) / static_cast<double>(d));
-
-    Operand<T>& o = out.operand;
-    double constants[kConstants] = {}, value_unit = 1, bound = 0;
-    x.kernel.visit([&](auto k) {
-        using K = decltype(k);
-        K::constants(x.kernel.parameter, unit, constants);
-        if (offset == Offset::half_base) constants[kBase] = base;
-        value_unit = K::value_unit(x.kernel.parameter, unit);
-        bound = K::bound(constants, extent);
-    });
-    const double scale_out = power_of_two_below_inverse(bound, smallest, largest);
-    out.exponent = -static_cast<int>(std::lround(std::log2(value_unit) + std::log2(scale_out)));
-
-    o.rows = rows;
-    o.kind = x.kernel.kind;
-    constexpr double most_constant = std::numeric_limits<T>::max() / 8;  // infinity times distance 0 would be NaN
-    for (int k = 0; k < kConstants; ++k) o.constant[k] = static_cast<T>(std::clamp(constants[k], -most_constant, most_constant));
-    o.out = static_cast<T>(scale_out);
-    o.scale = static_cast<T>(unit);
-    o.direct = d <= kFewFeatures;
-
-    out.diagonal.resize(rows_n);
-    out.offset.assign(rows_n, 0.0);
-    if (geometry == Geometry::squared_distance || angle) out.aux.resize(rows_n);
-    if (how.normalize) out.factor.resize(rows_n);
-    const bool weighted = angle && constants[0] == 1.0;
-    x.kernel.visit([&](auto k) {
-        using K = decltype(k);
-        out.rounding = K::rounding(constants, extent) * scale_out;
-        for (std::size_t i = 0; i < rows_n; ++i) {
-            const RowSizes& s = sizes[i];
-            const double size = (angle ? s.raw : s.prepared) * scale;
-            out.diagonal[i] = K::diagonal(constants, size * size) * scale_out;
-            if (offset == Offset::half_base) out.offset[i] = std::ldexp(0.5 * base, -out.exponent);
-            if (offset == Offset::half_norm) out.offset[i] = 0.5 * s.raw * scale * scale_out;
-            if (offset == Offset::reference)
-                out.offset[i] = (s.along_reference - 0.5 * reference_square) * scale * scale * scale_out;
-            if (how.normalize) out.factor[i] = s.raw > 0 ? static_cast<T>(first_scale / s.raw) : T(0);
-            if (angle) {
-                out.aux[i] = static_cast<T>(weighted ? size : s.raw > 0);
-            } else if (!out.aux.empty()) {
-                out.aux[i] = static_cast<T>(size * size);
-            }
-        }
-    });
-    for (const double r : reference) out.reference.push_back(static_cast<T>(r * scale));
-    o.factor = out.factor.empty() ? nullptr : out.factor.data();
-    o.reference = out.reference.empty() ? nullptr : out.reference.data();
-    o.aux = out.aux.empty() ? nullptr : out.aux.data();
-    o.shift = nullptr;
+    finish_preparation(x, base, first_scale, reference, sizes, out);
 }
 
 template void prepare<float>(const Representation&, int, int, Prepared<float>&);

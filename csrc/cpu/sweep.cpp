@@ -132,40 +132,6 @@ std::vector<double> landmark_sums(const Operand<T>& operand, std::int64_t n, int
     return sums;
 }
 
-double total_of_landmarks(const std::vector<double>& sums, std::int64_t n) {
-    const std::int64_t count = std::min<std::int64_t>(n, kLandmarks);
-    double total = 0;
-    for (std::int64_t l = 0; l < count; ++l) total += sums[static_cast<std::size_t>(landmark_row(l, count, n))];
-    return total;
-}
-
-/// Mean of out·φ over pairs of different landmarks.
-double mean_of_landmarks(const std::vector<double>& sums, std::int64_t n) {
-    const auto c = static_cast<double>(std::min<std::int64_t>(n, kLandmarks));
-    return c > 1 ? total_of_landmarks(sums, n) / (c * (c - 1)) : 0.0;
-}
-
-bool has_base(const KernelFunction& kernel) {
-    return kernel.visit([](auto k) { return decltype(k)::offset == Offset::half_base; });
-}
-
-/// From each row's sum over the landmarks to its part a_i of k(x_i, x_j) ≈ a_i + a_j. Among themselves the landmarks are
-/// U-centred, which leaves diagonals out of it: one row far from the others must not move them.
-template <class T>
-void set_shift(const std::vector<double>& sums, std::int64_t n, std::vector<T>& shift) {
-    const std::int64_t count = std::min<std::int64_t>(n, kLandmarks);
-    const auto c = static_cast<double>(count);
-    const double half_mean = 0.5 * mean_of_landmarks(sums, n);
-    shift.resize(static_cast<std::size_t>(n));
-    for (std::size_t i = 0; i < shift.size(); ++i) shift[i] = static_cast<T>(sums[i] / c - half_mean);
-    if (count < 3) return;
-    const double offset = total_of_landmarks(sums, n) / (2 * (c - 1) * (c - 2));
-    for (std::int64_t l = 0; l < count; ++l) {
-        const auto i = static_cast<std::size_t>(landmark_row(l, count, n));
-        shift[i] = static_cast<T>(sums[i] / (c - 2) - offset);
-    }
-}
-
 /// Row and column of an item of the upper triangle of side×side, counted along the rows.
 std::pair<std::int64_t, std::int64_t> upper_triangle(std::int64_t item, std::int64_t side) {
     const auto first = [&](std::int64_t row) { return row * side - row * (row - 1) / 2; };
@@ -207,8 +173,7 @@ SweepResult run(const SweepArgs& args) {
         }
         // values that are all small are rounded at their own scale
         if (base[q] == 0 && has_base(x.kernel)) {
-            constexpr double unresolved = kResolved / (16 * std::numeric_limits<T>::epsilon());
-            p.rounding = std::max(mean_of_landmarks(sums, n), unresolved);
+            p.rounding = narrow_rounding<T>(sums, n);
         }
         if (x.shift) {
             p.shift.resize(static_cast<std::size_t>(n));
