@@ -9,7 +9,7 @@
 
 // Stands in for CUDA's header of this name, as far as the engine uses it: the runtime, then what CUDA C++ has built in.
 
-// ---- the runtime: device memory is the host's, and everything is done when a call returns ----
+// ---- the runtime: everything is done when a call returns ----
 
 enum cudaError_t {
     cudaSuccess = 0,

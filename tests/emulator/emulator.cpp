@@ -15,6 +15,7 @@
 #include <ucontext.h>
 #endif
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -22,9 +23,8 @@ namespace emulator {
 namespace {
 
 constexpr std::size_t kStack = 256 << 10;
-constexpr std::size_t kGuard = 256;  // bytes before and after each allocation, and after shared memory
+constexpr std::size_t kGuard = 256;  // bytes before each allocation and after shared memory, and what allocations are aligned to
 constexpr unsigned char kGuardByte = 0xa5;
-constexpr unsigned char kFreed = 0xdd;
 
 struct Stopped {};  // unwinds the other threads of a launch that has failed
 
@@ -145,6 +145,9 @@ void resume(Thread& thread) {
     if (!thread.started) {
         thread.started = true;
         thread.context.reset(new Context{{}, stack_of(thread.index), kStack, nullptr});
+#ifdef __SANITIZE_ADDRESS__
+        __asan_unpoison_memory_region(thread.context->bottom, kStack);  // an earlier fiber never left its last frame
+#endif
         prepare(*thread.context);
     }
     thread.word = nullptr;
@@ -172,38 +175,43 @@ std::string who_waits_where() {
     return text;
 }
 
-/// Lets the threads go on until all have returned or one has failed.
+bool any_ready() {
+    return std::any_of(block->threads.begin(), block->threads.end(), [](const Thread& thread) { return thread.ready(); });
+}
+
+/// Lets each warp that is awake run until its threads wait, in random order.
+void run_round() {
+    auto& random = block->random;
+    std::vector<std::size_t> order(block->warps.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::shuffle(order.begin(), order.end(), random);
+    for (const std::size_t warp : order) {
+        const std::uint64_t chance = random();
+        const std::size_t first = chance >> 8, step = chance >> 16 | 1;
+        if (chance % 4 == 0) continue;
+        for (std::size_t i = 0; i < kLanes && block->warps[warp].wakes <= block->round; ++i) {
+            Thread& thread = block->threads[warp * kLanes + (first + i * step) % kLanes];
+            if (thread.ready()) resume(thread);
+            if (block->failure) return;
+        }
+    }
+    running = nullptr;
+}
+
 void run_block() {
     auto& random = block->random;
-    const std::size_t warps = block->warps.size();
-    std::vector<std::size_t> order(warps);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    while (block->live) {
-        bool any = false;
-        std::shuffle(order.begin(), order.end(), random);
-        for (const std::size_t warp : order) {
-            const std::uint64_t chance = random();
-            if (chance % 4 == 0) continue;  // this warp stalls
-            const std::size_t first = chance >> 8, step = chance >> 16 | 1;
-            for (std::size_t i = 0; i < kLanes; ++i) {
-                Thread& thread = block->threads[warp * kLanes + (first + i * step) % kLanes];
-                if (!thread.ready()) continue;
-                any = true;
-                resume(thread);
-                if (block->failure) return;
-            }
-        }
-        running = nullptr;
-        while (!block->loads.empty() && (!any || random() % 3 == 0)) {
+    while (block->live && !block->failure) {
+        ++block->round;
+        run_round();
+        bool stuck = !any_ready();
+        while (!block->loads.empty() && (stuck || random() % 3 == 0)) {
             const auto which = static_cast<std::ptrdiff_t>(random() % block->loads.size());
             const Load load = std::move(block->loads[static_cast<std::size_t>(which)]);
             block->loads.erase(block->loads.begin() + which);
             load.run();
-            any = true;
+            stuck = !any_ready();
         }
-        const auto& threads = block->threads;
-        if (!any && block->live && std::none_of(threads.begin(), threads.end(), [](const Thread& t) { return t.ready(); }))
-            fail("deadlock; the threads are" + who_waits_where());
+        if (stuck && block->live && !block->failure) fail("deadlock; the threads are" + who_waits_where());
     }
 }
 
@@ -237,6 +245,12 @@ std::string hexadecimal(std::uint64_t number) {
 
 void fail(const std::string& what) { throw std::runtime_error("emulator: " + name_of_thread() + what); }
 
+void stall(unsigned times) {
+    if (block->random() % times) return;
+    block->warps[static_cast<std::size_t>(running->warp())].wakes = block->round + (std::uint64_t{1} << block->random() % 7);
+    pause();
+}
+
 void wait_while(const std::uint64_t& word, std::uint64_t value, const char* where, std::uint32_t which) {
     running->where = where;
     running->which = which;
@@ -254,6 +268,7 @@ void arrive(Barrier& barrier, int expected, const char* where, std::uint32_t whi
     barrier.expected = expected;
     ++barrier.arrived;
     open_if_complete(barrier);
+    stall(512);
 }
 
 void arrive_and_wait(Barrier& barrier, int expected, const char* where, std::uint32_t which) {
@@ -298,6 +313,83 @@ std::size_t shared_memory_limit() {
     }
 }
 
+// ---- device memory ----
+
+namespace {
+
+// Each allocation has pages of its own, which nobody may touch but kernels and copies, and ends at a page that nobody may touch
+// at all. What is left around it is filled with guards.
+struct Allocation {
+    std::size_t bytes;
+    std::uint8_t *begin, *end;  // of the pages
+};
+std::map<const void*, Allocation> allocations;
+std::size_t allocated = 0;
+std::recursive_mutex allocations_mutex;
+thread_local cudaError_t last_error = cudaSuccess;
+int users = 0;
+
+/// Device memory can be touched while one of these lives.
+class Access {
+public:
+    Access() {
+        const std::lock_guard lock(allocations_mutex);
+        if (users++ == 0) protect(PROT_READ | PROT_WRITE);
+    }
+    ~Access() {
+        const std::lock_guard lock(allocations_mutex);
+        if (--users == 0) protect(PROT_NONE);
+    }
+
+private:
+    static void protect(int protection) {
+        for (const auto& [data, a] : allocations) mprotect(a.begin, static_cast<std::size_t>(a.end - a.begin), protection);
+    }
+};
+
+std::size_t round_up(std::size_t x, std::size_t to) { return (x + to - 1) / to * to; }
+
+cudaError_t remember(cudaError_t error) {
+    if (error != cudaSuccess) last_error = error;
+    return error;
+}
+
+bool guards_hold(const void* data, const Allocation& allocation) {
+    const auto* start = static_cast<const std::uint8_t*>(data);
+    const auto whole = [](const std::uint8_t* from, const std::uint8_t* to) {
+        return std::all_of(from, to, [](std::uint8_t x) { return x == kGuardByte; });
+    };
+    return whole(start - kGuard, start) && whole(start + allocation.bytes, allocation.end);
+}
+
+/// No allocation begins at or before `data`, which is the user's, or it has the bytes.
+bool fits(const void* data, std::size_t bytes) {
+    const std::lock_guard lock(allocations_mutex);
+    auto next = allocations.upper_bound(data);
+    if (next == allocations.begin()) return true;
+    const auto& [start, allocation] = *--next;
+    if (data >= allocation.end) return true;
+    return static_cast<const char*>(data) + bytes <= static_cast<const char*>(start) + allocation.bytes;
+}
+
+}  // namespace
+
+int live_allocations() {
+    const std::lock_guard lock(allocations_mutex);
+    return static_cast<int>(allocations.size());
+}
+
+void check_guards() {
+    const std::lock_guard lock(allocations_mutex);
+    const Access access;
+    for (const auto& [data, allocation] : allocations)
+        if (!guards_hold(data, allocation))
+            throw std::runtime_error("emulator: something was written before or after an allocation of " +
+                                     std::to_string(allocation.bytes) + " bytes");
+}
+
+// ---- launches ----
+
 void launch(int grid_x, int grid_y, int threads, std::size_t shared_bytes, const std::function<void()>& kernel) {
     static std::mutex one_at_a_time;
     const std::lock_guard lock(one_at_a_time);
@@ -316,6 +408,7 @@ void launch(int grid_x, int grid_y, int threads, std::size_t shared_bytes, const
     blockDim = dim3(static_cast<unsigned>(threads));
     body = &kernel;
     scheduler.reset(new Context{});
+    const Access access;
     std::mt19937_64 random(settings.seed);
     std::vector<unsigned> order(gridDim.x * gridDim.y);
     std::iota(order.begin(), order.end(), 0u);
@@ -349,52 +442,6 @@ void launch(int grid_x, int grid_y, int threads, std::size_t shared_bytes, const
     check_guards();
 }
 
-// ---- device memory ----
-
-namespace {
-
-std::map<void*, std::size_t> allocations;
-std::size_t allocated = 0;
-std::mutex allocations_mutex;
-thread_local cudaError_t last_error = cudaSuccess;
-
-cudaError_t remember(cudaError_t error) {
-    if (error != cudaSuccess) last_error = error;
-    return error;
-}
-
-bool guards_hold(const void* data, std::size_t bytes) {
-    const auto* start = static_cast<const unsigned char*>(data);
-    const auto whole = [](const unsigned char* p) { return std::all_of(p, p + kGuard, [](auto x) { return x == kGuardByte; }); };
-    return whole(start - kGuard) && whole(start + bytes);
-}
-
-/// No allocation begins at or before `data`, which is the user's, or it has the bytes.
-bool fits(const void* data, std::size_t bytes) {
-    const std::lock_guard lock(allocations_mutex);
-    auto next = allocations.upper_bound(const_cast<void*>(data));
-    if (next == allocations.begin()) return true;
-    --next;
-    const auto* start = static_cast<const char*>(next->first);
-    const auto offset = static_cast<std::size_t>(static_cast<const char*>(data) - start);
-    return offset >= next->second + kGuard || offset + bytes <= next->second;
-}
-
-}  // namespace
-
-int live_allocations() {
-    const std::lock_guard lock(allocations_mutex);
-    return static_cast<int>(allocations.size());
-}
-
-void check_guards() {
-    const std::lock_guard lock(allocations_mutex);
-    for (const auto& [data, bytes] : allocations)
-        if (!guards_hold(data, bytes))
-            throw std::runtime_error("emulator: something was written before or after an allocation of " + std::to_string(bytes) +
-                                     " bytes");
-}
-
 }  // namespace emulator
 
 using namespace emulator;
@@ -403,14 +450,20 @@ cudaError_t cudaMalloc(void** data, std::size_t bytes) {
     const std::lock_guard lock(allocations_mutex);
     *data = nullptr;
     if (bytes == 0) return cudaSuccess;
-    if (allocated + bytes > settings.memory_limit) return remember(cudaErrorMemoryAllocation);
-    auto* start = static_cast<unsigned char*>(std::aligned_alloc(kGuard, (bytes + 3 * kGuard - 1) / kGuard * kGuard));
-    if (!start) return remember(cudaErrorMemoryAllocation);
-    std::memset(start, kGuardByte, kGuard);
-    std::memset(start + kGuard, kRubbish, bytes);
-    std::memset(start + kGuard + bytes, kGuardByte, kGuard);
-    *data = start + kGuard;
-    allocations[*data] = bytes;
+    if (bytes > settings.memory_limit || allocated > settings.memory_limit - bytes) return remember(cudaErrorMemoryAllocation);
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const std::size_t whole = round_up(bytes, kGuard), pages = round_up(whole + kGuard, page);
+    void* memory = mmap(nullptr, pages + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) return remember(cudaErrorMemoryAllocation);
+    auto* begin = static_cast<std::uint8_t*>(memory);
+    const Allocation allocation{bytes, begin, begin + pages};
+    std::uint8_t* start = allocation.end - whole;
+    *data = start;
+    mprotect(begin, pages, PROT_READ | PROT_WRITE);
+    std::memset(begin, kGuardByte, pages);
+    std::memset(start, kRubbish, bytes);
+    if (users == 0) mprotect(begin, pages, PROT_NONE);
+    allocations[start] = allocation;
     allocated += bytes;
     return cudaSuccess;
 }
@@ -420,12 +473,13 @@ cudaError_t cudaFree(void* data) {
     const std::lock_guard lock(allocations_mutex);
     const auto found = allocations.find(data);
     if (found == allocations.end()) return remember(cudaErrorInvalidValue);
-    const std::size_t bytes = found->second;
-    const bool whole = guards_hold(data, bytes);
+    const Access access;
+    const Allocation allocation = found->second;
+    const bool whole = guards_hold(data, allocation);
     allocations.erase(found);
-    allocated -= bytes;
-    std::memset(data, kFreed, bytes);
-    std::free(static_cast<unsigned char*>(data) - kGuard);
+    allocated -= allocation.bytes;
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    munmap(allocation.begin, static_cast<std::size_t>(allocation.end - allocation.begin) + page);
     return whole ? cudaSuccess : remember(cudaErrorIllegalAddress);
 }
 
@@ -438,6 +492,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
     if (!fits(to, bytes) || !fits(from, bytes)) return remember(cudaErrorInvalidValue);
+    const Access access;
     std::memmove(to, from, bytes);
     return cudaSuccess;
 }
@@ -455,6 +510,7 @@ cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, const void* from, std::
 
 cudaError_t cudaMemset(void* data, int value, std::size_t bytes) {
     if (!fits(data, bytes)) return remember(cudaErrorInvalidValue);
+    const Access access;
     std::memset(data, value, bytes);
     return cudaSuccess;
 }

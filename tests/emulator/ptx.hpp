@@ -202,7 +202,10 @@ inline void copy_async(std::uint32_t to, const void* from, int bytes) {
     else
         detail::running->copies.open.push_back(work);
 }
-inline void copy_commit() { detail::running->copies.commit(); }
+inline void copy_commit() {
+    detail::running->copies.commit();
+    emulator::stall(64);
+}
 template <int N>
 void copy_wait() {
     auto& groups = detail::running->copies.committed;
@@ -274,11 +277,13 @@ inline void barrier_arrive_expect(std::uint32_t bar, std::uint32_t bytes) {
     barrier.bytes += bytes;
     --barrier.pending;
     detail::end_phase_if_complete(barrier);
+    emulator::stall(16);
 }
 inline void barrier_arrive(std::uint32_t bar) { barrier_arrive_expect(bar, 0); }
 inline void barrier_wait(std::uint32_t bar, std::uint32_t parity) {
     if (parity > 1) detail::fail("barrier_wait: a parity of " + std::to_string(parity));
     emulator::MemoryBarrier& barrier = detail::memory_barrier(bar);
+    emulator::stall(64);
     const std::uint64_t phase = barrier.phase;
     if (phase % 2 != parity) return;
     emulator::wait_while(barrier.phase, phase, "barrier_wait", bar);
@@ -337,6 +342,7 @@ inline void wgmma_commit() {
     // all lanes must agree whether this group is done at once; late is what finds bugs, early finds a few others
     const std::uint64_t chance = (emulator::settings.seed + static_cast<std::uint64_t>(detail::running->warp()) + 1) *
                                  detail::running->multiplies.count * 0x9e3779b97f4a7c15u;
+    emulator::stall(64);
     if (chance >> 62 == 0) detail::finish_multiplies(0, "wgmma.commit_group");
 }
 template <int N>

@@ -110,6 +110,7 @@ struct Thread {
 struct Warp {
     std::map<unsigned, Collective> collectives;  // by the mask of lanes
     int multiplied = 0;                          // groups of wgmma
+    std::uint64_t wakes = 0;                     // round in which it goes on
 };
 
 struct Block {
@@ -121,6 +122,7 @@ struct Block {
     std::mt19937_64 random;
     std::uint8_t* shared;
     std::size_t shared_bytes;
+    std::uint64_t round;
     int live;  // threads that have not returned
     std::exception_ptr failure;
 };
@@ -130,6 +132,9 @@ inline Thread* running = nullptr;
 /// Ends the launch: launch() throws std::runtime_error with the block, the thread and this.
 [[noreturn]] void fail(const std::string& what);
 std::string hexadecimal(std::uint64_t number);
+
+/// A place where the running thread's warp may lose its turn, one time in `times`, and for how long varies widely.
+void stall(unsigned times);
 
 /// Stops the running thread until word is no longer value.
 void wait_while(const std::uint64_t& word, std::uint64_t value, const char* where, std::uint32_t which);
@@ -148,7 +153,7 @@ std::uint8_t* shared_at(std::uint32_t address, std::size_t bytes);
 /// Runs a kernel to its end, one launch at a time in the process.
 void launch(int grid_x, int grid_y, int threads, std::size_t shared_bytes, const std::function<void()>& kernel);
 
-// Device memory is the host's, between guards.
+// Device memory is the host's, but only kernels and copies can touch it: a host that reads it crashes.
 int live_allocations();
 /// Throws if something was written before or after an allocation.
 void check_guards();
