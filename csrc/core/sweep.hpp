@@ -26,6 +26,15 @@ struct Representation {
     const double* shift = nullptr;  // (n,) s·2^-e as an earlier sweep returned it, or null: taken from the landmarks
 };
 
+/// How many pair sums a sweep over m representations keeps.
+inline int pair_count(Statistic statistic, int m) {
+    switch (statistic) {
+        case Statistic::star: return m - 1;
+        case Statistic::matmul: return 0;
+        default: return m * (m + 1) / 2;
+    }
+}
+
 // How inner products of float32 and 16-bit data are made on a GPU's tensor cores. The CPU knows only `highest`.
 enum class Precision : int {
     highest,  // as accurate as float32: operands split into two 16-bit parts
@@ -53,6 +62,7 @@ struct SweepResult {
     std::vector<int> base;                      // (m,) 0 or 1
     std::vector<double> rounding;               // (m,) scale at which v is rounded, as a multiple of eps of the tile's type
     bool single = false;                        // tiles in float32 (else float64)
+    double epsilon = 0;                         // rounding of a tile value, relative to `rounding`
     std::vector<std::vector<double>> shift;     // (m)(n,) s·2^-e
     std::vector<std::vector<double>> diagonal;  // (m)(n,) v_ii
     std::vector<PairSum> pairs;                 // one per pair, see Statistic

@@ -51,8 +51,6 @@ struct TileKernels {
     int strips;  // of a tile
 };
 
-int pair_count(Statistic statistic, int m);
-
 template <class T>
 const TileKernels<T>& tile_kernels();  // of the running CPU's instruction set
 

@@ -39,14 +39,6 @@ const TileKernels<double>& tile_kernels<double>() {
     return double_kernels_baseline();
 }
 
-int pair_count(Statistic statistic, int m) {
-    switch (statistic) {
-        case Statistic::star: return m - 1;
-        case Statistic::matmul: return 0;
-        default: return m * (m + 1) / 2;
-    }
-}
-
 namespace {
 
 constexpr std::int64_t kMemory = std::int64_t{40} << 20;          // scratch of all threads together
@@ -246,6 +238,7 @@ SweepResult run(const SweepArgs& args) {
     result.tiles = schedule.owned();
     result.all_tiles = schedule.tiles();
     result.single = sizeof(T) == sizeof(float);
+    result.epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
     result.pairs.assign(pairs, PairSum{});
     if (args.statistic == Statistic::products) result.squares.assign(pairs, PairSum{});
     for (const Own& mine : own) {

@@ -53,9 +53,8 @@ struct Fragment {
         if (x.form == Form::affine) {
             each(x.rows, row, column, [=](float g, float2 i, float2 j) { return g * scale - (i.y + j.y); });
         } else if (x.form == Form::exponential) {
-            each(x.rows, row, column, [=](float g, float2 i, float2 j) {
-                return ptx::exp2(g * scale + (i.x + j.x)) * out - (i.y + j.y);
-            });
+            each(x.rows, row, column,
+                 [=](float g, float2 i, float2 j) { return ptx::exp2(g * scale + (i.x + j.x)) * out - (i.y + j.y); });
         } else {
             switch (x.kind) {  // the same for all threads; kinds of affine form never come here
                 case KernelKind::Polynomial: return general<Polynomial>(x, row, column);

@@ -22,10 +22,10 @@ struct RowTerms {
 /// One representation as 16-bit panels: x ≈ high, or high + low with the low part `low` columns to the right.
 struct TileOperand {
     const std::uint16_t* panel;
-    std::int64_t pitch;  // elements from row to row
-    int columns;         // of the panel that may be read; the rest counts as zero
-    int steps;           // of 64 features
-    int low;             // 0: there is no low part
+    std::int64_t pitch;    // elements from row to row
+    int columns;           // of the panel that may be read; the rest counts as zero
+    int steps;             // of 64 features
+    int low;               // 0: there is no low part
     const RowTerms* rows;  // (padded n)
     Form form;
     KernelKind kind;
@@ -37,12 +37,12 @@ struct TileArgs {
     TileOperand x[2];
     int n;
     const Unit* units;
-    int first, last;     // units of this launch
-    int first_tile;      // tiles of all units before `first`
-    double* pairs;       // moments: (last − first, 3) sums of v_0², v_0·v_1, v_1², each pair of rows once
+    int first, last;              // units of this launch
+    int first_tile;               // tiles of all units before `first`
+    double* pairs;                // moments: (last − first, 3) sums of v_0², v_0·v_1, v_1², each pair of rows once
     unsigned long long* rows[2];  // moments: (padded n) fixed-point sums
-    double row_scale;    // of them
-    float* values;       // store: (tiles, kTile, kTile) of one representation
+    double row_scale;             // of them
+    float* values;                // store: (tiles, kTile, kTile) of one representation
 };
 
 constexpr int kSteps = 64;  // features of a step: 128 bytes, one swizzled row

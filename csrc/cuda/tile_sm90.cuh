@@ -82,7 +82,8 @@ GRAMIAN_DEVICE void multiply(Tile& tile, const Shared& shared, int steps, int gr
 /// Reps 2: the moments of two representations. Reps 1: the values of one, stored.
 template <int Reps, bool BFloat0, bool BFloat1>
 __global__ void __launch_bounds__(kThreads, 1)
-    tile_sm90(const __grid_constant__ TensorMap map0, const __grid_constant__ TensorMap map1, const __grid_constant__ TileArgs args) {
+    tile_sm90(const __grid_constant__ TensorMap map0, const __grid_constant__ TensorMap map1,
+              const __grid_constant__ TileArgs args) {
     const Shared shared;
     const int thread = static_cast<int>(threadIdx.x), group = thread / 128;
     if (thread == 0) {

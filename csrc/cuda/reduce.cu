@@ -1,0 +1,233 @@
+#include "cuda/reduce.hpp"
+
+#include <algorithm>
+
+#include "cuda/epilogue.cuh"
+
+namespace gramian::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / 32;
+constexpr int kElements = kTile * kTile;
+constexpr int kGroup = 4;  // representations multiplied with as many others at once
+
+/// Where a stored tile lies in the matrix.
+struct Place {
+    int row, column;
+};
+
+template <class T>
+GRAMIAN_DEVICE Place place_of(const StoredTiles<T>& x, int tile) {
+    const int wanted = x.first_tile + tile;
+    int low = x.first, high = x.last - 1;
+    while (low < high) {  // the last unit that begins at or before the tile
+        const int middle = (low + high + 1) / 2;
+        if (x.units[middle].tile <= wanted) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    const Unit unit = x.units[low];
+    return {(unit.row + wanted - unit.tile) * kTile, unit.column * kTile};
+}
+
+/// Σ over the block, on its first thread; a fixed order.
+GRAMIAN_DEVICE double block_sum(double v, double* shared) {
+    const int thread = static_cast<int>(threadIdx.x);
+    v = warp_sum(v);
+    __syncthreads();
+    if (thread % 32 == 0) shared[thread / 32] = v;
+    __syncthreads();
+    double sum = 0;
+    if (thread == 0)
+        for (int w = 0; w < kWarps; ++w) sum += shared[w];
+    return sum;
+}
+
+/// Rows and columns of one tile of f(element) added to fixed-point sums.
+template <class F>
+GRAMIAN_DEVICE void add_rows_and_columns(F value, const Place& at, double scale, unsigned long long* sums, double* shared) {
+    const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+    for (int row = thread / 32; row < kTile; row += kWarps) {
+        double sum = 0;
+#pragma unroll
+        for (int k = 0; k < kTile / 32; ++k) sum += value(row * kTile + lane + 32 * k);
+        sum = warp_sum(sum);
+        if (lane == 0) add_fixed(sums + at.row + row, sum, scale);
+    }
+    const int column = thread % kTile, half = thread / kTile;
+    double sum = 0;
+    for (int row = half * kTile / 2; row < (half + 1) * kTile / 2; ++row) sum += value(row * kTile + column);
+    __syncthreads();
+    if (half == 1) shared[column] = sum;
+    __syncthreads();
+    if (half == 0) add_fixed(sums + at.column + column, sum + shared[column], scale);
+}
+
+// grid: (tiles, m)
+template <class T>
+__global__ void __launch_bounds__(kThreads) row_sums(StoredTiles<T> x, std::int64_t padded_n, unsigned long long* sums) {
+    double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
+    const int tile = static_cast<int>(blockIdx.x), rep = static_cast<int>(blockIdx.y);
+    const T* v = x.values + (static_cast<std::int64_t>(rep) * x.tiles + tile) * kElements;
+    add_rows_and_columns([&](int e) { return static_cast<double>(v[e]); }, place_of(x, tile), x.row_scale, sums + rep * padded_n,
+                         shared);
+}
+
+/// p and q of the pair with this number, counted along the rows of the upper triangle.
+GRAMIAN_DEVICE void pair_of(int number, int m, int& p, int& q) {
+    p = 0;
+    while (number >= m - p) number -= m - p++;
+    q = p + number;
+}
+
+// grid: (tiles, pairs)
+template <class T>
+__global__ void __launch_bounds__(kThreads) row_products(StoredTiles<T> x, std::int64_t padded_n, unsigned long long* sums) {
+    double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
+    const int tile = static_cast<int>(blockIdx.x);
+    int p, q;
+    pair_of(static_cast<int>(blockIdx.y), x.m, p, q);
+    const T* a = x.values + (static_cast<std::int64_t>(p) * x.tiles + tile) * kElements;
+    const T* b = x.values + (static_cast<std::int64_t>(q) * x.tiles + tile) * kElements;
+    add_rows_and_columns([&](int e) { return static_cast<double>(a[e]) * static_cast<double>(b[e]); }, place_of(x, tile),
+                         x.row_scale, sums + blockIdx.y * padded_n, shared);
+}
+
+// grid: (tiles, pairs of groups)
+template <class T>
+__global__ void __launch_bounds__(kThreads) pair_sums(StoredTiles<T> x, bool star, int pairs, double* terms) {
+    double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
+    const int tile = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+    const int groups = (x.m + kGroup - 1) / kGroup;
+    int p = 0, q = static_cast<int>(blockIdx.y);
+    if (!star) pair_of(static_cast<int>(blockIdx.y), groups, p, q);
+    const int rows = star ? 1 : kGroup;
+    const T* v = x.values + static_cast<std::int64_t>(tile) * kElements;
+    const std::int64_t stride = static_cast<std::int64_t>(x.tiles) * kElements;
+    T sum[kGroup][kGroup];
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i)
+#pragma unroll
+        for (int j = 0; j < kGroup; ++j) sum[i][j] = T(0);
+    for (int e = thread; e < kElements; e += kThreads) {
+        T a[kGroup], b[kGroup];
+#pragma unroll
+        for (int i = 0; i < kGroup; ++i) {
+            a[i] = i < rows && p * kGroup + i < x.m ? v[(p * kGroup + i) * stride + e] : T(0);
+            b[i] = q * kGroup + i < x.m ? v[(q * kGroup + i) * stride + e] : T(0);
+        }
+#pragma unroll
+        for (int i = 0; i < kGroup; ++i)
+#pragma unroll
+            for (int j = 0; j < kGroup; ++j) sum[i][j] += a[i] * b[j];
+    }
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i)
+#pragma unroll
+        for (int j = 0; j < kGroup; ++j) {
+            const int r = p * kGroup + i, c = q * kGroup + j;
+            if (star ? (i > 0 || c == 0 || c >= x.m) : (r > c || r >= x.m || c >= x.m)) continue;  // the same for all threads
+            const double total = block_sum(static_cast<double>(sum[i][j]), shared);
+            const int pair = star ? c - 1 : r * x.m - r * (r - 1) / 2 + (c - r);
+            if (thread == 0) terms[static_cast<std::int64_t>(tile) * pairs + pair] = total;
+        }
+}
+
+// grid: (tiles, pairs + 1)
+template <class T>
+__global__ void __launch_bounds__(kThreads) squares(StoredTiles<T> x, int pairs, T weight0, T weight1, double* terms) {
+    double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
+    const int tile = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x), number = static_cast<int>(blockIdx.y);
+    const bool difference = number == pairs;
+    int p = 0, q = x.m > 1 ? 1 : 0;
+    if (!difference) pair_of(number, x.m, p, q);
+    const T* a = x.values + (static_cast<std::int64_t>(p) * x.tiles + tile) * kElements;
+    const T* b = x.values + (static_cast<std::int64_t>(q) * x.tiles + tile) * kElements;
+    T sum = T(0);
+    for (int e = thread; e < kElements; e += kThreads) {
+        const T t = difference ? a[e] * weight0 - b[e] * weight1 : a[e] * b[e];
+        sum += t * t;
+    }
+    const double total = block_sum(static_cast<double>(sum), shared);
+    if (thread == 0) terms[static_cast<std::int64_t>(tile) * (pairs + 1) + number] = total;
+}
+
+// grid: (tiles, 2): rows times the columns' vectors, and columns times the rows'
+template <class T>
+__global__ void __launch_bounds__(kThreads) multiply(StoredTiles<T> x, const T* vectors, int columns, unsigned long long* sums) {
+    const int tile = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+    const bool transposed = blockIdx.y == 1;
+    const Place at = place_of(x, tile);
+    const T* v = x.values + static_cast<std::int64_t>(tile) * kElements;
+    const int to = transposed ? at.column : at.row, from = transposed ? at.row : at.column;
+    for (int item = thread; item < kTile * columns; item += kThreads) {
+        const int row = item / columns, column = item % columns;
+        double sum = 0;
+        for (int k = 0; k < kTile; ++k) {
+            const T value = transposed ? v[k * kTile + row] : v[row * kTile + k];
+            sum +=
+                static_cast<double>(value) * static_cast<double>(vectors[static_cast<std::int64_t>(from + k) * columns + column]);
+        }
+        add_fixed(sums + static_cast<std::int64_t>(to + row) * columns + column, sum, x.row_scale);
+    }
+}
+
+// grid: (columns / kThreads, kTotals)
+__global__ void __launch_bounds__(kThreads) total(const double* terms, std::int64_t count, int columns, PairSum* totals) {
+    const int column = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x),
+              part = static_cast<int>(blockIdx.y);
+    if (column >= columns) return;
+    PairSum& sum = totals[static_cast<std::int64_t>(part) * columns + column];
+    for (std::int64_t term = part; term < count; term += kTotals) sum.add(2 * terms[term * columns + column]);
+}
+
+constexpr std::size_t kShared = kTile * sizeof(double);
+
+}  // namespace
+
+template <class T>
+void launch_row_sums(const StoredTiles<T>& x, std::int64_t padded_n, unsigned long long* sums, cudaStream_t stream) {
+    launch(row_sums<T>, x.tiles, x.m, kThreads, kShared, stream, x, padded_n, sums);
+}
+
+template <class T>
+void launch_row_products(const StoredTiles<T>& x, std::int64_t padded_n, unsigned long long* sums, cudaStream_t stream) {
+    launch(row_products<T>, x.tiles, x.m * (x.m + 1) / 2, kThreads, kShared, stream, x, padded_n, sums);
+}
+
+template <class T>
+void launch_pair_sums(const StoredTiles<T>& x, bool star, double* terms, cudaStream_t stream) {
+    const int groups = (x.m + kGroup - 1) / kGroup, pairs = star ? x.m - 1 : x.m * (x.m + 1) / 2;
+    launch(pair_sums<T>, x.tiles, star ? groups : groups * (groups + 1) / 2, kThreads, kShared, stream, x, star, pairs, terms);
+}
+
+template <class T>
+void launch_squares(const StoredTiles<T>& x, T weight0, T weight1, double* terms, cudaStream_t stream) {
+    const int pairs = x.m * (x.m + 1) / 2;
+    launch(squares<T>, x.tiles, pairs + 1, kThreads, kShared, stream, x, pairs, weight0, weight1, terms);
+}
+
+template <class T>
+void launch_multiply(const StoredTiles<T>& x, const T* vectors, int columns, unsigned long long* sums, cudaStream_t stream) {
+    launch(multiply<T>, x.tiles, 2, kThreads, 0, stream, x, vectors, columns, sums);
+}
+
+void launch_total(const double* terms, std::int64_t count, int columns, PairSum* totals, cudaStream_t stream) {
+    if (columns == 0) return;
+    launch(total, (columns + kThreads - 1) / kThreads, kTotals, kThreads, 0, stream, terms, count, columns, totals);
+}
+
+#define GRAMIAN_INSTANTIATE(T)                                                                                    \
+    template void launch_row_sums<T>(const StoredTiles<T>&, std::int64_t, unsigned long long*, cudaStream_t);     \
+    template void launch_row_products<T>(const StoredTiles<T>&, std::int64_t, unsigned long long*, cudaStream_t); \
+    template void launch_pair_sums<T>(const StoredTiles<T>&, bool, double*, cudaStream_t);                        \
+    template void launch_squares<T>(const StoredTiles<T>&, T, T, double*, cudaStream_t);                          \
+    template void launch_multiply<T>(const StoredTiles<T>&, const T*, int, unsigned long long*, cudaStream_t);
+GRAMIAN_INSTANTIATE(float)
+GRAMIAN_INSTANTIATE(double)
+#undef GRAMIAN_INSTANTIATE
+
+}  // namespace gramian::cuda

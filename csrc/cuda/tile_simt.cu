@@ -1,0 +1,158 @@
+#include "cuda/tile_simt.hpp"
+
+#include "cuda/rows.cuh"
+
+namespace gramian::cuda {
+namespace {
+
+constexpr int kThreads = 256;  // 16 × 16, each 8 × 8 elements 16 apart
+constexpr int kEdge = 16;
+constexpr int kOwn = kTile / kEdge;
+constexpr int kDepth = 16;  // features at a time
+
+template <class T>
+struct Panels {
+    T row[kDepth][kTile];
+    T column[kDepth][kTile];
+};
+
+/// One thread's part in bringing kDepth features of kTile rows; `map` of a position gives the row, or −1 for none.
+template <class T, class Map>
+GRAMIAN_DEVICE void bring(const Operand<T>& x, T (&panel)[kDepth][kTile], std::int64_t feature, int thread, Map map) {
+#pragma unroll 1
+    for (int item = thread; item < kTile * kDepth; item += kThreads) {
+        const int k = item % kDepth, position = item / kDepth;
+        const std::int64_t row = map(position);
+        T value = T(0);
+        if (row >= 0 && feature + k < x.rows.d)
+            value = prepared_element(x, row_pointer(x.rows, row), x.factor ? x.factor[row] : x.scale, feature + k);
+        panel[k][position] = value;
+    }
+}
+
+/// acc += x·y, ‖x − y‖² or ‖x − y‖₁ over all features.
+template <class T, class K, class RowMap, class ColumnMap>
+GRAMIAN_DEVICE void accumulate(const Operand<T>& x, Panels<T>& panels, RowMap row_map, ColumnMap column_map,
+                               T (&sum)[kOwn][kOwn]) {
+    const int thread = static_cast<int>(threadIdx.x), tx = thread % kEdge, ty = thread / kEdge;
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i)
+#pragma unroll
+        for (int j = 0; j < kOwn; ++j) sum[i][j] = T(0);
+    for (std::int64_t feature = 0; feature < x.rows.d; feature += kDepth) {
+        __syncthreads();
+        bring(x, panels.row, feature, thread, row_map);
+        bring(x, panels.column, feature, thread, column_map);
+        __syncthreads();
+#pragma unroll 4
+        for (int k = 0; k < kDepth; ++k) {
+            T a[kOwn], b[kOwn];
+#pragma unroll
+            for (int i = 0; i < kOwn; ++i) a[i] = panels.row[k][ty + kEdge * i];
+#pragma unroll
+            for (int j = 0; j < kOwn; ++j) b[j] = panels.column[k][tx + kEdge * j];
+#pragma unroll
+            for (int i = 0; i < kOwn; ++i)
+#pragma unroll
+                for (int j = 0; j < kOwn; ++j) {
+                    if (K::geometry == Geometry::squared_distance) {
+                        const T t = a[i] - b[j];
+                        sum[i][j] += t * t;
+                    } else if (K::geometry == Geometry::l1_distance) {
+                        sum[i][j] += Math<T>::abs(a[i] - b[j]);
+                    } else {
+                        sum[i][j] += a[i] * b[j];
+                    }
+                }
+        }
+    }
+}
+
+/// out·φ of an accumulated product or distance.
+template <class T, class K>
+GRAMIAN_DEVICE T value_of(const Operand<T>& x, T sum, std::int64_t i, std::int64_t j) {
+    const T wi = x.aux ? x.aux[i] : T(0), wj = x.aux ? x.aux[j] : T(0);
+    const T t = K::geometry == Geometry::angle ? geometry_of<K, T>(sum, wi, wj) : sum;
+    return K::template phi<Math<T>, T, T>(x.constant, t, wi, wj) * x.out;
+}
+
+template <class T, class K>
+__global__ void __launch_bounds__(kThreads) tile_simt(const __grid_constant__ SimtArgs<T> args) {
+    Panels<T>& panels = *reinterpret_cast<Panels<T>*>(ptx::dynamic_shared());
+    const int thread = static_cast<int>(threadIdx.x), tx = thread % kEdge, ty = thread / kEdge;
+    const int n = args.n;
+    for (int u = args.first + static_cast<int>(blockIdx.x); u < args.last; u += static_cast<int>(gridDim.x)) {
+        const Unit unit = args.units[u];
+        for (int t = 0; t < unit.count; ++t) {
+            const int row0 = (unit.row + t) * kTile, column0 = unit.column * kTile;
+            T sum[kOwn][kOwn];
+            const auto within = [n](int first) {
+                return [=](int position) { return first + position < n ? first + position : -1; };
+            };
+            accumulate<T, K>(args.x, panels, within(row0), within(column0), sum);
+            T* tile = args.values + static_cast<std::int64_t>(unit.tile + t - args.first_tile) * kTile * kTile;
+#pragma unroll
+            for (int i = 0; i < kOwn; ++i)
+#pragma unroll
+                for (int j = 0; j < kOwn; ++j) {
+                    const int row = row0 + ty + kEdge * i, column = column0 + tx + kEdge * j;
+                    T value = T(0);
+                    if (row < column && column < n)
+                        value = value_of<T, K>(args.x, sum[i][j], row, column) - (args.x.shift[row] + args.x.shift[column]);
+                    tile[(ty + kEdge * i) * kTile + tx + kEdge * j] = value;
+                }
+        }
+    }
+}
+
+template <class T, class K>
+__global__ void __launch_bounds__(kThreads) landmark_sums(const __grid_constant__ Operand<T> x, double* sums) {
+    Panels<T>& panels = *reinterpret_cast<Panels<T>*>(ptx::dynamic_shared());
+    const int thread = static_cast<int>(threadIdx.x), tx = thread % kEdge, ty = thread / kEdge;
+    const std::int64_t n = x.rows.n, count = n < kLandmarks ? n : kLandmarks;
+    for (std::int64_t row0 = static_cast<std::int64_t>(blockIdx.x) * kTile; row0 < n;
+         row0 += static_cast<std::int64_t>(gridDim.x) * kTile) {
+        T sum[kOwn][kOwn];
+        const auto rows = [=](int position) { return row0 + position < n ? row0 + position : std::int64_t{-1}; };
+        const auto landmarks = [=](int position) {
+            return position < count ? landmark_row(position, count, n) : std::int64_t{-1};
+        };
+        accumulate<T, K>(x, panels, rows, landmarks, sum);
+#pragma unroll
+        for (int i = 0; i < kOwn; ++i) {
+            const std::int64_t row = row0 + ty + kEdge * i;
+            double total = 0;
+#pragma unroll
+            for (int j = 0; j < kLandmarks / kEdge; ++j) {
+                const std::int64_t landmark = landmarks(tx + kEdge * j);
+                if (row < n && landmark >= 0 && landmark != row)
+                    total += static_cast<double>(value_of<T, K>(x, sum[i][j], row, landmark));
+            }
+#pragma unroll
+            for (int bit = 8; bit; bit >>= 1) total += __shfl_xor_sync(0xffffffffu, total, bit);
+            if (tx == 0) sums[row] = total;
+        }
+    }
+}
+
+}  // namespace
+
+template <class T>
+void launch_tiles_simt(const SimtArgs<T>& args, int blocks, cudaStream_t stream) {
+    const KernelFunction kernel{args.x.kind, {}};
+    kernel.visit([&](auto k) { launch(tile_simt<T, decltype(k)>, blocks, 1, kThreads, sizeof(Panels<T>), stream, args); });
+}
+
+template <class T>
+void launch_landmark_sums(const Operand<T>& x, double* sums, cudaStream_t stream) {
+    const auto blocks = static_cast<int>(padded(x.rows.n) / kTile);
+    const KernelFunction kernel{x.kind, {}};
+    kernel.visit([&](auto k) { launch(landmark_sums<T, decltype(k)>, blocks, 1, kThreads, sizeof(Panels<T>), stream, x, sums); });
+}
+
+template void launch_tiles_simt<float>(const SimtArgs<float>&, int, cudaStream_t);
+template void launch_tiles_simt<double>(const SimtArgs<double>&, int, cudaStream_t);
+template void launch_landmark_sums<float>(const Operand<float>&, double*, cudaStream_t);
+template void launch_landmark_sums<double>(const Operand<double>&, double*, cudaStream_t);
+
+}  // namespace gramian::cuda
