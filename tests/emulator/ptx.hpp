@@ -1,5 +1,4 @@
 #pragma once
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -183,7 +182,7 @@ inline std::uint16_t to_half(float x) {
     int exponent;
     std::frexp(size, &exponent);
     // units of the last place, of which a half's bits count 1024 for each power of two: the carry of rounding is right too
-    const int last = std::max(exponent - 11, -24);
+    const int last = size < 0x1p-14f ? -24 : exponent - 11;
     const auto units = static_cast<std::uint32_t>(std::nearbyint(std::ldexp(size, -last)));
     return static_cast<std::uint16_t>(sign | (units + static_cast<std::uint32_t>(last + 24) * 1024));
 }

@@ -1,0 +1,60 @@
+"""Builds the engine's CUDA sources for the emulator, and loads what was built."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+
+
+def compiler() -> str | None:
+    """The C++ compiler, if there is one."""
+    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
+    return next((name for name in names if name and shutil.which(name)), None)
+
+
+def build(target: str) -> Path:
+    """Builds `_core` or `_selftest` where an earlier run has left what it can use, and gives the module's path."""
+    where = hashlib.sha256(f"{sys.prefix} {ROOT}".encode()).hexdigest()[:8]
+    folder = ROOT / "build" / "emulator" / f"{sys.implementation.cache_tag}-{where}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # several processes test at once: one builds, the others find it built
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        configure = ["-S", str(ROOT / "tests" / "emulator"), "-B", str(folder), "-G", "Ninja"]
+        run("cmake", *configure, f"-DPython_EXECUTABLE={sys.executable}")
+        run("cmake", "--build", str(folder), "--target", target, "--parallel", str(len(os.sched_getaffinity(0))))
+    return folder / f"{target}{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
+def run(*command: str) -> None:
+    # pip's cmake and ninja lie beside the interpreter, which need not be on the path
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(
+        [shutil.which(command[0], path=path) or command[0], *command[1:]],
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-8000:]}")
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """Imports a built module under a name, which others then import it by."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
