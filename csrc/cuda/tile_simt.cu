@@ -30,15 +30,11 @@ GRAMIAN_DEVICE void bring(const Operand<T>& x, T (&panel)[kDepth][kTile], std::i
     }
 }
 
-/// acc += x·y, ‖x − y‖² or ‖x − y‖₁ over all features.
+/// sum += x·y, ‖x − y‖² or ‖x − y‖₁ over all features.
 template <class T, class K, class RowMap, class ColumnMap>
 GRAMIAN_DEVICE void accumulate(const Operand<T>& x, Panels<T>& panels, RowMap row_map, ColumnMap column_map,
                                T (&sum)[kOwn][kOwn]) {
     const int thread = static_cast<int>(threadIdx.x), tx = thread % kEdge, ty = thread / kEdge;
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i)
-#pragma unroll
-        for (int j = 0; j < kOwn; ++j) sum[i][j] = T(0);
     for (std::int64_t feature = 0; feature < x.rows.d; feature += kDepth) {
         __syncthreads();
         bring(x, panels.row, feature, thread, row_map);
@@ -85,7 +81,7 @@ __global__ void __launch_bounds__(kThreads) tile_simt(const __grid_constant__ Si
         const Unit unit = args.units[u];
         for (int t = 0; t < unit.count; ++t) {
             const int row0 = (unit.row + t) * kTile, column0 = unit.column * kTile;
-            T sum[kOwn][kOwn];
+            T sum[kOwn][kOwn] = {};
             const auto within = [n](int first) {
                 return [=](int position) { return first + position < n ? first + position : -1; };
             };
@@ -112,7 +108,7 @@ __global__ void __launch_bounds__(kThreads) landmark_sums(const __grid_constant_
     const std::int64_t n = x.rows.n, count = n < kLandmarks ? n : kLandmarks;
     for (std::int64_t row0 = static_cast<std::int64_t>(blockIdx.x) * kTile; row0 < n;
          row0 += static_cast<std::int64_t>(gridDim.x) * kTile) {
-        T sum[kOwn][kOwn];
+        T sum[kOwn][kOwn] = {};
         const auto rows = [=](int position) { return row0 + position < n ? row0 + position : std::int64_t{-1}; };
         const auto landmarks = [=](int position) {
             return position < count ? landmark_row(position, count, n) : std::int64_t{-1};
