@@ -76,8 +76,11 @@ public:
 private:
     /// Two representations on tensor cores meet in registers; everything else is stored tile by tile and then reduced.
     bool fused() const {
-        return sizeof(T) == sizeof(float) && args_.statistic == Statistic::moments && m_ == 2 && x_[0].tensor && x_[1].tensor;
+        return sizeof(T) == sizeof(float) && args_.statistic == Statistic::moments && m_ == 2 && in_registers(x_[0]) &&
+               in_registers(x_[1]);
     }
+
+    static bool in_registers(const DeviceRepresentation<T>& x) { return x.tensor && x.tile.form != Form::product; }
 
     void upload_vectors() {
         std::vector<T> vectors(static_cast<std::size_t>(padded(n_) * args_.columns), T(0));

@@ -50,20 +50,17 @@ struct Fragment {
     /// Inner products become shifted kernel values.
     GRAMIAN_DEVICE void finish(const TileOperand& x, int row, int column) {
         const float scale = x.scale, out = x.out;
-        if (x.form == Form::affine) {
+        if (x.form == Form::affine || x.form == Form::product) {  // terms of products are zero
             each(x.rows, row, column, [=](float g, float2 i, float2 j) { return g * scale - (i.y + j.y); });
         } else if (x.form == Form::exponential) {
             each(x.rows, row, column,
                  [=](float g, float2 i, float2 j) { return ptx::exp2(g * scale + (i.x + j.x)) * out - (i.y + j.y); });
         } else {
-            switch (x.kind) {  // the same for all threads; kinds of affine form never come here
+            switch (x.kind) {  // the same for all threads
                 case KernelKind::Polynomial: return general<Polynomial>(x, row, column);
-                case KernelKind::RBF: return general<RBF>(x, row, column);
                 case KernelKind::Exponential: return general<Exponential>(x, row, column);
-                case KernelKind::RationalQuadratic: return general<RationalQuadratic>(x, row, column);
-                case KernelKind::ArcCosine: return general<ArcCosine>(x, row, column);
                 case KernelKind::Distance: return general<Distance>(x, row, column);
-                default: return;
+                default: return;  // of another form
             }
         }
     }

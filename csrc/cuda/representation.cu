@@ -230,12 +230,15 @@ void make_tile_operand(DeviceRepresentation<float>& out, const std::vector<RowSi
         tile.scale = static_cast<float>(-2 * exponent * ungain);
         term_per_norm = exponent;
         shift = 0.5 * scale_out * static_cast<double>(o.constant[kBase]);
+    } else if (o.kind != KernelKind::Polynomial && o.kind != KernelKind::Exponential && o.kind != KernelKind::Distance) {
+        tile.form = Form::product;
     }
     std::vector<RowTerms> terms(static_cast<std::size_t>(padded(rows.n)), RowTerms{0, 0});
     for (std::size_t i = 0; i < static_cast<std::size_t>(rows.n); ++i) {
         const double norm = out.host.aux.empty() ? 0.0 : static_cast<double>(out.host.aux[i]);
         terms[i].term = static_cast<float>(term_per_norm * norm);
         terms[i].shift = static_cast<float>(static_cast<double>(out.host.shift[i]) + shift_per_norm * norm + shift);
+        if (tile.form == Form::product) terms[i] = {0, 0};
     }
     out.rows = uploaded(terms, stream);
     tile.rows = out.rows.data();
@@ -301,14 +304,11 @@ DeviceRepresentation<T> prepare(const Representation& given, Precision precision
     } else {
         set_shift(sums, n, out.host.shift);
     }
-    if constexpr (single) {
-        if (out.tensor) {
-            make_tile_operand(out, sizes, plain, precision, stream);
-            return out;
-        }
-    }
     out.shift = uploaded(out.host.shift, stream);
     out.operand.shift = out.shift.data();
+    if constexpr (single) {
+        if (out.tensor) make_tile_operand(out, sizes, plain, precision, stream);
+    }
     return out;
 }
 

@@ -11,7 +11,8 @@ namespace gramian::cuda {
 enum class Form : int {
     affine,       // scale·g − (s_i + s_j)
     exponential,  // out·2^(scale·g + t_i + t_j) − (s_i + s_j)
-    general,      // out·φ(distance or product) − (s_i + s_j), φ by its kind
+    general,      // out·φ(distance or product) − (s_i + s_j), φ by its kind, for short ones
+    product,      // scale·g, stored; launch_apply does the rest: long formulas have no room among the accumulators
 };
 
 /// Two per-row terms: t of the formula (or the row's norm or weight, for the general form), and s of the shift.

@@ -64,11 +64,11 @@ GRAMIAN_DEVICE void accumulate(const Operand<T>& x, Panels<T>& panels, RowMap ro
     }
 }
 
-/// out·φ of an accumulated product or distance.
+/// out·φ of an accumulated product, or of a distance if that is what was accumulated.
 template <class T, class K>
-GRAMIAN_DEVICE T value_of(const Operand<T>& x, T sum, std::int64_t i, std::int64_t j) {
+GRAMIAN_DEVICE T value_of(const Operand<T>& x, T sum, bool product, std::int64_t i, std::int64_t j) {
     const T wi = x.aux ? x.aux[i] : T(0), wj = x.aux ? x.aux[j] : T(0);
-    const T t = K::geometry == Geometry::angle ? geometry_of<K, T>(sum, wi, wj) : sum;
+    const T t = product || K::geometry == Geometry::angle ? geometry_of<K, T>(sum, wi, wj) : sum;
     return K::template phi<Math<T>, T, T>(x.constant, t, wi, wj) * x.out;
 }
 
@@ -94,9 +94,25 @@ __global__ void __launch_bounds__(kThreads) tile_simt(const __grid_constant__ Si
                     const int row = row0 + ty + kEdge * i, column = column0 + tx + kEdge * j;
                     T value = T(0);
                     if (row < column && column < n)
-                        value = value_of<T, K>(args.x, sum[i][j], row, column) - (args.x.shift[row] + args.x.shift[column]);
+                        value =
+                            value_of<T, K>(args.x, sum[i][j], false, row, column) - (args.x.shift[row] + args.x.shift[column]);
                     tile[(ty + kEdge * i) * kTile + tx + kEdge * j] = value;
                 }
+        }
+    }
+}
+
+template <class K>
+__global__ void __launch_bounds__(kThreads) apply(const __grid_constant__ SimtArgs<float> args) {
+    for (int u = args.first + static_cast<int>(blockIdx.x); u < args.last; u += static_cast<int>(gridDim.x)) {
+        const Unit unit = args.units[u];
+        float* tile = args.values + static_cast<std::int64_t>(unit.tile - args.first_tile) * kTile * kTile;
+        for (int e = static_cast<int>(threadIdx.x); e < unit.count * kTile * kTile; e += kThreads) {
+            const int row = unit.row * kTile + e / kTile, column = unit.column * kTile + e % kTile;
+            float value = 0.f;
+            if (row < column && column < args.n)
+                value = value_of<float, K>(args.x, tile[e], true, row, column) - (args.x.shift[row] + args.x.shift[column]);
+            tile[e] = value;
         }
     }
 }
@@ -122,7 +138,7 @@ __global__ void __launch_bounds__(kThreads) landmark_sums(const __grid_constant_
             for (int j = 0; j < kLandmarks / kEdge; ++j) {
                 const std::int64_t landmark = landmarks(tx + kEdge * j);
                 if (row < n && landmark >= 0 && landmark != row)
-                    total += static_cast<double>(value_of<T, K>(x, sum[i][j], row, landmark));
+                    total += static_cast<double>(value_of<T, K>(x, sum[i][j], false, row, landmark));
             }
 #pragma unroll
             for (int bit = 8; bit; bit >>= 1) total += __shfl_xor_sync(0xffffffffu, total, bit);
@@ -137,6 +153,11 @@ template <class T>
 void launch_tiles_simt(const SimtArgs<T>& args, int blocks, cudaStream_t stream) {
     const KernelFunction kernel{args.x.kind, {}};
     kernel.visit([&](auto k) { launch(tile_simt<T, decltype(k)>, blocks, 1, kThreads, sizeof(Panels<T>), stream, args); });
+}
+
+void launch_apply(const SimtArgs<float>& args, int blocks, cudaStream_t stream) {
+    const KernelFunction kernel{args.x.kind, {}};
+    kernel.visit([&](auto k) { launch(apply<decltype(k)>, blocks, 1, kThreads, 0, stream, args); });
 }
 
 template <class T>

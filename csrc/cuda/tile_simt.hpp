@@ -22,6 +22,9 @@ struct SimtArgs {
 template <class T>
 void launch_tiles_simt(const SimtArgs<T>& args, int blocks, cudaStream_t stream);
 
+/// Stored products of a unit's tiles, from tensor cores, become shifted values.
+void launch_apply(const SimtArgs<float>& args, int blocks, cudaStream_t stream);
+
 /// sums[i] ← Σ out·φ(x_i, x_l) over the landmarks l ≠ i, for every row; (padded n).
 template <class T>
 void launch_landmark_sums(const Operand<T>& x, double* sums, cudaStream_t stream);
