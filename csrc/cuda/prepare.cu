@@ -127,12 +127,13 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    pack(Operand<float> x, bool bfloat, float gain, std::uint16_t* panel, std::int64_t pitch, int low) {
+    pack(const __grid_constant__ Operand<float> x, bool bfloat, float gain, std::uint16_t* panel, std::int64_t pitch, int low) {
     each_of_warp(x.rows.n, [&](std::int64_t i, int lane) {
         const RowPointer row = row_pointer(x.rows, i);
         const float factor = x.factor ? x.factor[i] : x.scale;
         std::uint16_t* to = panel + i * pitch;
         const std::int64_t columns = low ? low : pitch;
+#pragma unroll 1
         for (std::int64_t k = lane; k < columns; k += 32) {
             const float value = k < x.rows.d ? gain * prepared_element(x, row, factor, k) : 0.f;
             const std::uint16_t high = bfloat ? ptx::to_bfloat16(value) : ptx::to_half(value);
