@@ -1,5 +1,7 @@
 """A test that takes `device` runs on the CPU, and on CUDA where gramian finds a device: with --emulator, everywhere."""
 
+import importlib
+
 import pytest
 
 import emulator
@@ -11,7 +13,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--emulator"):
-        emulator.load("gramian._core", emulator.build("_core"))
+        core = emulator.load("gramian._core", emulator.build("_core"))
+        importlib.import_module("gramian")._core = core
 
 
 @pytest.fixture(scope="session")

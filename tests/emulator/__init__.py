@@ -31,7 +31,8 @@ def build(target: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         configure = ["-S", str(ROOT / "tests" / "emulator"), "-B", str(folder), "-G", "Ninja"]
         run("cmake", *configure, f"-DPython_EXECUTABLE={sys.executable}")
-        run("cmake", "--build", str(folder), "--target", target, "--parallel", str(len(os.sched_getaffinity(0))))
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+        run("cmake", "--build", str(folder), "--target", target, "--parallel", str(cpus))
     return folder / f"{target}{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 

@@ -11,7 +11,9 @@
 
 #include "emulator/cuda_runtime.h"
 
-#if !defined(__x86_64__) || defined(EMULATOR_UCONTEXT)
+#if defined(__x86_64__) && defined(__ELF__) && !defined(EMULATOR_UCONTEXT)
+#define EMULATOR_ASSEMBLY
+#else
 #include <ucontext.h>
 #endif
 #ifdef __SANITIZE_ADDRESS__
@@ -38,7 +40,7 @@ void run_thread();
 
 // ---- fibers ----
 
-#if defined(__x86_64__) && !defined(EMULATOR_UCONTEXT)
+#ifdef EMULATOR_ASSEMBLY
 struct Context {
     void* stack_pointer;
 #else
@@ -53,7 +55,7 @@ void FreeContext::operator()(Context* context) const { delete context; }
 
 namespace {
 
-#if defined(__x86_64__) && !defined(EMULATOR_UCONTEXT)
+#ifdef EMULATOR_ASSEMBLY
 // Ten times faster than swapcontext, which asks the kernel for the signal mask each time.
 extern "C" void gramian_emulator_switch(void** save, void* load);
 __asm__(
