@@ -35,10 +35,11 @@ GRAMIAN_DEVICE void each_of_warp(std::int64_t items, F f) {
         f(i, static_cast<int>(threadIdx.x) % 32);
 }
 
-__global__ void __launch_bounds__(kThreads) largest_entry(Rows x, unsigned long long* largest) {
+__global__ void __launch_bounds__(kThreads) largest_entry(const __grid_constant__ Rows x, unsigned long long* largest) {
     each_of_warp(x.n, [&](std::int64_t i, int lane) {
         const RowPointer row = row_pointer(x, i);
         double most = 0;
+#pragma unroll 1
         for (std::int64_t k = lane; k < x.d; k += 32) most = fmax(most, fabs(element<double>(x.dtype(), row, k)));
         most = max_of_warp(most);
         unsigned long long bits;  // of a positive double: in the order of the values
@@ -47,10 +48,11 @@ __global__ void __launch_bounds__(kThreads) largest_entry(Rows x, unsigned long 
     });
 }
 
-__global__ void __launch_bounds__(kThreads) first_nonfinite_row(Rows x, unsigned long long* first) {
+__global__ void __launch_bounds__(kThreads) first_nonfinite_row(const __grid_constant__ Rows x, unsigned long long* first) {
     each_of_warp(x.n, [&](std::int64_t i, int lane) {
         const RowPointer row = row_pointer(x, i);
         double bad = 0;  // x − x is 0, or NaN where x is not finite
+#pragma unroll 1
         for (std::int64_t k = lane; k < x.d; k += 32) {
             const double value = element<double>(x.dtype(), row, k);
             bad += value - value;
@@ -60,19 +62,22 @@ __global__ void __launch_bounds__(kThreads) first_nonfinite_row(Rows x, unsigned
     });
 }
 
-__global__ void __launch_bounds__(kThreads) gather(Rows x, const std::int64_t* rows, std::int64_t count, double* out) {
+__global__ void __launch_bounds__(kThreads)
+    gather(const __grid_constant__ Rows x, const std::int64_t* rows, std::int64_t count, double* out) {
     each_of_warp(count, [&](std::int64_t i, int lane) {
         const RowPointer row = row_pointer(x, rows[i]);
+#pragma unroll 1
         for (std::int64_t k = lane; k < x.d; k += 32) out[i * x.d + k] = element<double>(x.dtype(), row, k);
     });
 }
 
 __global__ void __launch_bounds__(kThreads)
-    row_sizes(Rows x, double first_scale, bool normalize, const double* reference, RowSizes* sizes) {
+    row_sizes(const __grid_constant__ Rows x, double first_scale, bool normalize, const double* reference, RowSizes* sizes) {
     each_of_warp(x.n, [&](std::int64_t i, int lane) {
         const RowPointer row = row_pointer(x, i);
         RowSizes s;
         double raw = 0;
+#pragma unroll 1
         for (std::int64_t k = lane; k < x.d; k += 32) {
             const double value = first_scale * element<double>(x.dtype(), row, k);
             raw += value * value;
@@ -80,6 +85,7 @@ __global__ void __launch_bounds__(kThreads)
         s.raw = ::sqrt(sum_of_warp(raw));
         const double inverse = !normalize ? 1.0 : s.raw > 0 ? 1 / s.raw : 0.0;
         double prepared = 0, l1 = 0, along = 0;
+#pragma unroll 1
         for (std::int64_t k = lane; k < x.d; k += 32) {
             const double value = inverse * (first_scale * element<double>(x.dtype(), row, k));
             const double moved = reference ? value - reference[k] : value;
@@ -94,8 +100,8 @@ __global__ void __launch_bounds__(kThreads)
     });
 }
 
-__global__ void __launch_bounds__(kThreads)
-    distances(Rows x, const std::int64_t* first, const std::int64_t* second, std::int64_t count, bool l1, double* out) {
+__global__ void __launch_bounds__(kThreads) distances(const __grid_constant__ Rows x, const std::int64_t* first,
+                                                      const std::int64_t* second, std::int64_t count, bool l1, double* out) {
     each_of_warp(count, [&](std::int64_t pair, int lane) {
         const RowPointer a = row_pointer(x, first[pair]), b = row_pointer(x, second[pair]);
         const auto difference = [&](std::int64_t k) {
@@ -103,6 +109,7 @@ __global__ void __launch_bounds__(kThreads)
         };
         double most = 1;
         double sum = 0;
+#pragma unroll 1
         for (std::int64_t k = lane; k < x.d; k += 32) {
             const double t = difference(k);
             sum += l1 ? fabs(t) : t * t;
@@ -112,9 +119,11 @@ __global__ void __launch_bounds__(kThreads)
             sum = ::sqrt(sum);
             if (!(sum < 1e150 && sum > 1e-150)) {  // squares left the range of float64
                 most = 0;
+#pragma unroll 1
                 for (std::int64_t k = lane; k < x.d; k += 32) most = fmax(most, fabs(difference(k)));
                 most = max_of_warp(most);
                 double scaled = 0;
+#pragma unroll 1
                 for (std::int64_t k = lane; k < x.d; k += 32) {
                     const double t = most > 0 ? difference(k) / most : 0.0;
                     scaled += t * t;
