@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <vector>
 
@@ -122,6 +123,13 @@ double largest_entry(const Rows& x, cudaStream_t stream) {
     static_assert(sizeof largest == sizeof(unsigned long long));
     bits.to_host(reinterpret_cast<unsigned long long*>(&largest), 1);
     return largest;
+}
+
+/// A positive number of the environment, to try other kernels or grids than the device's own.
+int setting(const char* name, int otherwise) {
+    const char* text = std::getenv(name);
+    const int value = text ? std::atoi(text) : 0;
+    return value > 0 ? value : otherwise;
 }
 
 bool is_16_bit(const Rows& x) { return x.dtype() == DType::f16 || x.dtype() == DType::bf16; }
@@ -254,6 +262,8 @@ Capability capability() {
     check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
     check(cudaDeviceGetAttribute(&c.multiprocessors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
     c.version = 10 * major + minor;
+    c.version = std::min(c.version, setting("GRAMIAN_CUDA_CAPABILITY", c.version));
+    c.multiprocessors = std::min(c.multiprocessors, setting("GRAMIAN_CUDA_BLOCKS", c.multiprocessors));
     return c;
 }
 
