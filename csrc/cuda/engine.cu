@@ -164,11 +164,12 @@ private:
 
     void store_tiles(int q, T* values, int first, int last) {
         const DeviceRepresentation<T>& x = x_[static_cast<std::size_t>(q)];
+        const int blocks = std::min(last - first, 4 * device_.multiprocessors);
+        const SimtArgs<T> simt{
+            x.operand, static_cast<int>(n_), unit_table_.data(), first, last, units_[static_cast<std::size_t>(first)].tile,
+            values};
         if (!x.tensor) {
-            const SimtArgs<T> a{
-                x.operand, static_cast<int>(n_), unit_table_.data(), first, last, units_[static_cast<std::size_t>(first)].tile,
-                values};
-            launch_tiles_simt(a, std::min(last - first, 4 * device_.multiprocessors), stream_);
+            launch_tiles_simt(simt, blocks, stream_);
             return;
         }
         if constexpr (sizeof(T) == sizeof(float)) {
@@ -176,6 +177,7 @@ private:
             a.x[0] = a.x[1] = x.tile;
             a.values = values;
             launch_tiles(1, {x.bfloat, false}, {x.map, x.map}, a);
+            if (x.tile.form == Form::product) launch_apply(simt, blocks, stream_);
         }
     }
 
