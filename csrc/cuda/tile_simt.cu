@@ -31,9 +31,9 @@ GRAMIAN_DEVICE void bring(const Operand<T>& x, T (&panel)[kDepth][kTile], std::i
 }
 
 /// sum += x·y, ‖x − y‖² or ‖x − y‖₁ over all features.
-template <class T, class K, class RowMap, class ColumnMap>
+template <class T, class K, int Columns, class RowMap, class ColumnMap>
 GRAMIAN_DEVICE void accumulate(const Operand<T>& x, Panels<T>& panels, RowMap row_map, ColumnMap column_map,
-                               T (&sum)[kOwn][kOwn]) {
+                               T (&sum)[kOwn][Columns]) {
     const int thread = static_cast<int>(threadIdx.x), tx = thread % kEdge, ty = thread / kEdge;
     for (std::int64_t feature = 0; feature < x.rows.d; feature += kDepth) {
         __syncthreads();
@@ -42,15 +42,15 @@ GRAMIAN_DEVICE void accumulate(const Operand<T>& x, Panels<T>& panels, RowMap ro
         __syncthreads();
 #pragma unroll 4
         for (int k = 0; k < kDepth; ++k) {
-            T a[kOwn], b[kOwn];
+            T a[kOwn], b[Columns];
 #pragma unroll
             for (int i = 0; i < kOwn; ++i) a[i] = panels.row[k][ty + kEdge * i];
 #pragma unroll
-            for (int j = 0; j < kOwn; ++j) b[j] = panels.column[k][tx + kEdge * j];
+            for (int j = 0; j < Columns; ++j) b[j] = panels.column[k][tx + kEdge * j];
 #pragma unroll
             for (int i = 0; i < kOwn; ++i)
 #pragma unroll
-                for (int j = 0; j < kOwn; ++j) {
+                for (int j = 0; j < Columns; ++j) {
                     if (K::geometry == Geometry::squared_distance) {
                         const T t = a[i] - b[j];
                         sum[i][j] += t * t;
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kThreads) tile_simt(const __grid_constant__ Si
             const auto within = [n](int first) {
                 return [=](int position) { return first + position < n ? first + position : -1; };
             };
-            accumulate<T, K>(args.x, panels, within(row0), within(column0), sum);
+            accumulate<T, K, kOwn>(args.x, panels, within(row0), within(column0), sum);
             T* tile = args.values + static_cast<std::int64_t>(unit.tile + t - args.first_tile) * kTile * kTile;
 #pragma unroll
             for (int i = 0; i < kOwn; ++i)
@@ -124,12 +124,12 @@ __global__ void __launch_bounds__(kThreads) landmark_sums(const __grid_constant_
     const std::int64_t n = x.rows.n, count = n < kLandmarks ? n : kLandmarks;
     for (std::int64_t row0 = static_cast<std::int64_t>(blockIdx.x) * kTile; row0 < n;
          row0 += static_cast<std::int64_t>(gridDim.x) * kTile) {
-        T sum[kOwn][kOwn] = {};
+        T sum[kOwn][kLandmarks / kEdge] = {};
         const auto rows = [=](int position) { return row0 + position < n ? row0 + position : std::int64_t{-1}; };
         const auto landmarks = [=](int position) {
             return position < count ? landmark_row(position, count, n) : std::int64_t{-1};
         };
-        accumulate<T, K>(x, panels, rows, landmarks, sum);
+        accumulate<T, K, kLandmarks / kEdge>(x, panels, rows, landmarks, sum);
 #pragma unroll
         for (int i = 0; i < kOwn; ++i) {
             const std::int64_t row = row0 + ty + kEdge * i;
