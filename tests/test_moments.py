@@ -194,7 +194,7 @@ def test_one_tile_does_not_add_to_itself() -> None:
     "other", [lambda: shards(kernel="laplacian")[1], lambda: shards(kernel=gm.RBF(1.0))[1], lambda: shards(seed=1)[1]]
 )
 def test_moments_of_other_data_or_kernels_do_not_add(other: Callable[[], gm.GramMoments]) -> None:
-    with pytest.raises(ValueError, match="different rows, kernels or shifts and cannot be added"):
+    with pytest.raises(ValueError, match="different rows, kernels, shifts, devices or precisions and cannot"):
         _ = shards()[0] + other()
 
 

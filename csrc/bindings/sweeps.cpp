@@ -8,7 +8,6 @@
 #include <string>
 
 #include "bindings/view.hpp"
-#include "core/sweep.hpp"
 #include "cpu/thread_pool.hpp"
 
 namespace py = pybind11;
@@ -50,6 +49,20 @@ Statistic statistic_of(const std::string& name) {
     throw py::value_error("unknown statistic '" + name + "'");
 }
 
+Precision precision_of(const std::string& name) {
+    if (name == "highest") return Precision::highest;
+    if (name == "high") return Precision::high;
+    if (name == "medium") return Precision::medium;
+    throw py::value_error("unknown precision '" + name + "'");
+}
+
+/// Where all of these lie; a kernel that reads another device's memory would take the whole process down.
+int device_of(const std::vector<View*>& views) {
+    for (const View* v : views)
+        if (v->device != views[0]->device) throw py::value_error("views of one call lie on one device");
+    return views.at(0)->device;
+}
+
 Rows rows_of(const std::vector<View*>& views) {
     Rows rows;
     for (std::size_t p = 0; p < views.size() && p < 2; ++p) {
@@ -64,20 +77,24 @@ Rows rows_of(const std::vector<View*>& views) {
 /// or -1).
 using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::optional<Indices>, std::optional<Doubles>, int>;
 
-py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& statistic, std::pair<std::int64_t, std::int64_t> shard,
-               std::pair<double, double> weights, const std::optional<Doubles>& vectors, std::int64_t memory,
-               const py::object& progress) {
+py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& statistic, const std::string& precision,
+               std::pair<std::int64_t, std::int64_t> shard, std::pair<double, double> weights,
+               const std::optional<Doubles>& vectors, std::int64_t memory, const py::object& progress) {
     SweepArgs args;
+    std::vector<View*> all;
     for (const auto& [views, kernel, index, shift, base] : xs) {
         Representation r;
         r.kernel = kernel;
         r.base = base;
         r.rows = rows_of(views);
+        all.insert(all.end(), views.begin(), views.end());
         if (index) r.rows.index = index->data(), r.rows.n = index->shape(0);
         if (shift) r.shift = shift->data();
         args.x.push_back(r);
     }
+    const int device = device_of(all);
     args.statistic = statistic_of(statistic);
+    args.precision = precision_of(precision);
     args.shard = {shard.first, shard.second};
     args.weight[0] = weights.first;
     args.weight[1] = weights.second;
@@ -92,7 +109,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     {
         const py::gil_scoped_release nogil;
         const ScopedTick heard(check_signals);
-        r = sweep_cpu(args);
+        r = sweep_on(device, args);
     }
     const auto m = static_cast<py::ssize_t>(args.x.size()), n = static_cast<py::ssize_t>(args.x[0].rows.n);
     const auto pairs = static_cast<py::ssize_t>(r.pairs.size());
@@ -112,6 +129,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     out["base"] = hand_over<int>(std::move(r.base), {m});
     out["rounding"] = hand_over<double>(std::move(r.rounding), {m});
     out["single"] = r.single;
+    out["epsilon"] = r.epsilon;
     out["shift"] = shifts;
     out["diagonal"] = diagonals;
     out["pairs"] = limbs(std::move(r.pairs), {pairs});
@@ -154,23 +172,38 @@ bool is_pair_sum(const Words& words) {
 
 Doubles distances(const std::vector<View*>& views, const Indices& i, const Indices& j, bool l1) {
     const Rows rows = rows_of(views);
+    const int device = device_of(views);
     std::vector<double> d;
     {
         const py::gil_scoped_release nogil;
         const ScopedTick heard(check_signals);
-        d = pair_distances(rows, i.data(), j.data(), i.size(), l1);
+        d = pair_distances_on(device, rows, i.data(), j.data(), i.size(), l1);
     }
     const auto count = static_cast<py::ssize_t>(d.size());
     return hand_over<double>(std::move(d), {count});
+}
+
+Doubles rows_to_host(const std::vector<View*>& views, const Indices& listed) {
+    const Rows rows = rows_of(views);
+    const int device = device_of(views);
+    if (device == kHost) throw py::value_error("these rows are on the host already");
+    Doubles out({listed.size(), static_cast<py::ssize_t>(rows.d)});
+    const std::int64_t *from = listed.data(), count = listed.size();
+    double* to = out.mutable_data();
+    {
+        const py::gil_scoped_release nogil;
+        cuda::rows_to_host(rows, from, count, to, device);
+    }
+    return out;
 }
 
 }  // namespace
 
 void bind_sweeps(py::module_& m) {
     m.attr("TILE_EDGE") = kTileEdge;
-    m.def("sweep", &sweep, "representations"_a, py::kw_only(), "statistic"_a = "moments", "shard"_a = std::make_pair(0, 1),
-          "weights"_a = std::make_pair(1.0, 1.0), "vectors"_a = py::none(), "memory"_a = 0, "progress"_a = py::none(),
-          "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
+    m.def("sweep", &sweep, "representations"_a, py::kw_only(), "statistic"_a = "moments", "precision"_a = "highest",
+          "shard"_a = std::make_pair(0, 1), "weights"_a = std::make_pair(1.0, 1.0), "vectors"_a = py::none(), "memory"_a = 0,
+          "progress"_a = py::none(), "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
     m.def(
         "fixed_values",
         [](const Words& words) { return is_pair_sum(words) ? values_of<PairSum>(words) : values_of<RowSum>(words); }, "words"_a,
@@ -181,6 +214,7 @@ void bind_sweeps(py::module_& m) {
         "b"_a, "Fixed-point sums added exactly.");
     m.def("pair_distances", &distances, "parts"_a, "i"_a, "j"_a, py::kw_only(), "l1"_a,
           "Distances of listed pairs of rows, in float64.");
+    m.def("rows_to_host", &rows_to_host, "parts"_a, "rows"_a, "Listed rows of a device's memory, as float64.");
 }
 
 }  // namespace gramian

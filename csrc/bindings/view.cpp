@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "core/sweep.hpp"
+#include "bindings/dlpack.hpp"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -60,18 +60,83 @@ View from_bfloat16(const py::array& bits) {
     return v;
 }
 
+DType dtype_of(const dlpack::DataType& type) {
+    const bool plain = type.lanes == 1 && (type.bits == 16 || type.bits == 32 || type.bits == 64);
+    if (plain && type.code == dlpack::kFloat) return float_of(type.bits / 8);
+    if (plain && type.code == dlpack::kBFloat && type.bits == 16) return DType::bf16;
+    throw py::type_error("a view needs float64, float32, float16 or bfloat16 elements");
+}
+
+int device_of(const dlpack::Device& device) {
+    if (device.type == dlpack::kCpu || device.type == dlpack::kPinned) return kHost;
+    if (device.type != dlpack::kCuda && device.type != dlpack::kManaged)
+        throw std::runtime_error("DLPack device " + std::to_string(device.type) + " is neither the CPU nor CUDA");
+    const std::string missing = cuda::status();
+    if (!missing.empty()) throw std::runtime_error(missing);
+    return device.index;
+}
+
+MatrixView matrix_of(const dlpack::Tensor& t) {
+    if (t.ndim != 2) throw py::value_error("a view needs a matrix, got " + std::to_string(t.ndim) + " dimensions");
+    const DType dtype = dtype_of(t.dtype);
+    const char* data = static_cast<const char*>(t.data) + t.byte_offset;
+    if (reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(element_size(dtype)))
+        throw py::value_error("a view needs aligned elements");
+    return {data, t.shape[0], t.shape[1], t.strides ? t.strides[0] : t.shape[1], t.strides ? t.strides[1] : 1, dtype};
+}
+
+/// Takes the tensor over from its capsule; if it cannot be read, it stays the capsule's.
+template <class Managed>
+View take(const py::object& capsule, const char* name, const char* used) {
+    auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), name));
+    if constexpr (std::is_same_v<Managed, dlpack::VersionedTensor>) {
+        if (managed->version.major != 1)
+            throw py::buffer_error("DLPack " + std::to_string(managed->version.major) + " is not known here, only 1");
+    }
+    View v;
+    v.matrix = matrix_of(managed->tensor);
+    v.device = device_of(managed->tensor.device);
+    if (PyCapsule_SetName(capsule.ptr(), used) != 0) throw py::error_already_set();
+    v.owner = {managed, [](Managed* m) {
+                   const py::gil_scoped_acquire gil;
+                   if (m->deleter) m->deleter(m);
+               }};
+    return v;
+}
+
+View from_dlpack(const py::object& capsule) {
+    if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned"))
+        return take<dlpack::VersionedTensor>(capsule, "dltensor_versioned", "used_dltensor_versioned");
+    if (PyCapsule_IsValid(capsule.ptr(), "dltensor")) return take<dlpack::ManagedTensor>(capsule, "dltensor", "used_dltensor");
+    throw py::type_error("a view is read from a DLPack capsule that nobody has read before");
+}
+
+#ifdef GRAMIAN_EMULATOR
+/// The emulated device's memory is the host's.
+View on_device(const py::array& a, bool bfloat16) {
+    View v = bfloat16 ? from_bfloat16(a) : from_numpy(a);
+    v.device = 0;
+    return v;
+}
+#endif
+
 }  // namespace
 
 void bind_view(py::module_& m) {
     py::class_<View>(m, "View", "A float matrix read in place; keeps its owner alive.")
         .def_static("from_numpy", &from_numpy, "array"_a)
         .def_static("from_bfloat16", &from_bfloat16, "bits"_a)
+        .def_static("from_dlpack", &from_dlpack, "capsule"_a)
+#ifdef GRAMIAN_EMULATOR
+        .def_static("on_device", &on_device, "array"_a, py::kw_only(), "bfloat16"_a = false)
+#endif
         .def_property_readonly("rows", [](const View& v) { return v.matrix.rows; })
         .def_property_readonly("cols", [](const View& v) { return v.matrix.cols; })
         .def_property_readonly("dtype", [](const View& v) { return name_of(v.matrix.dtype); })
-        .def_property_readonly("device", [](const View&) { return "cpu"; })
+        .def_property_readonly("device",
+                               [](const View& v) { return v.device == kHost ? "cpu" : "cuda:" + std::to_string(v.device); })
         .def(
-            "first_nonfinite", [](const View& v) { return first_nonfinite(v.matrix); },
+            "first_nonfinite", [](const View& v) { return first_nonfinite_on(v.device, v.matrix); },
             "The first row that holds NaN or Inf, or -1.", py::call_guard<py::gil_scoped_release>());
 }
 

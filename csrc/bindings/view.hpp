@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "bindings/engines.hpp"
 #include "core/rows.hpp"
 
 namespace gramian {
@@ -11,6 +12,7 @@ namespace gramian {
 struct View {
     MatrixView matrix;
     std::shared_ptr<void> owner;
+    int device = kHost;  // or the index of the CUDA device that it lies on
 };
 
 const char* name_of(DType dtype);

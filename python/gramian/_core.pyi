@@ -15,6 +15,8 @@ class View:
     def from_numpy(array: npt.NDArray[Any]) -> View: ...
     @staticmethod
     def from_bfloat16(bits: npt.NDArray[np.uint16]) -> View: ...
+    @staticmethod
+    def from_dlpack(capsule: object) -> View: ...
     @property
     def rows(self) -> int: ...
     @property
@@ -28,6 +30,13 @@ class View:
 class KernelFunction:
     def __init__(self, name: str, parameters: dict[str, float]) -> None: ...
 
+class _Device(TypedDict):
+    index: int
+    name: str
+    capability: tuple[int, int]
+    multiprocessors: int
+    memory: int
+
 class _Sweep(TypedDict):
     tiles: tuple[int, int]
     all_tiles: int
@@ -35,6 +44,7 @@ class _Sweep(TypedDict):
     base: npt.NDArray[np.int32]
     rounding: npt.NDArray[np.float64]
     single: bool
+    epsilon: float
     shift: list[npt.NDArray[np.float64]]
     diagonal: list[npt.NDArray[np.float64]]
     pairs: npt.NDArray[np.uint64]
@@ -48,6 +58,7 @@ def sweep(
     ],
     *,
     statistic: str = ...,
+    precision: str = ...,
     shard: tuple[int, int] = ...,
     weights: tuple[float, float] = ...,
     vectors: npt.NDArray[np.float64] | None = ...,
@@ -59,6 +70,9 @@ def fixed_add(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDArr
 def pair_distances(
     parts: Sequence[View], i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], *, l1: bool
 ) -> npt.NDArray[np.float64]: ...
+def rows_to_host(parts: Sequence[View], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]: ...
+def cuda_devices() -> list[_Device]: ...
+def cuda_status() -> str: ...
 def threads() -> int: ...
 def set_threads(count: int) -> None: ...
 def available_cpus() -> int: ...

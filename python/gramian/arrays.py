@@ -1,26 +1,31 @@
 """The gate: every array from outside passes here once and comes out as a `Matrix`.
 
 What an argument must be is checked here and nowhere else, so the code behind the gate trusts its inputs. Arrays are
-read in place, whatever their strides; only booleans, integers, a foreign byte order and unaligned memory are copied.
-No array library but NumPy is imported here: a torch tensor can only come from a program that has imported torch.
+read in place, on the CPU and on CUDA devices, whatever their strides; only booleans, integers, a foreign byte order
+and unaligned memory are copied. No array library but NumPy is imported here: a torch tensor can only come from a
+program that has imported torch.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian._core import View
+from gramian import _core
 
 DType = Literal["float64", "float32", "float16", "bfloat16"]
 
 _CHECKED_AT_ONCE = 1 << 28  # bytes; between two such pieces of a file on a slow disk, Ctrl-C is heard
 _CPU_DEVICES = {1, 3}  # DLPack: kDLCPU, and kDLCUDAHost, which is pinned memory of the host
+_CUDA_DEVICES = {2, 13}  # kDLCUDA, and kDLCUDAManaged
+_LEGACY_STREAM = 1  # DLPack's name for the stream that the CUDA engine works on; a producer makes it wait for its own
 _DEVICE_NAMES = {2: "cuda", 7: "vulkan", 8: "metal", 10: "rocm", 13: "cuda", 14: "oneapi"}
 
 
@@ -56,12 +61,12 @@ class BFloat16Array:
 class Matrix:
     """n samples of d finite features, as the native code reads them."""
 
-    view: View
+    view: _core.View
     n: int
     d: int
     dtype: DType
-    device: str
-    data: npt.NDArray[Any]  # (n, d) the memory behind the view; bfloat16 as its bits
+    device: str  # "cpu" or "cuda:0"
+    data: npt.NDArray[Any] | None  # (n, d) the memory behind the view, bfloat16 as its bits; None on a device
     owner: object  # the caller's array: keeps the memory alive
 
     @property
@@ -69,18 +74,30 @@ class Matrix:
         return (self.n, self.d)
 
     def numpy(self) -> npt.NDArray[np.floating[Any]]:
-        """The same memory as an ndarray; bfloat16, which NumPy lacks, is copied to float32 (`block` bounds that)."""
+        """The host's memory as an ndarray; bfloat16, which NumPy lacks, is copied to float32 (`block` bounds that)."""
+        if self.data is None:
+            raise TypeError(f"a matrix on {self.device} is no ndarray; block and take copy rows of it")
         return _widen(self.data) if self.dtype == "bfloat16" else self.data
 
     def block(self, start: int, stop: int) -> npt.NDArray[np.float64]:
-        """Rows start to stop as float64, (stop - start, d); a copy unless they are float64 already."""
-        rows = self.data[start:stop]
-        return (_widen(rows) if self.dtype == "bfloat16" else rows).astype(np.float64, order="C", copy=False)
+        """Rows start to stop as float64, (stop - start, d); a copy unless they are float64 of the host already."""
+        if self.data is None:
+            return self.take(np.arange(start, min(stop, self.n)))
+        return _float64(self.data[start:stop])
 
     def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Listed rows as float64, (len(rows), d); a copy."""
-        found = self.data[rows]
-        return (_widen(found) if self.dtype == "bfloat16" else found).astype(np.float64, order="C", copy=False)
+        if self.data is None:
+            return _core.rows_to_host([self.view], rows)
+        return _float64(self.data[rows])
+
+    def converted(self, dtype: DType, name: str) -> Matrix:
+        """The matrix in a dtype that holds all its values, on its device; itself if it has that dtype."""
+        if self.dtype == dtype:
+            return self
+        if self.data is None:
+            return as_matrix(_cast_on_device(self.owner, dtype, name), name)
+        return as_matrix(self.numpy().astype(dtype), name)
 
 
 def as_matrix(x: object, name: str) -> Matrix:
@@ -89,9 +106,9 @@ def as_matrix(x: object, name: str) -> Matrix:
     Parameters
     ----------
     x : array of shape (n, d)
-        A NumPy array (memory-mapped, strided and read-only too), a torch tensor, a JAX array or anything else on the
-        CPU that speaks DLPack. float64, float32, float16 and bfloat16 are read where they lie; booleans and integers
-        are copied to float64, which rounds integers beyond 2**53.
+        A NumPy array (memory-mapped, strided and read-only too), a torch tensor, a CuPy or JAX array or anything else
+        that speaks DLPack, on the CPU or on a CUDA device. float64, float32, float16 and bfloat16 are read where they
+        lie; booleans and integers are copied to float64, which rounds integers beyond 2**53.
     name : str
         What the caller calls it; every message starts with it.
 
@@ -103,19 +120,23 @@ def as_matrix(x: object, name: str) -> Matrix:
     ValueError
         `x` is not two-dimensional, is empty, or holds NaN or infinity (the message says in which row first).
     RuntimeError
-        `x` lies on a device that this build cannot compute on.
+        `x` lies on a device that this build, or this machine, cannot compute on.
 
     Notes
     -----
-    Costs one read of the data, to find NaN and infinities, and no memory.
+    Costs one read of the data where it lies, to find NaN and infinities, and no memory.
     """
     if isinstance(x, Matrix):
         return x
-    found = _host_array(x, name)
-    _check_shape(found.shape, name)
-    data = _readable(found.bits) if isinstance(found, BFloat16Array) else _real(found, name)
-    view = _view(data)
-    matrix = Matrix(view, data.shape[0], data.shape[1], cast("DType", view.dtype), view.device, data, x)
+    found = _array(x, name)
+    data = None
+    if isinstance(found, _core.View):
+        view = found
+    else:
+        _check_shape(found.shape, name)
+        data = _readable(found.bits) if isinstance(found, BFloat16Array) else _real(found, name)
+        view = _view(data)
+    matrix = Matrix(view, view.rows, view.cols, cast("DType", view.dtype), view.device, data, x)
     check_finite(matrix, name)
     return matrix
 
@@ -135,6 +156,9 @@ def check_finite(x: Matrix, name: str) -> None:
 
 
 def _first_nonfinite(x: Matrix) -> int | None:
+    if x.data is None:
+        row = x.view.first_nonfinite()
+        return row if row >= 0 else None
     step = max(1, _CHECKED_AT_ONCE // (x.d * x.data.itemsize))
     for start in range(0, x.n, step):
         row = _view(x.data[start : start + step]).first_nonfinite()
@@ -197,8 +221,8 @@ def require_rows(n: int, minimum: int, what: str, instead: str | None = None) ->
         raise ValueError(f"{what} needs at least {minimum} rows but got {n}{hint}")
 
 
-def _host_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
-    """The memory of `x`, if it is on this machine and can be read as it lies."""
+def _array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
+    """The memory of `x` if it can be read as it lies: an ndarray on the host, a view on a CUDA device."""
     if isinstance(x, BFloat16Array):
         return x
     if isinstance(x, np.ndarray):
@@ -215,6 +239,8 @@ def _host_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
         device, index = x.__dlpack_device__()
     except Exception as error:
         raise _unreadable(x, name, error) from error
+    if int(device) in _CUDA_DEVICES:
+        return _device_view(x, name, index)
     if int(device) not in _CPU_DEVICES:
         raise _elsewhere(name, f"{_DEVICE_NAMES.get(int(device), f'DLPack device {int(device)}')}:{index}")
     try:
@@ -225,7 +251,7 @@ def _host_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
         raise _unreadable(x, name, error) from error
 
 
-def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
+def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
     torch = sys.modules["torch"]
     if x.is_nested:
         raise TypeError(f"{name} is a nested tensor; pool each sample to one row of features first")
@@ -237,6 +263,8 @@ def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
         raise TypeError(_complex_message(name, str(x.dtype)))
     if x.device.type == "meta":
         raise TypeError(f"{name} is a tensor on the meta device, which has no values")
+    if x.device.type == "cuda" and torch.version.hip is None:
+        return _device_view(x.detach().resolve_neg(), name, x.device.index)
     if x.device.type != "cpu":
         raise _elsewhere(name, str(x.device))
     try:
@@ -246,6 +274,59 @@ def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
         return cast("npt.NDArray[Any]", plain.numpy())
     except Exception as error:
         raise _unreadable(x, name, error) from error
+
+
+def _device_view(x: Any, name: str, index: int) -> _core.View:
+    """A view of an array on a CUDA device, after its producer has made the engine's stream wait for what fills it."""
+    if status := _core.cuda_status():
+        raise _elsewhere(name, f"cuda:{index}", status)
+    if (shape := getattr(x, "shape", None)) is not None:
+        _check_shape(tuple(shape), name)
+    kind = _kind_of_dtype(x)
+    if kind == "c":
+        raise TypeError(_complex_message(name, str(x.dtype)))
+    if kind in ("b", "i", "u"):
+        x = _cast_on_device(x, "float64", name)
+    try:
+        with _on_device_of(x):
+            try:
+                capsule = x.__dlpack__(stream=_LEGACY_STREAM, max_version=(1, 0))
+            except TypeError:  # a producer from before DLPack had versions
+                capsule = x.__dlpack__(stream=_LEGACY_STREAM)
+        return _core.View.from_dlpack(capsule)
+    except Exception as error:
+        raise _unreadable(x, name, error) from error
+
+
+def _cast_on_device(x: Any, dtype: DType, name: str) -> Any:
+    """The producer's own copy in another dtype."""
+    if _is_torch_tensor(x):
+        return x.detach().to(getattr(sys.modules["torch"], dtype))
+    with _on_device_of(x), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # JAX says that it has no float64; so does what follows
+        found = x.astype(dtype) if hasattr(x, "astype") else x
+    if getattr(found, "dtype", None) != dtype:
+        raise TypeError(
+            f"{name} is {getattr(x, 'dtype', 'of another dtype')} and {_kind(x)} could not be made {dtype} where it "
+            f"lies; convert {name} to a float dtype first (JAX has float64 with jax_enable_x64)"
+        )
+    return found
+
+
+def _on_device_of(x: Any) -> AbstractContextManager[Any]:
+    """While torch and CuPy hand an array out, its device has to be the current one."""
+    from array_api_compat import is_cupy_array
+
+    if _is_torch_tensor(x):
+        return cast("AbstractContextManager[Any]", sys.modules["torch"].cuda.device(x.device))
+    return cast("AbstractContextManager[Any]", x.device) if is_cupy_array(x) else nullcontext()
+
+
+def _kind_of_dtype(x: Any) -> str:
+    """NumPy's letter for the dtype: b, i, u, f, c; "" if there is no telling."""
+    if _is_torch_tensor(x):
+        return "f" if x.dtype.is_floating_point else "i"  # complex tensors were refused before
+    return str(getattr(getattr(x, "dtype", None), "kind", ""))
 
 
 def _bfloat16_or_itself(a: npt.NDArray[Any]) -> npt.NDArray[Any] | BFloat16Array:
@@ -290,14 +371,19 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
         raise ValueError(f"{name} is empty: it has {shape[0]} rows and {shape[1]} columns")
 
 
+def _float64(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Rows of a matrix's data as float64; a copy unless they are."""
+    return (_widen(rows) if rows.dtype == np.uint16 else rows).astype(np.float64, order="C", copy=False)
+
+
 def _widen(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """bfloat16 bits are the upper half of a float32's."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def _view(data: npt.NDArray[Any]) -> View:
+def _view(data: npt.NDArray[Any]) -> _core.View:
     """Unsigned integers are the bits of bfloat16."""
-    return View.from_bfloat16(data) if data.dtype == np.uint16 else View.from_numpy(data)
+    return _core.View.from_bfloat16(data) if data.dtype == np.uint16 else _core.View.from_numpy(data)
 
 
 def _is_torch_tensor(x: object) -> bool:
@@ -333,9 +419,8 @@ def _unreadable(x: object, name: str, error: Exception) -> TypeError:
     return TypeError(f"{name}, {_kind(x)}, could not be read as an array: {error}")
 
 
-def _elsewhere(name: str, device: str) -> RuntimeError:
-    engine = "this build of gramian has no CUDA engine yet" if device.startswith("cuda") else "gramian reads CPU memory"
+def _elsewhere(name: str, device: str, reason: str = "gramian reads CPU and CUDA memory") -> RuntimeError:
     return RuntimeError(
-        f"{name} is on {device}, but {engine}; move it to the CPU first "
+        f"{name} is on {device}, but {reason}; move it to the CPU first "
         f"({name}.cpu() in torch, cupy.asnumpy({name}) in CuPy, jax.device_get({name}) in JAX)"
     )

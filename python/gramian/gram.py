@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
-from gramian.arrays import Matrix, check_budget, check_seed, require_rows, same_device, same_rows
+from gramian.arrays import Matrix, check_budget, check_seed, one_of, require_rows, same_device, same_rows
 from gramian.kernels import (
     KERNELS,
     RBF,
@@ -33,6 +33,7 @@ from gramian.sources import matrix
 Array: TypeAlias = npt.NDArray[np.float64]
 Words: TypeAlias = npt.NDArray[np.uint64]
 Progress: TypeAlias = Callable[[int, int], object]
+Precision: TypeAlias = Literal["highest", "high", "medium"]
 
 _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
 
@@ -162,7 +163,7 @@ class GramMoments:
     exponent: npt.NDArray[np.int32]  # (m,) e: everything inside is in units of 2^e
     base: npt.NDArray[np.int32]  # (m,) 1 where K' is made from k − 1
     rounding: Array  # (m,) scale at which K' is rounded, as a multiple of eps
-    eps: float  # of the type that tiles were computed in
+    eps: float  # relative rounding of a tile's values
     scaled_shift: Array  # (m, n)
     scaled_diagonal: Array  # (m, n) of K'
     pair_words: Words  # (m(m+1)/2, 6)
@@ -250,7 +251,7 @@ class GramMoments:
             return NotImplemented
         if self.fingerprint != other.fingerprint:
             raise ValueError(
-                "these moments are of different rows, kernels or shifts and cannot be added; "
+                "these moments are of different rows, kernels, shifts, devices or precisions and cannot be added; "
                 "batches of rows add in FeatureMoments"
             )
         ranges = sorted(self.tiles + other.tiles)
@@ -338,6 +339,7 @@ def gram_moments(
     *Xs: object,
     kernel: Kernel | str | Sequence[Kernel | str] = "linear",
     shard: tuple[int, int] = (0, 1),
+    precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> GramMoments:
@@ -353,6 +355,8 @@ def gram_moments(
     kernel : kernel or its name, or a sequence of one for each array
     shard : (rank, size)
         Compute only this part of the tiles; the parts add with ``+`` to the same bits as the whole.
+    precision : {"highest", "high", "medium"}
+        The least precision that will do, as in torch. On the CPU all three are computed as "highest".
     memory : int, optional
         Bytes of scratch for all threads together; about 40 MB (4 MB a thread if that is more) when left out.
     progress : callable, optional
@@ -366,11 +370,13 @@ def gram_moments(
     ------
     TypeError, ValueError
         Something is not a finite float matrix, row numbers differ, a kernel is unknown, the shard is out of range.
+    RuntimeError
+        CUDA, with the call and the device's message.
 
     Notes
     -----
-    O(n²·Σd) time, O(n·m) memory. float64 data is computed in float64, everything else in float32 tiles with float64
-    beyond them. Ctrl-C stops it within a second.
+    O(n²·Σd) time, O(n·m) memory, where the arrays lie: on the CPU or on a CUDA device. float64 data is computed in
+    float64, everything else in float32 tiles with float64 beyond them. Ctrl-C stops it within a second.
 
     Examples
     --------
@@ -394,33 +400,44 @@ def gram_moments(
     rank, size = shard
     if not 0 <= rank < size:
         raise ValueError(f"shard must be (rank, size) with 0 <= rank < size, got {shard}")
+    one_of(precision, get_args(Precision), "precision")
     check_budget(memory, progress)
     represented = [represent(k, x) for k, x in zip(kernels, xs, strict=True)]
-    return sweep_moments(represented, shard=(rank, size), memory=memory, progress=progress)
+    return sweep_moments(represented, shard=(rank, size), precision=precision, memory=memory, progress=progress)
 
 
 def sweep_moments(
     xs: Sequence[Representation],
     *,
     shard: tuple[int, int] = (0, 1),
+    precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> GramMoments:
     """`gram_moments` behind the gate."""
-    raw = _core.sweep([x.native() for x in xs], statistic="moments", shard=shard, memory=memory or 0, progress=progress)
+    raw = _core.sweep(
+        [x.native() for x in xs],
+        statistic="moments",
+        precision=precision,
+        shard=shard,
+        memory=memory or 0,
+        progress=progress,
+    )
     shift, diagonal = np.stack(raw["shift"]), np.stack(raw["diagonal"])
     kernels = tuple(x.kernel for x in xs)
     digest = hashlib.sha256()
     for part in (shift, diagonal, raw["exponent"]):
         digest.update(part.data)
-    digest.update(repr(kernels).encode())
+    # engines cut the same pairs into tiles of different sizes, so their shards never add up
+    engine = xs[0].parts[0].device.partition(":")[0]
+    digest.update(repr((kernels, engine, raw["epsilon"])).encode())
     return GramMoments(
         n=xs[0].n,
         kernels=kernels,
         exponent=raw["exponent"],
         base=raw["base"],
         rounding=raw["rounding"],
-        eps=float(np.finfo(np.float32 if raw["single"] else np.float64).eps),
+        eps=raw["epsilon"],
         scaled_shift=shift,
         scaled_diagonal=diagonal,
         pair_words=raw["pairs"],
@@ -448,10 +465,14 @@ def half_offsets(g: GramMoments, *, hollow: bool) -> Array:
 
 
 def stable_moments(
-    xs: Sequence[Representation], *, memory: int | None = None, progress: Progress | None = None
+    xs: Sequence[Representation],
+    *,
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
 ) -> GramMoments:
     """Moments for centred statistics: swept again around the row means if landmarks were far from them."""
-    g = sweep_moments(xs, memory=memory, progress=progress)
+    g = sweep_moments(xs, precision=precision, memory=memory, progress=progress)
     n = g.n
     if n < 4:
         return g
@@ -462,7 +483,7 @@ def stable_moments(
     if not np.any(inner > _AMPLIFICATION * np.abs(centred)) or not np.any(centred > 0):
         return g
     shift = g.scaled_shift + half_offsets(g, hollow=True)
-    return sweep_moments(shifted(xs, shift, g.base), memory=memory, progress=progress)
+    return sweep_moments(shifted(xs, shift, g.base), precision=precision, memory=memory, progress=progress)
 
 
 def shifted(xs: Sequence[Representation], shift: Array, base: npt.NDArray[np.int32]) -> list[Representation]:
@@ -487,6 +508,7 @@ def sweep_products(
     base: npt.NDArray[np.int32],
     *,
     weights: tuple[float, float] = (1.0, 1.0),
+    precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> RowProducts:
@@ -494,6 +516,7 @@ def sweep_products(
     raw = _core.sweep(
         [x.native() for x in shifted(xs, shift, base)],
         statistic="products",
+        precision=precision,
         weights=weights,
         memory=memory or 0,
         progress=progress,
@@ -511,29 +534,66 @@ def sweep_star(
     centre: Representation,
     others: Sequence[Representation],
     *,
+    precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> Array:
     """(len(others),) Σ_{i≠j} of the first's shifted values times each other's, in scaled units."""
-    raw = _core.sweep([x.native() for x in (centre, *others)], statistic="star", memory=memory or 0, progress=progress)
+    raw = _core.sweep(
+        [x.native() for x in (centre, *others)],
+        statistic="star",
+        precision=precision,
+        memory=memory or 0,
+        progress=progress,
+    )
     return _core.fixed_values(raw["pairs"])
 
 
-def multiply_centred(x: Representation, vectors: Array, *, progress: Progress | None = None) -> Array:
+@dataclass(frozen=True, eq=False)
+class VectorProducts:
+    """K'V of shifted values K' = K − s_i − s_j, diagonal left out; in units of 2^exponent."""
+
+    values: Array  # (n, k) Σ_{j≠i} K'_ij v_j
+    diagonal: Array  # (n,) K'_ii
+    exponent: int
+
+
+def sweep_matmul(
+    x: Representation,
+    vectors: Array,  # (n, k) of size 1 at most; k up to 64
+    *,
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> VectorProducts:
+    """Products of the shifted values with a few vectors."""
+    raw = _core.sweep(
+        [x.native()],
+        statistic="matmul",
+        precision=precision,
+        vectors=np.ascontiguousarray(vectors),
+        memory=memory or 0,
+        progress=progress,
+    )
+    return VectorProducts(_core.fixed_values(raw["rows"]), raw["diagonal"][0], int(raw["exponent"][0]))
+
+
+def multiply_centred(
+    x: Representation,
+    vectors: Array,
+    *,
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Array:
     """K̄ V for K̄ = K − s_i − s_j with its diagonal, s the representation's shift; vectors (n, k); in scaled units."""
     largest = np.abs(vectors).max(axis=0)
     largest[largest == 0] = 1.0
     out = np.empty_like(vectors)
     for begin in range(0, vectors.shape[1], 64):
         part = slice(begin, begin + 64)
-        raw: Any = _core.sweep(
-            [x.native()],
-            statistic="matmul",
-            vectors=np.ascontiguousarray(vectors[:, part] / largest[part]),
-            progress=progress,
-        )
-        product = _core.fixed_values(raw["rows"]) * largest[part]
-        out[:, part] = product + raw["diagonal"][0][:, None] * vectors[:, part]
+        found = sweep_matmul(x, vectors[:, part] / largest[part], precision=precision, memory=memory, progress=progress)
+        out[:, part] = found.values * largest[part] + found.diagonal[:, None] * vectors[:, part]
     return out
 
 

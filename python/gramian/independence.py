@@ -13,9 +13,9 @@ import numpy.typing as npt
 from gramian import estimators, gram, moments, routes
 from gramian.arrays import check_count, check_seed, one_of, require_rows
 from gramian.estimators import Statistics
-from gramian.gram import GramMoments, Progress
+from gramian.gram import GramMoments, Precision, Progress
 from gramian.kernels import Kernel
-from gramian.routes import Paired, Precision
+from gramian.routes import Paired
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Method: TypeAlias = Literal["gamma", "permutation", "pearson3", "t", "chi2", "gretton"]
@@ -229,19 +229,20 @@ def cube_trace(pair: Paired, p: int) -> float:
     if pair.by_features:
         return moments.covariance_cube_trace(pair.matrices[p], pair.kernels[p])
     x, n = pair.xs[p], pair.n
-    g = gram.stable_moments([x], memory=pair.memory, progress=pair.progress)
+    g = gram.stable_moments([x], precision=pair.precision, memory=pair.memory, progress=pair.progress)
     x = gram.shifted([x], g.scaled_shift + gram.half_offsets(g, hollow=False), g.base)[0]
     if n <= _EXACT_TRACE:
         total = 0.0
         for begin in range(0, n, _PROBES):
             probes = np.zeros((n, min(_PROBES, n - begin)))
             probes[np.arange(begin, begin + probes.shape[1]), np.arange(probes.shape[1])] = 1.0
-            once = gram.multiply_centred(x, probes)
-            total += float(np.vdot(once, gram.multiply_centred(x, once)))
+            once = gram.multiply_centred(x, probes, precision=pair.precision)
+            total += float(np.vdot(once, gram.multiply_centred(x, once, precision=pair.precision)))
         return total
     probes = np.random.default_rng([p, n]).choice([-1.0, 1.0], (n, _PROBES))
-    once = gram.multiply_centred(x, probes, progress=pair.progress)
-    return float(np.vdot(once, gram.multiply_centred(x, once, progress=pair.progress))) / _PROBES
+    once = gram.multiply_centred(x, probes, precision=pair.precision, progress=pair.progress)
+    twice = gram.multiply_centred(x, once, precision=pair.precision, progress=pair.progress)
+    return float(np.vdot(once, twice)) / _PROBES
 
 
 def gretton_test(pair: Paired) -> tuple[float, float]:
@@ -251,7 +252,7 @@ def gretton_test(pair: Paired) -> tuple[float, float]:
     n = pair.n
     g = pair.gram
     centre = g.scaled_shift + gram.half_offsets(g, hollow=False)
-    products = gram.sweep_products(pair.xs, centre, g.base, memory=pair.memory, progress=pair.progress)
+    products = pair.products(centre, g.base)
     variance = estimators.gretton_variance(products, n)
     excess = g.scaled_diagonal.mean(axis=1) - g.scaled_rows.sum(axis=1) / (n * (n - 1))
     mean = float(excess[0] * excess[1]) / n
@@ -287,7 +288,7 @@ def permuted_sums(pair: Paired, count: int, seed: int, *, first: int = 0) -> Ite
         batch = range(begin, min(count, begin + _TOGETHER))
         orders = [permutation(pair.n, seed, b) for b in batch]
         others = [replace(y, index=order, shift=np.ascontiguousarray(g.scaled_shift[1][order])) for order in orders]
-        inner = gram.sweep_star(x, others, memory=pair.memory)
+        inner = gram.sweep_star(x, others, precision=pair.precision, memory=pair.memory)
         for b, order, value in zip(batch, orders, inner, strict=True):
             yield b, _centred_sum(g, order, float(value))
         if pair.progress:
@@ -323,8 +324,8 @@ def permutation_test(pair: Paired, permutations: int, seed: int) -> tuple[float,
     observed = sums.pop(-1)
     s = pair.statistics
     size = math.sqrt(float(s.hsic_biased[0, 0] * s.hsic_biased[1, 1])) * s.n**2
-    eps = np.finfo(np.float64 if pair.by_features or "float64" in {m.dtype for m in pair.matrices} else np.float32).eps
-    slack = 16 * float(eps) * size
+    eps = float(np.finfo(np.float64).eps) if pair.by_features else pair.gram.eps
+    slack = 16 * eps * size
     larger = sum(value >= observed - slack for value in sums.values())
     return _statistic(s), (1 + larger) / (permutations + 1)
 

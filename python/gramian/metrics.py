@@ -6,17 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, gram, independence, routes
-from gramian.arrays import check_budget, one_of, require_rows, same_device
+from gramian.arrays import DType, check_budget, one_of, require_rows, same_device
 from gramian.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
-from gramian.gram import Progress, Representation
+from gramian.gram import Precision, Progress, Representation
 from gramian.kernels import Kernel, Linear
-from gramian.routes import Paired, Precision
+from gramian.routes import Paired
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -43,14 +43,16 @@ def kernel_alignment(
     X : array of shape (n, p)
     Y : array of shape (n, q)
         Row i of both is the same sample. Any float, integer or boolean array that is a NumPy array or speaks DLPack, or
-        the path of a file.
+        the path of a file. Arrays on a CUDA device (torch, CuPy, JAX) are compared there; both must be on one device.
     kernel : kernel or its name
         Of X, and of Y unless `kernel_y` is given. Bandwidths left open are resolved for each array by itself.
     kernel_y : kernel or its name, optional
     estimator : {"biased", "unbiased"}
         "unbiased" leaves out the diagonal in all three sums.
     precision : {"highest", "high", "medium"}
-        The least precision that will do, as in torch. On the CPU all three are computed as "highest".
+        The least precision that will do, as in torch: on a CUDA device, inner products of float32 and 16-bit data are
+        as accurate as float32 ("highest"), or keep 11 bits ("high") or 8 bits ("medium") of each feature, which is
+        faster. On the CPU all three are computed as "highest", and float64 is float64 everywhere.
     memory : int, optional
         Bytes that scratch may take.
     progress : callable, optional
@@ -65,10 +67,12 @@ def kernel_alignment(
     ------
     TypeError, ValueError, FileNotFoundError
         Naming the argument, what came and what is needed.
+    RuntimeError
+        CUDA, with the call and the device's message.
 
     Notes
     -----
-    O(n²(p+q)) time and O(n) memory; linear and cosine kernels with n well above p+q cost O(n(p+q)²).
+    O(n²(p+q)) time and O(n) memory; on the CPU, linear and cosine kernels with n well above p+q cost O(n(p+q)²).
     Source: Cristianini et al. 2001; Theory, 1.
 
     Examples
@@ -271,7 +275,8 @@ def _distance_alignment_from_differences(
     shift = zero
     units = gram.sweep_units(xs)
     if centered:
-        g = gram.sweep_moments([replace(x, shift=zero[0]) for x in xs], memory=pair.memory, progress=pair.progress)
+        unshifted = [replace(x, shift=zero[0]) for x in xs]
+        g = gram.sweep_moments(unshifted, precision=pair.precision, memory=pair.memory, progress=pair.progress)
         shift = gram.half_offsets(g, hollow=False)
     powers = units + np.array(exponents)
     top = int(powers.max())
@@ -279,7 +284,13 @@ def _distance_alignment_from_differences(
     total = float(w.max())
     w0, w1 = float(w[0] / total), float(w[1] / total)
     products = gram.sweep_products(
-        xs, shift, np.zeros(2, dtype=np.int32), weights=(w0, w1), memory=pair.memory, progress=pair.progress
+        xs,
+        shift,
+        np.zeros(2, dtype=np.int32),
+        weights=(w0, w1),
+        precision=pair.precision,
+        memory=pair.memory,
+        progress=pair.progress,
     )
     difference = products.difference + float(((w0 * products.diagonal[0] - w1 * products.diagonal[1]) ** 2).sum())
     return estimators.scaled(4 * difference / pair.n**2 * total**2, 2 * top)
@@ -342,25 +353,57 @@ def mmd2(
             sample.n, 2 if estimator == "unbiased" else 1, f"mmd2 ({name})", "estimator='biased', which needs 1"
         )
     if x.dtype != z.dtype:
-        wide = np.result_type(x.numpy(), z.numpy())
-        x, z = matrix(x.numpy().astype(wide), "X"), matrix(z.numpy().astype(wide), "Z")
-    n, m = x.n, z.n
+        wide = np.result_type(*("float32" if s.dtype == "bfloat16" else s.dtype for s in (x, z))).name
+        x, z = x.converted(cast("DType", wide), "X"), z.converted(cast("DType", wide), "Z")
     pooled = gram.represent(kernel, x, z)
-    sign = np.concatenate([np.ones(n, dtype=np.float32), -np.ones(m, dtype=np.float32)])[:, None]
+    sums = _sums_by_label if x.device == "cpu" else _sums_by_vector
+    blocks = sums(pooled, x.n, precision=precision, memory=memory, progress=progress)
+    n, m = x.n, z.n
+    if estimator == "biased":
+        xx, zz = (blocks.xx + blocks.diagonal_x) / n**2, (blocks.zz + blocks.diagonal_z) / m**2
+    else:
+        xx, zz = blocks.xx / (n * (n - 1)), blocks.zz / (m * (m - 1))
+    return estimators.scaled(xx + zz - 2 * blocks.xz / (n * m), blocks.exponent)
+
+
+@dataclass(frozen=True)
+class _BlockSums:
+    """Sums over K' of a pooled sample, by who meets whom, in units of 2^exponent."""
+
+    xx: float  # i ≠ j
+    zz: float
+    xz: float
+    diagonal_x: float
+    diagonal_z: float
+    exponent: int
+
+
+def _sums_by_label(
+    pooled: Representation, n: int, *, precision: Precision, memory: int | None, progress: Progress | None
+) -> _BlockSums:
+    """Row sums, and ⟨K', L⟩ with L_ij = ±1: three equations for the three blocks. On the CPU the cheaper way."""
+    sign = np.ones((pooled.n, 1), dtype=np.float32)
+    sign[n:] = -1
     labels = Representation((matrix(sign, "labels"),), Linear())
-    g = gram.sweep_moments([pooled, labels], memory=memory, progress=progress)
+    g = gram.sweep_moments([pooled, labels], precision=precision, memory=memory, progress=progress)
     rows, label_shift = g.scaled_rows[0], g.scaled_shift[1]
-    # ⟨K', L⟩ with L_ij = ±1 unshifted; then three equations for the three blocks of K'
     labelled = math.ldexp(float(g.scaled_inner[0, 1] + 2 * (label_shift @ rows)), int(g.exponent[1]))
     from_x, from_z = float(rows[:n].sum()), float(rows[n:].sum())
     xz = (from_x + from_z - labelled) / 4
-    xx, zz = from_x - xz, from_z - xz
-    diagonal = g.scaled_diagonal[0]
-    if estimator == "biased":
-        xx, zz = (xx + float(diagonal[:n].sum())) / n**2, (zz + float(diagonal[n:].sum())) / m**2
-    else:
-        xx, zz = xx / (n * (n - 1)), zz / (m * (m - 1))
-    return estimators.scaled(xx + zz - 2 * xz / (n * m), int(g.exponent[0]))
+    d = g.scaled_diagonal[0]
+    return _BlockSums(from_x - xz, from_z - xz, xz, float(d[:n].sum()), float(d[n:].sum()), int(g.exponent[0]))
+
+
+def _sums_by_vector(
+    pooled: Representation, n: int, *, precision: Precision, memory: int | None, progress: Progress | None
+) -> _BlockSums:
+    """K' times the indicators of both samples: nothing but the samples themselves has to be on the device."""
+    indicators = np.zeros((pooled.n, 2))
+    indicators[:n, 0] = indicators[n:, 1] = 1
+    g = gram.sweep_matmul(pooled, indicators, precision=precision, memory=memory, progress=progress)
+    r, d = g.values, g.diagonal
+    xx, zz, xz = (float(part.sum()) for part in (r[:n, 0], r[n:, 1], r[:n, 1]))
+    return _BlockSums(xx, zz, xz, float(d[:n].sum()), float(d[n:].sum()), g.exponent)
 
 
 # ---- measures with their uncertainty --------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""The feature route: d×d moments in float64, for linear and cosine kernels of many samples."""
+"""The feature route: d×d moments in float64, for linear and cosine kernels of many samples.
+
+It runs in NumPy's BLAS, on the CPU. The measures do not take it for arrays on a CUDA device, which the Gram route
+compares where they lie; `feature_moments`, asked for by name, copies such arrays to the host block by block.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +32,10 @@ def feature_route(xs: Sequence[Matrix], kernels: Sequence[Kernel], memory: int |
     """Whether moments of features cost less than Gram tiles, and fit.
 
     n·d² operations against n²·d; but moments are made in float64, at about three times the price of a float32 tile.
-    What must fit is one pair of arrays at a time.
+    What must fit is one pair of arrays at a time. Rows on a CUDA device stay there.
     """
+    if any(x.device != "cpu" for x in xs):
+        return False
     widths = sorted(x.d for x in xs)
     d, widest = sum(widths), sum(widths[-2:])
     plain = all(isinstance(k, Linear | Cosine) for k in kernels)
@@ -488,7 +494,8 @@ def feature_moments(
 
     Notes
     -----
-    O(n·(p+q)²) time in BLAS, 8·(p+q)² bytes, all in float64. Fourth powers of the features must be within its range,
+    O(n·(p+q)²) time in BLAS, 8·(p+q)² bytes, all in float64 and on the CPU: of arrays on a CUDA device, blocks of 8 MB
+    are copied to the host. Fourth powers of the features must be within its range,
     and unbiased values lose digits if single rows hold nearly all of Σ‖x‖⁴ (`gramian.cka` notices and takes the other
     route).
 

@@ -10,10 +10,10 @@ from typing import Any
 from gramian import estimators, independence, metrics, routes
 from gramian.arrays import check_count, require_rows
 from gramian.estimators import Estimator, Measure
-from gramian.gram import Progress
+from gramian.gram import Precision, Progress
 from gramian.independence import Method
 from gramian.kernels import Kernel, as_kernel, parameters
-from gramian.routes import Paired, Precision
+from gramian.routes import Paired
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,9 @@ def compare(
     x, y = pair.matrices
     normalizations: tuple[metrics.Normalize, ...] = ("unit_diagonal", "hs_norm")
     for normalize in normalizations:
-        value = metrics.distance_alignment(x, y, normalize=normalize, memory=memory, progress=progress)
+        value = metrics.distance_alignment(
+            x, y, normalize=normalize, precision=precision, memory=memory, progress=progress
+        )
         reason = None if math.isfinite(value) else "a representation is constant"
         rows.append(ComparisonRow("distance_alignment", normalize, "-", value, None, None, None, None, None, reason))
     return Comparison(tuple(rows), x.n, x.d, y.d, (x.dtype, y.dtype), confidence, method, shuffles, seed)

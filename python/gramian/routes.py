@@ -1,6 +1,7 @@
 """From arguments to statistics: the gate for two or more arrays, and the cheaper of the two routes.
 
-The feature route (`moments`) costs n·d² and needs linear kernels; the Gram route (`gram`) costs n²·d and takes any.
+The feature route (`moments`) costs n·d² and needs linear kernels and arrays on the CPU, whose BLAS it runs in; the Gram
+route (`gram`) costs n²·d and takes any kernel where the arrays lie. On a CUDA device it is always taken.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias, cast, get_args
+from typing import TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,11 @@ import numpy.typing as npt
 from gramian import estimators, gram, moments
 from gramian.arrays import Matrix, check_budget, one_of, require_rows, same_device, same_rows
 from gramian.estimators import Measure, Statistics
-from gramian.gram import GramMoments, Progress, Representation
+from gramian.gram import GramMoments, Precision, Progress, Representation, RowProducts
 from gramian.kernels import Kernel
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Precision: TypeAlias = Literal["highest", "high", "medium"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class Paired:
     """Arrays of the same samples, each with its kernel, and how much they may cost."""
 
     xs: tuple[Representation, ...]
+    precision: Precision
     memory: int | None
     progress: Progress | None
 
@@ -60,7 +61,13 @@ class Paired:
     @cached_property
     def gram(self) -> GramMoments:
         """The Gram sweep, made once."""
-        return gram.stable_moments(self.xs, memory=self.memory, progress=self.progress)
+        return gram.stable_moments(self.xs, precision=self.precision, memory=self.memory, progress=self.progress)
+
+    def products(self, shift: Array, base: npt.NDArray[np.int32]) -> RowProducts:
+        """The second pass, around a shift (m, n) in scaled units."""
+        return gram.sweep_products(
+            self.xs, shift, base, precision=self.precision, memory=self.memory, progress=self.progress
+        )
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -85,7 +92,7 @@ def paired(
     kernel: Kernel | str,
     kernel_y: Kernel | str | None,
     *,
-    precision: str = "highest",
+    precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> Paired:
@@ -105,7 +112,7 @@ def gathered(
     names: Sequence[str],
     kernels: Sequence[tuple[Kernel | str, str]],
     *,
-    precision: str = "highest",
+    precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> Paired:
@@ -117,7 +124,7 @@ def gathered(
     same_device(opened, names)
     require_rows(opened[0].n, 2, "a comparison")
     represented = [gram.represent(k, x, argument=a) for x, (k, a) in zip(opened, kernels, strict=True)]
-    return Paired(tuple(represented), memory, progress)
+    return Paired(tuple(represented), precision, memory, progress)
 
 
 def standard_error(pair: Paired, measure: Measure) -> float:
@@ -130,14 +137,14 @@ def standard_error(pair: Paired, measure: Measure) -> float:
     if measure == "kernel_alignment":
         if pair.by_features:
             return estimators.standard_error_alignment(moments.raw_row_products(pair.matrices, pair.kernels), n)
-        raw = gram.sweep_products(pair.xs, np.zeros((2, n)), pair.gram.base, memory=pair.memory, progress=pair.progress)
+        raw = pair.products(np.zeros((2, n)), pair.gram.base)
         return estimators.standard_error_alignment(raw.row_sums, n)
     if pair.by_features:
         sums, exponent = moments.centred_row_products(pair.matrices, pair.kernels), s.exponent
     else:
         g = pair.gram
         centre = g.scaled_shift + gram.half_offsets(g, hollow=True)
-        products = gram.sweep_products(pair.xs, centre, g.base, memory=pair.memory, progress=pair.progress)
+        products = pair.products(centre, g.base)
         sums, exponent = products.row_sums, products.exponent
     error = estimators.standard_error_centred(sums, n, measure)
     return error if measure == "cka" else estimators.scaled(error, int(exponent.sum()))

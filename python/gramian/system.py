@@ -17,8 +17,9 @@ def info() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``, ``devices`` ("cpu" first), ``instruction_set``, ``threads``, ``cpus`` (allowed by affinity and
-        cgroup), ``compiler``, ``cuda_compiler`` (None if built without), ``python``, ``platform``, ``packages``.
+        ``version``, ``devices`` ("cpu", then "cuda:0 NVIDIA H100 (sm_90, 132 SMs, 79 GiB)" and so on), ``cuda`` (why
+        there is no CUDA device, or None), ``instruction_set``, ``threads``, ``cpus`` (allowed by affinity and cgroup),
+        ``compiler``, ``cuda_compiler`` (None if built without), ``python``, ``platform``, ``packages``.
 
     Notes
     -----
@@ -38,7 +39,8 @@ def info() -> dict[str, Any]:
             packages[name] = None
     return {
         "version": _core.__version__,
-        "devices": ["cpu"],
+        "devices": ["cpu", *map(_describe, _core.cuda_devices())],
+        "cuda": _core.cuda_status() or None,
         "instruction_set": _core.instruction_set(),
         "threads": _core.threads(),
         "cpus": _core.available_cpus(),
@@ -48,3 +50,9 @@ def info() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": packages,
     }
+
+
+def _describe(device: _core._Device) -> str:
+    capability = "".join(map(str, device["capability"]))
+    memory = f"{device['memory'] / 2**30:.0f} GiB"
+    return f"cuda:{device['index']} {device['name']} (sm_{capability}, {device['multiprocessors']} SMs, {memory})"
