@@ -16,6 +16,7 @@ import pytest
 
 import gramian as gm
 import oracle
+from device import DeviceArray
 from oracle import Array
 
 TILE_EDGE = getattr(gm._core, "TILE_EDGE", 192)
@@ -118,7 +119,9 @@ def hard_pair(
 
 
 def as_input(X: Array, dtype: str, device: str = "cpu") -> Any:
-    """What a caller holds: a NumPy array on the CPU, a torch tensor for bfloat16 and on a GPU."""
+    """What a caller holds: a NumPy array on the CPU, a torch tensor for bfloat16 and on a GPU that is not emulated."""
+    if device == "cuda" and hasattr(gm._core, "emulator"):
+        return DeviceArray(X.astype(pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype))
     if dtype != "bfloat16" and device == "cpu":
         return X.astype(dtype)
     torch = pytest.importorskip("torch", reason="bfloat16 and CUDA arrays are made with torch")

@@ -1,7 +1,13 @@
-"""A test that takes `device` runs on the CPU, and on CUDA where gramian finds a device: with --emulator, everywhere."""
+"""What tests run on.
+
+A test that takes `device` runs on the CPU, and on CUDA where gramian finds a device: with --emulator, everywhere. One
+that takes `on_device` runs on the emulated GPU, and on a real one where there is one.
+"""
 
 import importlib
+from typing import Any
 
+import numpy as np
 import pytest
 
 import emulator
@@ -24,9 +30,28 @@ def emulator_selftest():
     return emulator.load("_selftest", emulator.build("_selftest"))
 
 
+@pytest.fixture(scope="session")
+def core():
+    """gramian's compiled module with the CUDA engine, on the emulator."""
+    import gramian
+
+    if hasattr(gramian._core, "emulator"):
+        return gramian._core
+    if emulator.compiler() is None:
+        pytest.skip("NO C++ COMPILER: nothing of the CUDA engine or its emulator is tested")
+    return emulator.load("emulated._core", emulator.build("_core"))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
         metafunc.parametrize("device", devices(), scope="session")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    import gramian
+
+    if item.get_closest_marker("cuda") and ("cuda" not in devices() or hasattr(gramian._core, "emulator")):
+        pytest.skip(f"NO CUDA DEVICE: {gramian.info()['cuda'] or 'it is emulated'}")
 
 
 def devices() -> list[str]:
@@ -34,6 +59,33 @@ def devices() -> list[str]:
 
     found = gramian.info()["devices"]
     return [kind for kind in ("cpu", "cuda") if any(name.startswith(kind) for name in found)]
+
+
+@pytest.fixture(params=["sm_90", "sm_80", pytest.param("cuda", marks=pytest.mark.cuda)])
+def on_device(request: pytest.FixtureRequest):
+    """What puts a NumPy array on the GPU of a test."""
+    if request.param == "cuda":
+        return on_cuda
+    request.getfixturevalue("core").emulator.configure(capability=int(request.param[3:]))
+    return request.getfixturevalue("emulated_gpu")
+
+
+@pytest.fixture
+def emulated_gpu(core: Any):
+    """The same, on the emulated one; it has to be left as empty as it was found."""
+    from device import emulated
+
+    with emulated(core) as put:
+        yield put
+    core.emulator.configure()
+    assert core.emulator.live_allocations() == 0
+
+
+def on_cuda(x: np.ndarray) -> Any:
+    torch = pytest.importorskip("torch", reason="CUDA arrays are made with torch")
+    if x.dtype.name == "bfloat16":
+        return torch.from_numpy(x.view(np.int16).copy()).view(torch.bfloat16).cuda()
+    return torch.from_numpy(x.copy()).cuda()
 
 
 @pytest.fixture
