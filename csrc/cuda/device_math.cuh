@@ -19,7 +19,7 @@ struct Math<float> {
     GRAMIAN_DEVICE static float log1p(float a) { return ::log1pf(a); }
     GRAMIAN_DEVICE static float atan(float a) { return ::atanf(a); }
     GRAMIAN_DEVICE static float select_negative(float sign, float negative, float positive) {
-        return sign < 0.f ? negative : positive;
+        return ::copysignf(1.f, sign) < 0.f ? negative : positive;  // −0 is negative
     }
     /// 2^y − base for y ≤ 0, accurate near 0 if the base is 1.
     GRAMIAN_DEVICE static float exp2_minus(float y, float base) {
@@ -45,7 +45,7 @@ struct Math<double> {
     GRAMIAN_DEVICE static double log1p(double a) { return ::log1p(a); }
     GRAMIAN_DEVICE static double atan(double a) { return ::atan(a); }
     GRAMIAN_DEVICE static double select_negative(double sign, double negative, double positive) {
-        return sign < 0.0 ? negative : positive;
+        return ::copysign(1.0, sign) < 0.0 ? negative : positive;
     }
     GRAMIAN_DEVICE static double exp2_minus(double y, double base) {
         const double e = ::expm1(y * 0.69314718055994530942);

@@ -8,7 +8,8 @@ namespace {
 constexpr int kThreads = 256;  // 16 × 16, each 8 × 8 elements 16 apart
 constexpr int kEdge = 16;
 constexpr int kOwn = kTile / kEdge;
-constexpr int kDepth = 16;  // features at a time
+constexpr int kDepth = 16;          // features at a time
+constexpr double kNear = 1.0 / 32;  // of the norms: a smaller distance is not taken from what cancels
 
 template <class T>
 struct Panels {
@@ -30,7 +31,7 @@ GRAMIAN_DEVICE void bring(const Operand<T>& x, T (&panel)[kDepth][kTile], std::i
     }
 }
 
-/// sum += x·y, ‖x − y‖² or ‖x − y‖₁ over all features.
+/// sum += x·y, ‖x − y‖² (for angles too) or ‖x − y‖₁ over all features.
 template <class T, class K, int Columns, class RowMap, class ColumnMap>
 GRAMIAN_DEVICE void accumulate(const Operand<T>& x, Panels<T>& panels, RowMap row_map, ColumnMap column_map,
                                T (&sum)[kOwn][Columns]) {
@@ -51,7 +52,7 @@ GRAMIAN_DEVICE void accumulate(const Operand<T>& x, Panels<T>& panels, RowMap ro
             for (int i = 0; i < kOwn; ++i)
 #pragma unroll
                 for (int j = 0; j < Columns; ++j) {
-                    if (K::geometry == Geometry::squared_distance) {
+                    if (K::geometry == Geometry::squared_distance || K::geometry == Geometry::angle) {
                         const T t = a[i] - b[j];
                         sum[i][j] += t * t;
                     } else if (K::geometry == Geometry::l1_distance) {
@@ -64,11 +65,42 @@ GRAMIAN_DEVICE void accumulate(const Operand<T>& x, Panels<T>& panels, RowMap ro
     }
 }
 
+/// ‖x + sign·y‖² of one pair, from its rows: for the few of which nothing else keeps any digits.
+template <class T>
+GRAMIAN_DEVICE T squared_distance(const Operand<T>& x, std::int64_t i, std::int64_t j, T sign) {
+    const RowPointer row = row_pointer(x.rows, i), column = row_pointer(x.rows, j);
+    const T row_factor = x.factor ? x.factor[i] : x.scale, column_factor = x.factor ? x.factor[j] : x.scale;
+    T sum = T(0);
+#pragma unroll 1
+    for (std::int64_t k = 0; k < x.rows.d; ++k) {
+        const T t = prepared_element(x, row, row_factor, k) + sign * prepared_element(x, column, column_factor, k);
+        sum += t * t;
+    }
+    return sum;
+}
+
+/// The geometry of a pair from its distance. Unit vectors are 4 − ‖x − y‖² from each other's opposite.
+template <class T, class K>
+GRAMIAN_DEVICE T geometry_of_distance(const Operand<T>& x, T distance, std::int64_t i, std::int64_t j) {
+    if (K::geometry != Geometry::angle || distance <= T(2)) return distance;
+    return T(4) - distance < T(kNear) ? -squared_distance(x, i, j, T(1)) : distance - T(4);
+}
+
+/// The same from its product.
+template <class T, class K>
+GRAMIAN_DEVICE T geometry_of_product(const Operand<T>& x, T product, T norm_i, T norm_j, std::int64_t i, std::int64_t j) {
+    const T t = geometry_of<K, T>(product, norm_i, norm_j);
+    if (K::geometry == Geometry::squared_distance && t < T(kNear) * (norm_i + norm_j)) return squared_distance(x, i, j, T(-1));
+    if (K::geometry == Geometry::angle && Math<T>::abs(t) < T(kNear))
+        return product < T(0) ? -squared_distance(x, i, j, T(1)) : squared_distance(x, i, j, T(-1));
+    return t;
+}
+
 /// out·φ of an accumulated product, or of a distance if that is what was accumulated.
 template <class T, class K>
 GRAMIAN_DEVICE T value_of(const Operand<T>& x, T sum, bool product, std::int64_t i, std::int64_t j) {
     const T wi = x.aux ? x.aux[i] : T(0), wj = x.aux ? x.aux[j] : T(0);
-    const T t = product || K::geometry == Geometry::angle ? geometry_of<K, T>(sum, wi, wj) : sum;
+    const T t = product ? geometry_of_product<T, K>(x, sum, wi, wj, i, j) : geometry_of_distance<T, K>(x, sum, i, j);
     return K::template phi<Math<T>, T, T>(x.constant, t, wi, wj) * x.out;
 }
 
