@@ -16,7 +16,7 @@ constexpr double kHalfGain = 0x1p14;    // float16 panels hold x'·2^14: ‖x'�
 constexpr double kHalfRange = 0x1p-12;  // median ‖x'‖ from which float16's low parts have their digits; below: bfloat16
 constexpr double kFarFromOrigin = 64;   // max ‖x‖² beyond this multiple of the median distance²: translation is worth a copy
 constexpr double kPlainUnit = 0x1p60;   // units beyond this or its inverse: squares of 16-bit values leave float32
-constexpr double kSteepest = 0x1p8;     // exponents up to this size stay accurate when made of norms and products
+constexpr double kSteepest = 8;         // exponents of a mean norm up to this stay accurate when made of norms and products
 
 struct Traits {
     Preparation how{};
@@ -225,6 +225,8 @@ void make_tile_operand(DeviceRepresentation<float>& out, const std::vector<RowSi
     tile.form = Form::general;
     tile.scale = static_cast<float>(ungain);
     const double exponent = o.constant[0];  // of an RBF, per squared distance
+    double mean_norm = 0;
+    for (const float norm : out.host.aux) mean_norm += static_cast<double>(norm) / static_cast<double>(rows.n);
     double term_per_norm = 1, shift_per_norm = 0, shift = 0;
     if (o.kind == KernelKind::Linear || o.kind == KernelKind::Cosine) {
         tile.form = Form::affine;
@@ -233,7 +235,7 @@ void make_tile_operand(DeviceRepresentation<float>& out, const std::vector<RowSi
         tile.form = Form::affine;
         tile.scale = static_cast<float>(ungain * scale_out);
         shift_per_norm = 0.5 * scale_out;
-    } else if (o.kind == KernelKind::RBF && scale_out <= 2 && -exponent <= kSteepest) {
+    } else if (o.kind == KernelKind::RBF && scale_out <= 2 && -exponent * mean_norm <= kSteepest) {
         tile.form = Form::exponential;
         tile.scale = static_cast<float>(-2 * exponent * ungain);
         term_per_norm = exponent;
