@@ -11,6 +11,7 @@ from importlib.metadata import metadata, requires, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import gramian as gm
@@ -67,6 +68,54 @@ def test_unknown_name_is_an_attribute_error() -> None:
 def test_only_data_and_kernel_are_positional(name: str) -> None:
     found = inspect.signature(getattr(gm, name)).parameters.values()
     assert {p.name for p in found if p.kind is not p.KEYWORD_ONLY} <= DATA_AND_KERNEL
+
+
+# ---- precision -----------------------------------------------------------------------------------------------------
+
+x, y = np.random.default_rng(0).normal(size=(2, 60, 3))
+PRECISE: dict[str, Any] = {
+    "kernel_alignment": lambda **options: gm.kernel_alignment(x, y, "rbf", **options),
+    "hsic": lambda **options: gm.hsic(x, y, "rbf", **options),
+    "cka": lambda **options: gm.cka(x, y, "rbf", **options),
+    "distance_alignment": lambda **options: gm.distance_alignment(x, x, centered=True, normalize="hs_norm", **options),
+    "mmd2": lambda **options: gm.mmd2(x, y, **options),
+    "alignment": lambda **options: gm.alignment(x, y, "rbf", measure="kernel_alignment", **options),
+    "independence_test": lambda **options: [
+        gm.independence_test(x, y, method=m, permutations=3, **options)
+        for m in ("gamma", "permutation", "pearson3", "gretton")
+    ],
+    "compare": lambda **options: gm.compare(x, y, "rbf", shuffles=1, **options),
+    "cka_matrix": lambda **options: gm.cka_matrix([x, y], kernel="rbf", **options),
+    "gram_moments": lambda **options: gm.gram_moments(x, y, kernel="rbf", **options),
+}
+
+
+def test_measures_take_a_precision() -> None:
+    takes = {name for name in FUNCTIONS if "precision" in inspect.signature(getattr(gm, name)).parameters}
+    assert takes == set(PRECISE)
+
+
+@pytest.mark.parametrize("name", PRECISE)
+def test_unknown_precision_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^precision must be one of 'highest', 'high', 'medium', got 'half'$"):
+        PRECISE[name](precision="half")
+
+
+@pytest.mark.parametrize("name", PRECISE)
+def test_precision_reaches_every_sweep_and_changes_nothing_on_the_cpu(name: str, monkeypatch: Any) -> None:
+    asked: list[str] = []
+    sweep = gm._core.sweep
+
+    def listening(*args: Any, **options: Any) -> Any:
+        asked.append(options["precision"])
+        return sweep(*args, **options)
+
+    monkeypatch.setattr(gm._core, "sweep", listening)
+    medium, highest = PRECISE[name](precision="medium"), PRECISE[name](precision="highest")
+
+    assert asked == ["medium"] * (len(asked) // 2) + ["highest"] * (len(asked) // 2) != []
+    if name not in ("cka_matrix", "gram_moments"):  # they hold arrays
+        assert medium == highest
 
 
 # ---- what importing costs ------------------------------------------------------------------------------------------

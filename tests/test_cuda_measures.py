@@ -224,6 +224,13 @@ def test_shards_of_two_engines_do_not_add(on_device: Any) -> None:
         _ = here + there
 
 
+def test_shards_of_two_precisions_do_not_add(on_device: Any) -> None:
+    x, y = map(on_device, pair(300))
+    first, second = (gm.gram_moments(x, y, shard=(r, 2), precision=p) for r, p in enumerate(("highest", "medium")))
+    with pytest.raises(ValueError, match="different rows, kernels, shifts, devices or precisions"):
+        _ = first + second
+
+
 def test_feature_moments_copy_to_the_host(on_device: Any) -> None:
     X, Y = pair(200)
     assert gm.feature_moments(on_device(X), on_device(Y)).cka() == gm.feature_moments(X, Y).cka()

@@ -448,10 +448,11 @@ def sweep_moments(
     )
 
 
-def sweep_units(xs: Sequence[Representation]) -> npt.NDArray[np.int32]:
+def sweep_units(xs: Sequence[Representation], precision: Precision) -> npt.NDArray[np.int32]:
     """(m,) exponents of the sweeps' scaled units, from a sweep over no tiles."""
     nothing = 1 << 62  # shards: the first of so many owns no tile
-    return _core.sweep([x.native() for x in xs], statistic="star", shard=(0, nothing))["exponent"]
+    raw = _core.sweep([x.native() for x in xs], statistic="star", precision=precision, shard=(0, nothing))
+    return raw["exponent"]
 
 
 def half_offsets(g: GramMoments, *, hollow: bool) -> Array:

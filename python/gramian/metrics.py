@@ -223,8 +223,8 @@ def distance_alignment(
 
     Notes
     -----
-    O(n(p+q)²) time from moments if n is well above p+q and the value is not tiny; else O(n²(p+q)) from the differences
-    themselves, which keeps its digits however small it is. Source: Insulla, Huang, Rosasco 2025; Theory, 2.
+    O(n(p+q)²) time from moments on the CPU, if n is well above p+q and the value is not tiny; else O(n²(p+q)) from the
+    differences themselves, which keeps its digits however small it is. Source: Insulla, Huang, Rosasco 2025; Theory, 2.
 
     Examples
     --------
@@ -273,7 +273,7 @@ def _distance_alignment_from_differences(
     xs = [replace(x, native_name=name) for x in pair.xs]
     zero = np.zeros((2, pair.n))
     shift = zero
-    units = gram.sweep_units(xs)
+    units = gram.sweep_units(xs, pair.precision)
     if centered:
         unshifted = [replace(x, shift=zero[0]) for x in xs]
         g = gram.sweep_moments(unshifted, precision=pair.precision, memory=pair.memory, progress=pair.progress)
@@ -618,7 +618,7 @@ def cka_matrix(
 
     Notes
     -----
-    O(n²·Σd + n²·L²) time and O(n·L) memory; linear and cosine kernels with n well above Σd cost O(n(Σd)²).
+    O(n²·Σd + n²·L²) time and O(n·L) memory; on the CPU, linear and cosine kernels with n well above Σd cost O(n(Σd)²).
 
     Examples
     --------
