@@ -317,3 +317,60 @@ def test_gram_moments_hold_what_every_estimator_needs(name):
 def cka_of(moments):
     """Centring takes the shift off again, so the shifted sums will do."""
     return cka_of_sums(moments.shifted_inner, moments.row_sums, moments.diagonal)
+
+
+# ---- where tiles hold next to nothing of the kernel ------------------------------------------------------------------
+
+
+def alignment_error(K, L):
+    """SE of unbiased kernel alignment in extended precision (Theory, 1)."""
+    n = len(K)
+    K, L = (np.where(np.eye(n, dtype=bool), 0, k) for k in (K, L))
+    own, both, other = g = np.stack([(a * b).sum(axis=1) for a, b in ((K, K), (K, L), (L, L))]) / (n - 1)
+    h = g.mean(axis=1)
+    root = np.sqrt(h[0] * h[2])
+    psi = both / root - 0.5 * h[1] / root * (own / h[0] + other / h[2])
+    return float(np.sqrt(4 / np.longdouble(n) * np.var(psi)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("mean", [0, 10, 1e3, 1e5])
+def test_standard_error_of_alignment_far_from_the_origin(mean, dtype):
+    rng = np.random.default_rng(0)
+    X = (rng.standard_normal((60, 80)) + mean).astype(dtype)
+    Y = (X[:, :40] + rng.standard_normal((60, 40))).astype(dtype)
+    K, L = (x.astype(np.longdouble) @ x.T.astype(np.longdouble) for x in (X, Y))
+
+    found = gm.alignment(X, Y, "linear", measure="kernel_alignment").se
+    assert found == pytest.approx(alignment_error(K, L), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("bandwidth", [1.0, 30.0, 2500.0, 1e5])
+def test_standard_error_of_alignment_at_wide_bandwidths(bandwidth, dtype):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((80, 8)).astype(dtype), rng.standard_normal((80, 5)).astype(dtype)
+    distances = [((x[:, None].astype(float) - x[None]) ** 2).sum(axis=-1) for x in (X, Y)]
+    if bandwidth < 1e4:
+        want = alignment_error(*(np.exp(-d.astype(np.longdouble) / (2 * bandwidth**2)) for d in distances))
+    else:  # the kernel is 1 − d/2b² but for d²: D = K − L in these units, and ψ = −½ D² up to a constant
+        d = (distances[1] - distances[0]) / (2 * bandwidth**2)
+        d = d - d.sum() / (80 * 79)
+        np.fill_diagonal(d, 0)
+        squares = (d**2).sum(axis=1) / 79
+        want = float(np.sqrt(4 / 80 * np.var(0.5 * squares)))
+
+    found = gm.alignment(X, Y, gm.RBF(bandwidth), measure="kernel_alignment").se
+    assert found == pytest.approx(want, rel=1e-4)
+    assert gm.compare(X, Y, kernel=gm.RBF(bandwidth), shuffles=0).rows
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e150])
+def test_a_scale_whose_square_leaves_the_range_of_floats(scale):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((60, 80)), rng.standard_normal((60, 80))
+    want = gm.hsic(X, Y, "linear")
+    assert gm.hsic(X * scale, Y / scale, "linear") == pytest.approx(want, rel=1e-12)
+    assert gm.cka(X * scale, Y, "linear") == pytest.approx(gm.cka(X, Y, "linear"), rel=1e-12)
+    tiny, huge = gm.hsic(X * 1e-200, Y, "linear"), gm.hsic(X[:, :8] * 1e156, Y[:, :8], "linear")
+    assert (tiny, abs(huge)) == (0, np.inf)

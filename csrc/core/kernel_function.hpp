@@ -18,7 +18,7 @@ namespace gramian {
 // base 0 those of narrow ones, where k is near 0. The sweep chooses.
 //
 // The tiles work on features scaled by a power of two, `unit`, so that norms stay below 1; constants() puts the parameters
-// into these units and value_unit() says by what power of two φ has changed.
+// into these units and value_exponent() says by what power of two φ has changed.
 //
 // To add one: write its struct here and name it in GRAMIAN_KERNEL_FUNCTIONS. tests/oracle.py must know its formula.
 
@@ -71,7 +71,7 @@ struct Linear {
     static constexpr Parameter parameter[1] = {};
 
     static void constants(const double*, double, double*) {}
-    static double value_unit(const double*, double unit) { return unit * unit; }
+    static double value_exponent(const double*, double unit) { return 2 * std::log2(unit); }
     static double bound(const double*, const Extent& e) { return e.max_norm * e.max_norm; }
     static double rounding(const double*, const Extent& e) {
         return e.mean_square + e.feature_rounding * std::sqrt(e.mean_square);
@@ -108,7 +108,7 @@ struct Polynomial {
         c[1] = p[2] * t;
         c[2] = p[0];
     }
-    static double value_unit(const double* p, double unit) { return std::pow(shrink(p, unit), p[0]); }
+    static double value_exponent(const double* p, double unit) { return p[0] * std::log2(shrink(p, unit)); }
     static double bound(const double*, const Extent&) { return 1.0; }
     static double rounding(const double* c, const Extent& e) {
         return std::pow(std::abs(c[0]) * e.mean_square + std::abs(c[1]), c[2]);
@@ -136,7 +136,7 @@ struct RBF {
         const double width = p[0] * unit;
         c[0] = -0.5 * kLog2E / (width * width);
     }
-    static double value_unit(const double*, double) { return 1.0; }
+    static double value_exponent(const double*, double) { return 0.0; }
     static double bound(const double* c, const Extent& e) {
         return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, -4.0 / kLog2E * c[0] * e.max_norm * e.max_norm);
     }
@@ -161,7 +161,7 @@ struct Exponential {
     static constexpr Parameter parameter[1] = {{"bandwidth", kFromData}};
 
     static void constants(const double* p, double unit, double* c) { c[0] = -kLog2E / (p[0] * unit); }
-    static double value_unit(const double*, double) { return 1.0; }
+    static double value_exponent(const double*, double) { return 0.0; }
     static double bound(const double* c, const Extent& e) {
         return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, -2.0 / kLog2E * c[0] * e.max_norm);
     }
@@ -185,7 +185,7 @@ struct Laplacian {
     static constexpr Parameter parameter[1] = {{"bandwidth", kFromData}};
 
     static void constants(const double* p, double unit, double* c) { c[0] = -kLog2E / (p[0] * unit); }
-    static double value_unit(const double*, double) { return 1.0; }
+    static double value_exponent(const double*, double) { return 0.0; }
     static double bound(const double* c, const Extent& e) {
         return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, -2.0 / kLog2E * c[0] * e.max_l1);
     }
@@ -217,7 +217,7 @@ struct RationalQuadratic {
         c[1] = -p[1] * kLog2E;
         c[2] = p[1];
     }
-    static double value_unit(const double*, double) { return 1.0; }
+    static double value_exponent(const double*, double) { return 0.0; }
     static double bound(const double* c, const Extent& e) {
         return c[kBase] == 0.0 ? 1.0 : std::fmin(1.0, 4 * c[2] * c[0] * e.max_norm * e.max_norm);
     }
@@ -242,7 +242,7 @@ struct ArcCosine {
     static constexpr Parameter parameter[1] = {{"order", 1.0}};
 
     static void constants(const double* p, double, double* c) { c[0] = p[0]; }
-    static double value_unit(const double* p, double unit) { return p[0] == 1.0 ? unit * unit : 1.0; }
+    static double value_exponent(const double* p, double unit) { return p[0] == 1.0 ? 2 * std::log2(unit) : 0.0; }
     static double bound(const double*, const Extent&) { return 1.0; }
     static double rounding(const double* c, const Extent& e) { return c[0] == 1.0 ? e.mean_square : 1.0; }
     static double diagonal(const double* c, double xx) { return c[0] == 1.0 ? xx : (xx > 0 ? 1.0 : 0.0); }
@@ -271,7 +271,7 @@ struct Distance {
     static constexpr Parameter parameter[1] = {};
 
     static void constants(const double*, double, double*) {}
-    static double value_unit(const double*, double unit) { return unit; }
+    static double value_exponent(const double*, double unit) { return std::log2(unit); }
     static double bound(const double*, const Extent& e) { return e.max_norm; }
     static double rounding(const double*, const Extent& e) { return std::sqrt(2 * e.mean_square) + e.feature_rounding; }
     static double diagonal(const double*, double) { return 0.0; }
@@ -292,7 +292,7 @@ struct SquaredDistance {
     static constexpr Parameter parameter[1] = {};
 
     static void constants(const double*, double, double*) {}
-    static double value_unit(const double*, double unit) { return unit * unit; }
+    static double value_exponent(const double*, double unit) { return 2 * std::log2(unit); }
     static double bound(const double*, const Extent& e) { return 2 * e.max_norm * e.max_norm; }
     static double rounding(const double*, const Extent& e) {
         return e.mean_square + 2 * e.feature_rounding * std::sqrt(e.mean_square);

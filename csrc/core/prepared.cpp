@@ -61,16 +61,16 @@ void finish_preparation(const Representation& x, int base, double first_scale, c
     if (!reference.empty()) extent.feature_rounding = std::sqrt(raw_square / static_cast<double>(n) / static_cast<double>(d));
 
     Operand<T>& o = out.operand;
-    double constants[kConstants] = {}, value_unit = 1, bound = 0;
+    double constants[kConstants] = {}, value_exponent = 0, bound = 0;
     x.kernel.visit([&](auto k) {
         using K = decltype(k);
         K::constants(x.kernel.parameter, unit, constants);
         if (offset == Offset::half_base) constants[kBase] = base;
-        value_unit = K::value_unit(x.kernel.parameter, unit);
+        value_exponent = K::value_exponent(x.kernel.parameter, unit);
         bound = K::bound(constants, extent);
     });
     const double scale_out = power_of_two_below_inverse(bound, smallest, largest);
-    out.exponent = -static_cast<int>(std::lround(std::log2(value_unit) + std::log2(scale_out)));
+    out.exponent = -static_cast<int>(std::lround(value_exponent + std::log2(scale_out)));
 
     o.rows = rows;
     o.kind = x.kernel.kind;

@@ -123,7 +123,7 @@ def value(
     """A measure between representations p and q, and the reason if it is nan."""
     sums = s.matrix(measure, estimator)
     if measure == "hsic":
-        return math.ldexp(float(sums[p, q]), int(s.exponent[p] + s.exponent[q])), None
+        return scaled(float(sums[p, q]), int(s.exponent[p] + s.exponent[q])), None
     for index, name in ((p, names[0]), (q, names[1])):
         if reason := undefined(s, index, measure, estimator, name):
             return math.nan, reason
@@ -180,6 +180,24 @@ def standard_error_alignment(sums: Array, n: int) -> float:
     return math.sqrt(4 / n * float(np.var(psi)))
 
 
+def standard_error_from_differences(differences: Array, squares: Array, n: int) -> float:
+    """`standard_error_alignment` from row sums that keep their digits where K and L are nearly proportional.
+
+    With K and L scaled to mean square 1 and D = K − L, the influence is ψ_i = −½ D²_i + ½(1−ρ)(K²_i + L²_i) up to a
+    constant, X²_i the mean over j ≠ i, 1−ρ half the mean of D².
+
+    Parameters
+    ----------
+    differences : array of shape (n,)
+        Σ_j D_ij².
+    squares : array of shape (2, n)
+        Σ_j K_ij² and Σ_j L_ij².
+    """
+    d, k = differences / (n - 1), squares / (n - 1)
+    psi = 0.25 * d.mean() * k.sum(axis=0) - 0.5 * d
+    return math.sqrt(4 / n * float(np.var(psi)))
+
+
 def gretton_variance(products: RowProducts, n: int) -> float:
     """Variance of n·HSIC_b under independence after Gretton et al. 2008, from Σ_{i≠j}(K̄L̄)², in scaled units."""
     mean_square = float(products.squares[1]) / 36 / (n * (n - 1))
@@ -187,8 +205,11 @@ def gretton_variance(products: RowProducts, n: int) -> float:
 
 
 def scaled(value: float, exponent: int) -> float:
-    """value·2^exponent."""
-    return math.ldexp(value, int(exponent))
+    """value·2^exponent; infinite where a float has no room for it."""
+    try:
+        return math.ldexp(value, int(exponent))
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def outer_ratio(sums: Array, defined: npt.NDArray[np.bool_]) -> Array:

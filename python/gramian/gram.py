@@ -579,6 +579,18 @@ def sweep_matmul(
     return VectorProducts(_core.fixed_values(raw["rows"]), raw["diagonal"][0], int(raw["exponent"][0]))
 
 
+def multiply_hollow(
+    x: Representation,
+    vectors: Array,
+    *,
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Array:
+    """(K − s_i − s_j) V without its diagonal, s the representation's shift; vectors (n, k); in scaled units."""
+    return _multiply(x, vectors, False, precision, memory, progress)
+
+
 def multiply_centred(
     x: Representation,
     vectors: Array,
@@ -588,13 +600,26 @@ def multiply_centred(
     progress: Progress | None = None,
 ) -> Array:
     """K̄ V for K̄ = K − s_i − s_j with its diagonal, s the representation's shift; vectors (n, k); in scaled units."""
+    return _multiply(x, vectors, True, precision, memory, progress)
+
+
+def _multiply(
+    x: Representation,
+    vectors: Array,
+    diagonal: bool,
+    precision: Precision,
+    memory: int | None,
+    progress: Progress | None,
+) -> Array:
     largest = np.abs(vectors).max(axis=0)
     largest[largest == 0] = 1.0
     out = np.empty_like(vectors)
     for begin in range(0, vectors.shape[1], 64):
         part = slice(begin, begin + 64)
         found = sweep_matmul(x, vectors[:, part] / largest[part], precision=precision, memory=memory, progress=progress)
-        out[:, part] = found.values * largest[part] + found.diagonal[:, None] * vectors[:, part]
+        out[:, part] = found.values * largest[part]
+        if diagonal:
+            out[:, part] += found.diagonal[:, None] * vectors[:, part]
     return out
 
 

@@ -642,7 +642,8 @@ def cka_matrix(
     sums = s.matrix(measure, estimator)
     reasons: dict[str, str] = {}
     if measure == "hsic":
-        full = np.ldexp(sums, s.exponent[:, None] + s.exponent[None, :])
+        with np.errstate(over="ignore"):
+            full = np.ldexp(sums, s.exponent[:, None] + s.exponent[None, :])
     else:
         why = [estimators.undefined(s, p, measure, estimator, names[p]) for p in range(len(names))]
         reasons = {name: r for name, r in zip(names, why, strict=True) if r}

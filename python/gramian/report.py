@@ -174,7 +174,7 @@ def _rows(
     ]
     for measure, estimator, null, floor in choices:
         e = metrics.estimate(pair, measure, estimator, confidence, pvalue=pvalue)
-        biased = (measure, estimator) == ("cka", "biased")  # its expectation lies beside the interval
+        biased = estimator == "biased"  # its expectation lies beside the interval, which is around the unbiased value
         shown = measure != "kernel_alignment"  # alignment without centring is no measure of dependence
         found.append(
             ComparisonRow(

@@ -137,8 +137,7 @@ def standard_error(pair: Paired, measure: Measure) -> float:
     if measure == "kernel_alignment":
         if pair.by_features:
             return estimators.standard_error_alignment(moments.raw_row_products(pair.matrices, pair.kernels), n)
-        raw = pair.products(np.zeros((2, n)), pair.gram.base)
-        return estimators.standard_error_alignment(raw.row_sums, n)
+        return estimators.standard_error_from_differences(*_squares_of_differences(pair), n)
     if pair.by_features:
         sums, exponent = moments.centred_row_products(pair.matrices, pair.kernels), s.exponent
     else:
@@ -148,3 +147,29 @@ def standard_error(pair: Paired, measure: Measure) -> float:
         sums, exponent = products.row_sums, products.exponent
     error = estimators.standard_error_centred(sums, n, measure)
     return error if measure == "cka" else estimators.scaled(error, int(exponent.sum()))
+
+
+def _squares_of_differences(pair: Paired) -> tuple[Array, Array]:
+    """Row sums of D² and of K², L², for K and L scaled to mean square 1 and D = K − L; diagonals left out.
+
+    From values v around the sweep's shift a, K_ij = v_ij + a_i + a_j: the tiles hold v alone, whatever the size of a.
+    """
+    g, n = pair.gram, pair.n
+    unit = 1 / np.sqrt(np.diag(g.scaled_unshifted()) / (n * (n - 1)))[:, None]
+    shift, rows = unit * g.scaled_shift, unit * g.scaled_rows
+    products = pair.products(g.scaled_shift, g.base).row_sums * np.outer(unit, unit)[np.triu_indices(2)][:, None]
+    difference = shift[0] - shift[1]
+    times = [  # (n, 2): the values times the difference, and times the representation's own shift
+        scale * gram.multiply_hollow(x, np.stack([difference, a], axis=1), precision=pair.precision, memory=pair.memory)
+        for x, a, scale in zip(gram.shifted(pair.xs, g.scaled_shift, g.base), shift, unit, strict=True)
+    ]
+
+    def square(products: Array, a: Array, rows: Array, times: Array) -> Array:
+        """Σ_j (v_ij + a_i + a_j)² over j ≠ i."""
+        own = (n - 1) * a**2 + 2 * a * (a.sum() - a) + (np.vdot(a, a) - a**2)
+        return cast("Array", products + 2 * a * rows + 2 * times + own)
+
+    differences = square(
+        products[0] - 2 * products[1] + products[2], difference, rows[0] - rows[1], times[0][:, 0] - times[1][:, 0]
+    )
+    return differences, np.stack([square(products[2 * q], shift[q], rows[q], times[q][:, 1]) for q in (0, 1)])
