@@ -39,7 +39,8 @@ KernelFunction make(const std::string& name, const py::dict& parameters) {
 }  // namespace
 
 void bind_kernel_functions(py::module_& m) {
-    py::class_<KernelFunction>(m, "KernelFunction", "A kernel function with its parameters, all of them resolved.")
+    py::class_<KernelFunction>(m, "KernelFunction", py::module_local(),
+                               "A kernel function with its parameters, all of them resolved.")
         .def(py::init(&make), "name"_a, "parameters"_a);
     py::dict known;
 #define GRAMIAN_DESCRIBE(K) describe(known, K{});

@@ -123,7 +123,8 @@ View on_device(const py::array& a, bool bfloat16) {
 }  // namespace
 
 void bind_view(py::module_& m) {
-    py::class_<View>(m, "View", "A float matrix read in place; keeps its owner alive.")
+    // local to the module: tests load more than one of them into a process
+    py::class_<View>(m, "View", py::module_local(), "A float matrix read in place; keeps its owner alive.")
         .def_static("from_numpy", &from_numpy, "array"_a)
         .def_static("from_bfloat16", &from_bfloat16, "bits"_a)
         .def_static("from_dlpack", &from_dlpack, "capsule"_a)
