@@ -16,7 +16,7 @@ constexpr double kHalfGain = 0x1p14;    // float16 panels hold x'·2^14: ‖x'�
 constexpr double kHalfRange = 0x1p-12;  // median ‖x'‖ from which float16's low parts have their digits; below: bfloat16
 constexpr double kFarFromOrigin = 64;   // max ‖x‖² beyond this multiple of the median distance²: translation is worth a copy
 constexpr double kPlainUnit = 0x1p60;   // units beyond this or its inverse: squares of 16-bit values leave float32
-constexpr double kSteepest = 8;         // exponents of a mean norm up to this stay accurate when made of norms and products
+constexpr double kSteepest = 2;         // exponents of a mean norm up to this stay accurate when made of norms and products
 
 struct Traits {
     Preparation how{};
