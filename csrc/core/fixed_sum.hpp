@@ -12,6 +12,7 @@ namespace gramian {
 /// The lowest bit is 2^-Fraction; smaller parts of a term are cut off, each term by itself.
 template <int Limbs, int Fraction>
 struct FixedSum {
+    static constexpr int limbs = Limbs, fraction = Fraction;
     std::uint64_t limb[Limbs];  // little endian
 
     GRAMIAN_HD void add(double x) {

@@ -18,13 +18,15 @@ constexpr std::int64_t kDefaultMemory = std::int64_t{1} << 30;  // of stored til
 constexpr double kFlopsOfLaunch = 2e13;                         // some 50 ms: between launches Ctrl-C is heard
 constexpr int kRowBits = 58;                                    // of |Σ| ≤ 16·n: what a row's fixed-point sum has room for
 
-/// A row's sum as the engines exchange it.
+/// A row's sum as the engines exchange it: the same integer, its lowest bit moved up to where 2^-bits is.
 RowSum row_sum(unsigned long long fixed, int bits) {
-    const auto value = static_cast<long long>(fixed);
-    const long long low = value & 0xffffffffLL, high = value - low;  // both are doubles exactly
+    const int up = RowSum::fraction - bits, word = up / 64, offset = up % 64;
+    const std::uint64_t sign = fixed >> 63 ? ~std::uint64_t{0} : 0;
     RowSum sum{};
-    sum.add(std::ldexp(static_cast<double>(high), -bits));
-    sum.add(std::ldexp(static_cast<double>(low), -bits));
+    for (int i = word; i < RowSum::limbs; ++i) {
+        const std::uint64_t low = i == word ? 0 : i == word + 1 ? fixed : sign, high = i == word ? fixed : sign;
+        sum.limb[i] = offset ? high << offset | low >> (64 - offset) : high;
+    }
     return sum;
 }
 
@@ -39,7 +41,7 @@ public:
           n_(args.x[0].rows.n),
           m_(static_cast<int>(args.x.size())),
           pairs_(pair_count(args.statistic, m_)),
-          units_(make_units(n_)),
+          units_(make_units(n_, setting("GRAMIAN_CUDA_UNIT", 0))),
           owned_(owned_units(units_, args.shard)),
           row_bits_(kRowBits - std::max(0, static_cast<int>(std::ceil(std::log2(static_cast<double>(n_)))))),
           row_scale_(std::exp2(row_bits_)) {
@@ -182,6 +184,9 @@ private:
     }
 
     void run_stored() {
+        if (tiles_ > std::numeric_limits<int>::max())
+            throw std::runtime_error("the CUDA engine counts stored tiles in 32 bits, for up to 8388480 rows; got " +
+                                     std::to_string(n_));
         const std::int64_t most = std::min(tiles_of_launch(), tiles_in_memory());
         DeviceBuffer<T> values;
         DeviceBuffer<double> terms;
@@ -223,7 +228,7 @@ private:
     }
 
     /// Σ over the parts that launch_total keeps apart.
-    std::vector<PairSum> totals(const DeviceBuffer<PairSum>& parts, int columns) const {
+    static std::vector<PairSum> totals(const DeviceBuffer<PairSum>& parts, int columns) {
         std::vector<PairSum> all(static_cast<std::size_t>(parts.size())), sums(static_cast<std::size_t>(columns), PairSum{});
         parts.to_host(all.data(), parts.size());
         for (std::size_t k = 0; k < all.size(); ++k) sums[k % sums.size()].add(all[k].limb);
@@ -245,6 +250,7 @@ private:
         rows_.to_host(fixed.data(), rows_.size());
         const bool matmul = args_.statistic == Statistic::matmul;
         const std::int64_t vectors = matmul ? 1 : row_vectors_, length = n_ * (matmul ? args_.columns : 1);
+        r.rows.reserve(static_cast<std::size_t>(vectors * length));
         for (std::int64_t v = 0; v < vectors; ++v)
             for (std::int64_t k = 0; k < length; ++k)
                 r.rows.push_back(row_sum(fixed[static_cast<std::size_t>(v * padded(n_) + k)], row_bits_));
@@ -289,6 +295,14 @@ SweepResult sweep_with(const SweepArgs& args) {
     return result;
 }
 
+/// Asks for two attributes and not for all properties, some of which take the driver milliseconds: every array asks.
+bool usable(int device) {
+    int major = 0, minor = 0;
+    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+    return 10 * major + minor >= kLeastVersion;
+}
+
 }  // namespace
 
 std::vector<Device> devices() {
@@ -299,9 +313,9 @@ std::vector<Device> devices() {
     }
     std::vector<Device> found;
     for (int index = 0; index < count; ++index) {
+        if (!usable(index)) continue;
         cudaDeviceProp p;
         check(cudaGetDeviceProperties(&p, index), "cudaGetDeviceProperties");
-        if (10 * p.major + p.minor < kLeastVersion) continue;
         found.push_back({index, p.name, p.major, p.minor, p.multiProcessorCount, static_cast<std::int64_t>(p.totalGlobalMem)});
     }
     return found;
@@ -315,7 +329,9 @@ std::string status() {
         return cudaGetErrorString(error);
     }
     if (count == 0) return "no CUDA device";
-    return devices().empty() ? "no device of compute capability 7.5 or newer" : "";
+    for (int index = 0; index < count; ++index)
+        if (usable(index)) return "";
+    return "no device of compute capability 7.5 or newer";
 }
 
 SweepResult sweep(const SweepArgs& args, int device) {

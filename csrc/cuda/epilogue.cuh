@@ -47,6 +47,19 @@ struct Fragment {
         });
     }
 
+    /// A power of a polynomial kernel that is known here: the loop over it would be walked for every element.
+    template <int Degree>
+    GRAMIAN_DEVICE void power(const TileOperand& x, int row, int column) {
+        const float scale = x.scale, out = x.out, slope = x.constant[0], offset = x.constant[1];
+        each(x.rows, row, column, [=](float g, float2 i, float2 j) {
+            const float base = g * scale * slope + offset;
+            float v = base;
+#pragma unroll
+            for (int k = 1; k < Degree; ++k) v *= base;
+            return v * out - (i.y + j.y);
+        });
+    }
+
     /// Inner products become shifted kernel values.
     GRAMIAN_DEVICE void finish(const TileOperand& x, int row, int column) {
         const float scale = x.scale, out = x.out;
@@ -57,7 +70,10 @@ struct Fragment {
                  [=](float g, float2 i, float2 j) { return ptx::exp2(g * scale + (i.x + j.x)) * out - (i.y + j.y); });
         } else {
             switch (x.kind) {  // the same for all threads
-                case KernelKind::Polynomial: return general<Polynomial>(x, row, column);
+                case KernelKind::Polynomial:
+                    if (x.constant[2] == 2.f) return power<2>(x, row, column);
+                    if (x.constant[2] == 3.f) return power<3>(x, row, column);
+                    return general<Polynomial>(x, row, column);
                 case KernelKind::Exponential: return general<Exponential>(x, row, column);
                 case KernelKind::Distance: return general<Distance>(x, row, column);
                 default: return;  // of another form
@@ -145,7 +161,15 @@ private:
     }
 };
 
-/// The sums of two representations over the tiles of a unit. Lanes 0 to 2 keep a sum over pairs each.
+/// Sums over the warp, shared out: a on lanes 0 to 7, b on 8 to 15, c on 16 to 23.
+GRAMIAN_DEVICE float warp_sums(float a, float b, float c, int lane) {
+    const bool third = lane & 16, second = lane & 8;
+    const float first = (third ? c : a) + __shfl_xor_sync(0xffffffffu, third ? a : c, 16);
+    const float other = (third ? 0.f : b) + __shfl_xor_sync(0xffffffffu, third ? b : 0.f, 16);
+    return warp_sum((second ? other : first) + __shfl_xor_sync(0xffffffffu, second ? first : other, 8), 1, 4);
+}
+
+/// The sums of two representations over the tiles of a unit. Lanes 0 to 23 keep those over pairs, as warp_sums shares them.
 template <int P, int C>
 struct JointSums {
     using Columns = SharedOut<2 * C>;
@@ -169,11 +193,14 @@ struct JointSums {
             xy += x.v[k] * y.v[k];
             yy += y.v[k] * y.v[k];
         }
-        const double sum_xx = warp_sum(static_cast<double>(xx)), sum_xy = warp_sum(static_cast<double>(xy)),
-                     sum_yy = warp_sum(static_cast<double>(yy));
-        pairs += lane == 0 ? sum_xx : lane == 1 ? sum_xy : sum_yy;
+        pairs += static_cast<double>(warp_sums(xx, xy, yy, lane));
         rows_and_columns(x, args.rows[0], args.row_scale, columns[0], row, lane);
         rows_and_columns(y, args.rows[1], args.row_scale, columns[1], row, lane);
+    }
+
+    /// The warp's sums over pairs.
+    GRAMIAN_DEVICE void flush_pairs(double* to, int lane) const {
+        if (lane % 8 == 0 && lane < 24) to[lane / 8] = pairs;
     }
 
     /// Column sums of the unit; column: this thread's first one in the matrix.

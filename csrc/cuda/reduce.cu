@@ -175,13 +175,20 @@ __global__ void __launch_bounds__(kThreads) multiply(StoredTiles<T> x, const T* 
     }
 }
 
-// grid: (columns / kThreads, kTotals)
+// grid: (columns, parts); a thread for every kThreads·parts-th term, a block for every total
 __global__ void __launch_bounds__(kThreads) total(const double* terms, std::int64_t count, int columns, PairSum* totals) {
-    const int column = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x),
-              part = static_cast<int>(blockIdx.y);
-    if (column >= columns) return;
-    PairSum& sum = totals[static_cast<std::int64_t>(part) * columns + column];
-    for (std::int64_t term = part; term < count; term += kTotals) sum.add(2 * terms[term * columns + column]);
+    PairSum* shared = reinterpret_cast<PairSum*>(ptx::dynamic_shared());
+    const int thread = static_cast<int>(threadIdx.x), column = static_cast<int>(blockIdx.x), part = static_cast<int>(blockIdx.y);
+    const std::int64_t stride = static_cast<std::int64_t>(kThreads) * gridDim.y;
+    PairSum sum{};
+    for (std::int64_t term = static_cast<std::int64_t>(part) * kThreads + thread; term < count; term += stride)
+        sum.add(2 * terms[term * columns + column]);
+    shared[thread] = sum;
+    for (int half = kThreads / 2; half; half /= 2) {
+        __syncthreads();
+        if (thread < half) shared[thread].add(shared[thread + half].limb);
+    }
+    if (thread == 0) totals[static_cast<std::int64_t>(part) * columns + column].add(shared[0].limb);
 }
 
 constexpr std::size_t kShared = kTile * sizeof(double);
@@ -216,8 +223,9 @@ void launch_multiply(const StoredTiles<T>& x, const T* vectors, int columns, uns
 }
 
 void launch_total(const double* terms, std::int64_t count, int columns, PairSum* totals, cudaStream_t stream) {
-    if (columns == 0) return;
-    launch(total, (columns + kThreads - 1) / kThreads, kTotals, kThreads, 0, stream, terms, count, columns, totals);
+    if (columns == 0 || count == 0) return;
+    const auto parts = static_cast<int>(std::min<std::int64_t>((count + kThreads - 1) / kThreads, kTotals));
+    launch(total, columns, parts, kThreads, kThreads * sizeof(PairSum), stream, terms, count, columns, totals);
 }
 
 #define GRAMIAN_INSTANTIATE(T)                                                                                    \

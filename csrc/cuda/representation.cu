@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <vector>
 
@@ -125,13 +124,6 @@ double largest_entry(const Rows& x, cudaStream_t stream) {
     return largest;
 }
 
-/// A positive number of the environment, to try other kernels or grids than the device's own.
-int setting(const char* name, int otherwise) {
-    const char* text = std::getenv(name);
-    const int value = text ? std::atoi(text) : 0;
-    return value > 0 ? value : otherwise;
-}
-
 bool is_16_bit(const Rows& x) { return x.dtype() == DType::f16 || x.dtype() == DType::bf16; }
 
 /// 16-bit rows whose products are exact as they are: not normalised, and near enough to the origin.
@@ -195,14 +187,12 @@ void make_tile_operand(DeviceRepresentation<float>& out, const std::vector<RowSi
             out.bfloat = rows.dtype() == DType::bf16;
             out.epsilon = std::numeric_limits<float>::epsilon();
         } else if (precision == Precision::highest) {
-            std::vector<double> size;
             double most = 0;
-            for (const RowSizes& s : sizes) {
-                size.push_back(s.prepared);
-                most = std::max(most, s.prepared);
-            }
+            for (const RowSizes& s : sizes) most = std::max(most, s.prepared);
+            std::size_t small = 0;
+            for (const RowSizes& s : sizes) small += s.prepared < kHalfRange * most;
             low = true;
-            out.bfloat = median(size) < kHalfRange * most;
+            out.bfloat = small > (sizes.size() - 1) / 2;  // the median is small
             out.epsilon = out.bfloat ? 0x1p-16 : 0x1p-22;
         } else {
             out.bfloat = precision == Precision::medium;

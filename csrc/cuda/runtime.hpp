@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -18,6 +19,13 @@ inline void check(cudaError_t status, const char* call) {
     if (status == cudaSuccess) return;
     (void)cudaGetLastError();  // an error that is reported here must not be found by the next launch
     throw std::runtime_error(std::string(call) + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")");
+}
+
+/// A positive number of the environment, to try other kernels, grids or units than the engine's own choice.
+inline int setting(const char* name, int otherwise) {
+    const char* text = std::getenv(name);
+    const int value = text ? std::atoi(text) : 0;
+    return value > 0 ? value : otherwise;
 }
 
 /// "12.0 GB" of bytes.
@@ -71,9 +79,12 @@ public:
     void zero() {
         if (size_) check(cudaMemsetAsync(data_, 0, bytes(size_), stream_), "cudaMemsetAsync");
     }
+    /// Returns when `from` may go. Copies of pageable memory mostly wait by themselves, but nothing promises it.
     void from_host(const T* from, std::int64_t count) {
         check_count(count);
-        if (count) check(cudaMemcpyAsync(data_, from, bytes(count), cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
+        if (!count) return;
+        check(cudaMemcpyAsync(data_, from, bytes(count), cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
+        check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
     }
     /// Returns when the data is there.
     void to_host(T* to, std::int64_t count) const {

@@ -11,17 +11,19 @@ constexpr std::int64_t kColumns = 16;  // of tiles taken together
 
 }  // namespace
 
-std::vector<Unit> make_units(std::int64_t n) {
+std::vector<Unit> make_units(std::int64_t n, int wanted) {
     const std::int64_t side = padded(n) / kTile, tiles = side * (side + 1) / 2;
-    const std::int64_t run = std::clamp(tiles / kUnits, std::int64_t{1}, kMostTiles);
+    const std::int64_t run = wanted ? wanted : std::clamp(tiles / kUnits, std::int64_t{1}, kMostTiles);
     std::vector<Unit> units;
+    units.reserve(static_cast<std::size_t>(tiles / run + side));
     std::int64_t tile = 0;
     for (std::int64_t group = 0; group < side; group += kColumns) {
         const std::int64_t end = std::min(group + kColumns, side);
         for (std::int64_t row = 0; row < end; row += run)
             for (std::int64_t column = std::max(group, row); column < end; ++column) {
                 const std::int64_t count = std::min(run, column + 1 - row);
-                units.push_back({static_cast<int>(column), static_cast<int>(row), static_cast<int>(count), static_cast<int>(tile)});
+                units.push_back(
+                    {static_cast<int>(column), static_cast<int>(row), static_cast<int>(count), static_cast<int>(tile)});
                 tile += count;
             }
     }

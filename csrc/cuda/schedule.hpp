@@ -17,9 +17,9 @@ struct Unit {
     int tile;  // tiles of earlier units
 };
 
-/// All units of a symmetric n×n matrix; depends on n alone. Neighbours in the list share rows, so that what the running
-/// blocks read stays in the L2 cache.
-std::vector<Unit> make_units(std::int64_t n);
+/// All units of a symmetric n×n matrix, of at most `run` tiles, or of as many as suit n if it is 0; depends on n alone then.
+/// Neighbours in the list share rows, so that what the running blocks read stays in the L2 cache.
+std::vector<Unit> make_units(std::int64_t n, int run);
 
 /// A shard's part of them, in units.
 Range owned_units(const std::vector<Unit>& units, Shard shard);

@@ -11,15 +11,18 @@ constexpr int kOwn = kTile / kEdge;
 constexpr int kDepth = 16;          // features at a time
 constexpr double kNear = 1.0 / 32;  // of the norms: a smaller distance is not taken from what cancels
 
+/// Features by rows. The padding puts what a warp writes, 16 features of two rows, into different banks.
+template <class T>
+using Panel = T[kDepth][kTile + 8 / sizeof(T)];
+
 template <class T>
 struct Panels {
-    T row[kDepth][kTile];
-    T column[kDepth][kTile];
+    Panel<T> row, column;
 };
 
 /// One thread's part in bringing kDepth features of kTile rows; `map` of a position gives the row, or −1 for none.
 template <class T, class Map>
-GRAMIAN_DEVICE void bring(const Operand<T>& x, T (&panel)[kDepth][kTile], std::int64_t feature, int thread, Map map) {
+GRAMIAN_DEVICE void bring(const Operand<T>& x, Panel<T>& panel, std::int64_t feature, int thread, Map map) {
 #pragma unroll 1
     for (int item = thread; item < kTile * kDepth; item += kThreads) {
         const int k = item % kDepth, position = item / kDepth;

@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kThreads, 1) tile_sm80(const __grid_constant__
         if constexpr (Reps == 2) {
             sums.flush_columns(args, column, lane);
             __syncthreads();  // the stages are free
-            if (lane < 3) shared_sums[warp * 3 + lane] = sums.pairs;
+            sums.flush_pairs(shared_sums + warp * 3, lane);
             __syncthreads();
             if (thread < 3) {
                 double sum = 0;

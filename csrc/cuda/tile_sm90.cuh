@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         }
         if (Reps == 2) {
             sums.flush_columns(args, column, lane);
-            if (lane < 3) shared.sums[warp * 3 + lane] = sums.pairs;
+            sums.flush_pairs(shared.sums + warp * 3, lane);
             ptx::named_sync<3>(256);
             if (thread < 3) {
                 double sum = 0;

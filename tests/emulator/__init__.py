@@ -37,6 +37,11 @@ def build(target: str) -> Path:
 
 
 def run(*command: str) -> None:
+    output(*command)
+
+
+def output(*command: str) -> str:
+    """What a command of the build prints."""
     # pip's cmake and ninja lie beside the interpreter, which need not be on the path
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
@@ -48,6 +53,7 @@ def run(*command: str) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-8000:]}")
+    return done.stdout
 
 
 def load(name: str, path: Path) -> ModuleType:
