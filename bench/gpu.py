@@ -208,11 +208,12 @@ def speed(bench: Bench, quick: bool) -> None:
     multiprocessors = 2 if bench.dry else torch.cuda.get_device_properties(0).multi_processor_count
     shapes = ((200, 20),) if bench.dry else ((65536, 64), (65536, 768)) if quick else ((65536, 64), (65536, 768), (32768, 4096))
     compiled = one_tile if bench.dry else torch.compile(one_tile)
+    deep = product_rate(bench, 4096, "bfloat16")  # of products so deep that nothing but the tensor cores counts
     for n, d in shapes:
         kernel = gm.RBF(float(np.sqrt(d)))
         flops = float(n) * (n + 1) * 2 * d  # of the tiles that are computed
         rates = {dtype: product_rate(bench, d, dtype) for dtype in ("bfloat16", "float32")}
-        bench.line("cublas", d=d, **{f"{dtype}_tflops": rate / 1e12 for dtype, rate in rates.items()})
+        bench.line("cublas", d=d, **{f"{dtype}_tflops": rate / 1e12 for dtype, rate in rates.items()}, deep_tflops=deep / 1e12)
         for dtype, precision in (("bfloat16", "highest"), ("float32", "highest"), ("float32", "high"), ("float32", "medium")):
             if bench.dry and dtype == "bfloat16":
                 dtype = "float16"  # NumPy has no bfloat16 to put on the emulated device
@@ -222,11 +223,12 @@ def speed(bench: Bench, quick: bool) -> None:
                     times = bench.seconds(lambda: gm.gram_moments(x, y, kernel=kernel, precision=precision))  # noqa: B023
                 took = statistics.median(times)
                 peer = rates["float32" if dtype == "float32" and precision == "highest" else "bfloat16"]
+                products = 3 if dtype == "float32" and precision == "highest" else 1
                 special = float(n) * n / (multiprocessors * SPECIAL_UNITS * 1.98e9)
                 bench.line(
                     "speed", contestant="gramian", n=n, d=d, dtype=dtype, precision=precision, capability=capability,
                     seconds=took, times=times, tflops=flops / took / 1e12, of_cublas=flops / took / peer,
-                    of_floor=max(flops / rates["bfloat16"] if precision != "highest" or dtype != "float32" else 0.0, special) / took,
+                    of_floor=max(products * flops / deep, special) / took,
                 )  # fmt: skip
             del x, y
         x, y = bench.arrays(n, d, "bfloat16")
