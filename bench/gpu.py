@@ -15,15 +15,17 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import machine
+from bench.cases import CASES
 
 ROOT = Path(__file__).parents[1]
-KERNELS = ("linear", "cosine", "polynomial", "rbf", "exponential", "laplacian", "rational_quadratic", "arc_cosine", "distance")
+KERNELS = tuple(case.kernel for case in CASES if case.name.startswith("kernel-"))
 SPECIAL_UNITS = 16  # exponentials of a multiprocessor per clock
 
 
@@ -140,7 +142,8 @@ def accuracy(bench: Bench) -> None:
         for precision in ("highest", "high", "medium"):
             error = abs(gm.cka(dx, dy, gm.RBF(bandwidth), precision=precision) - exact)
             right = None if precision != "highest" else bool(error <= max(2 * peer, 5e-7))
-            bench.line("accuracy", n=n, d=d, mean=mean, precision=precision, error=error, cublas_float32=peer, right=right)
+            facts = {"n": n, "d": d, "mean": mean, "precision": precision}
+            bench.line("accuracy", **facts, error=error, cublas_float32=peer, right=right)
     n = 140 if bench.dry else 2000
     x, y = bench.arrays(n, 33 if bench.dry else 100)
     for kernel in KERNELS:
@@ -160,7 +163,8 @@ def same_bits(bench: Bench) -> None:
             g = gm.gram_moments(bench.on_device(x), bench.on_device(y), kernel=gm.RBF(8.0))
         hashes.add(hashlib.sha256(g.pair_words.tobytes() + g.row_words.tobytes()).hexdigest())
     with environment(GRAMIAN_CUDA_BLOCKS="5"):
-        parts = [gm.gram_moments(bench.on_device(x), bench.on_device(y), kernel=gm.RBF(8.0), shard=(r, 3)) for r in range(3)]
+        dx, dy = bench.on_device(x), bench.on_device(y)
+        parts = [gm.gram_moments(dx, dy, kernel=gm.RBF(8.0), shard=(r, 3)) for r in range(3)]
     g = parts[0] + parts[1] + parts[2]
     hashes.add(hashlib.sha256(g.pair_words.tobytes() + g.row_words.tobytes()).hexdigest())
     bench.line("same bits", runs=5, hashes=len(hashes), right=len(hashes) == 1)
@@ -185,7 +189,7 @@ def tiled(bench: Bench, x: Any, y: Any, bandwidth: float, edge: int, tile: Calla
     return total
 
 
-def one_tile(xa: Any, xb: Any, na: Any, nb: Any, ya: Any, yb: Any, ma: Any, mb: Any, bandwidth: float) -> tuple[Any, Any, Any]:
+def one_tile(xa: Any, xb: Any, na: Any, nb: Any, ya: Any, yb: Any, ma: Any, mb: Any, bandwidth: float) -> Any:
     import torch
 
     k = torch.exp((na[:, None] + nb - 2 * (xa @ xb.T).float()) / (-2 * bandwidth**2))
@@ -201,43 +205,64 @@ def product_rate(bench: Bench, d: int, dtype: str) -> float:
     return 2.0 * edge * edge * d / statistics.median(bench.seconds(lambda: x @ y.T))
 
 
-def speed(bench: Bench, quick: bool) -> None:
+def speed(bench: Bench) -> None:
     import gramian as gm
 
     torch = bench.torch
     multiprocessors = 2 if bench.dry else torch.cuda.get_device_properties(0).multi_processor_count
-    shapes = ((200, 20),) if bench.dry else ((65536, 64), (65536, 768)) if quick else ((65536, 64), (65536, 768), (32768, 4096))
+    shapes = [(200, 20)] if bench.dry else [(65536, 64), (65536, 768), (32768, 4096)]
     compiled = one_tile if bench.dry else torch.compile(one_tile)
     deep = product_rate(bench, 4096, "bfloat16")  # of products so deep that nothing but the tensor cores counts
     for n, d in shapes:
         kernel = gm.RBF(float(np.sqrt(d)))
         flops = float(n) * (n + 1) * 2 * d  # of the tiles that are computed
         rates = {dtype: product_rate(bench, d, dtype) for dtype in ("bfloat16", "float32")}
-        bench.line("cublas", d=d, **{f"{dtype}_tflops": rate / 1e12 for dtype, rate in rates.items()}, deep_tflops=deep / 1e12)
-        for dtype, precision in (("bfloat16", "highest"), ("float32", "highest"), ("float32", "high"), ("float32", "medium")):
+        tflops = {f"{dtype}_tflops": rate / 1e12 for dtype, rate in rates.items()}
+        bench.line("cublas", d=d, **tflops, deep_tflops=deep / 1e12)
+        choices = [("bfloat16", "highest"), *(("float32", precision) for precision in ("highest", "high", "medium"))]
+        for dtype, precision in choices:
             if bench.dry and dtype == "bfloat16":
                 dtype = "float16"  # NumPy has no bfloat16 to put on the emulated device
             x, y = (bench.on_device(z) for z in bench.arrays(n, d, dtype))
+            run = partial(gm.gram_moments, x, y, kernel=kernel, precision=precision)
             for capability in ("90", "80"):
                 with environment(GRAMIAN_CUDA_CAPABILITY=capability):
-                    times = bench.seconds(lambda: gm.gram_moments(x, y, kernel=kernel, precision=precision))  # noqa: B023
+                    times = bench.seconds(run)
                 took = statistics.median(times)
                 peer = rates["float32" if dtype == "float32" and precision == "highest" else "bfloat16"]
                 products = 3 if dtype == "float32" and precision == "highest" else 1
                 special = float(n) * n / (multiprocessors * SPECIAL_UNITS * 1.98e9)
                 bench.line(
-                    "speed", contestant="gramian", n=n, d=d, dtype=dtype, precision=precision, capability=capability,
-                    seconds=took, times=times, tflops=flops / took / 1e12, of_cublas=flops / took / peer,
+                    "speed",
+                    contestant="gramian",
+                    n=n,
+                    d=d,
+                    dtype=dtype,
+                    precision=precision,
+                    capability=capability,
+                    seconds=took,
+                    times=times,
+                    tflops=flops / took / 1e12,
+                    of_cublas=flops / took / peer,
                     of_floor=max(products * flops / deep, special) / took,
-                )  # fmt: skip
-            del x, y
+                )
+            del x, y, run  # the next pair needs their memory
         x, y = bench.arrays(n, d, "bfloat16")
         edge = 64 if bench.dry else 8192
         contestants = {"torch tiled": one_tile, "torch.compile tiled": compiled}
         for name, tile in contestants.items():
-            times = bench.seconds(lambda: tiled(bench, x, y, kernel.bandwidth, edge, tile))  # noqa: B023
+            times = bench.seconds(partial(tiled, bench, x, y, kernel.bandwidth, edge, tile))
             took = statistics.median(times)
-            bench.line("speed", contestant=name, n=n, d=d, dtype="bfloat16", seconds=took, times=times, tflops=flops / took / 1e12)
+            bench.line(
+                "speed",
+                contestant=name,
+                n=n,
+                d=d,
+                dtype="bfloat16",
+                seconds=took,
+                times=times,
+                tflops=flops / took / 1e12,
+            )
         del x, y
 
 
@@ -249,6 +274,10 @@ def layers(bench: Bench) -> None:
     xs = [bench.on_device(bench.arrays(n, d)[k % 2]) for k in range(count)]
     times = bench.seconds(lambda: gm.cka_matrix(xs, kernel=gm.RBF(float(np.sqrt(d)))))
     bench.line("layers", n=n, d=d, layers=count, seconds=statistics.median(times))
+
+
+def _note_memory(least: list[int], memory: Callable[[], tuple[int, int]], *_: int) -> None:
+    least.append(memory()[0])
 
 
 def million(bench: Bench) -> None:
@@ -270,20 +299,30 @@ def million(bench: Bench) -> None:
         before = least[0]
         start = time.perf_counter()
         g = gm.gram_moments(
-            x, y, kernel=gm.RBF(float(np.sqrt(d))), progress=lambda *_: least.append(torch.cuda.mem_get_info()[0])
+            x,
+            y,
+            kernel=gm.RBF(float(np.sqrt(d))),
+            progress=partial(_note_memory, least, torch.cuda.mem_get_info),
         )
         took = time.perf_counter() - start
         bench.line(
-            "million", n=n, d=d, dtype=dtype, seconds=took, tflops=float(n) * n * 2 * d / took / 1e12,
-            extra_bytes=before - min(least), input_bytes=2 * n * d * x.element_size(), finite=bool(np.isfinite(g.inner).all()),
-        )  # fmt: skip
+            "million",
+            n=n,
+            d=d,
+            dtype=dtype,
+            seconds=took,
+            tflops=float(n) * n * 2 * d / took / 1e12,
+            extra_bytes=before - min(least),
+            input_bytes=2 * n * d * x.element_size(),
+            finite=bool(np.isfinite(g.inner).all()),
+        )
         del x, y
 
 
 STEPS: dict[str, Callable[[Bench], None]] = {
     "accuracy": accuracy,
     "bits": same_bits,
-    "speed": lambda bench: speed(bench, quick=False),
+    "speed": speed,
     "layers": layers,
     "million": million,
 }

@@ -1,4 +1,4 @@
-"""Runs a few sweeps of a module with a planted bug: exit status 0 if nothing was noticed, else what was, on the last line.
+"""Runs a few sweeps of a module with a planted bug: exit status 0 if nothing was noticed, else it says what was.
 
 python planted.py MODULE CAPABILITY D...: representations of so many features each.
 """
