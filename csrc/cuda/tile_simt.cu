@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kThreads) apply(const __grid_constant__ SimtAr
 }
 
 template <class T, class K>
-__global__ void __launch_bounds__(kThreads) landmark_sums(const __grid_constant__ Operand<T> x, double* sums) {
+__global__ void __launch_bounds__(kThreads, 2) landmark_sums(const __grid_constant__ Operand<T> x, double* sums) {
     Panels<T>& panels = *reinterpret_cast<Panels<T>*>(ptx::dynamic_shared());
     const int thread = static_cast<int>(threadIdx.x), tx = thread % kEdge, ty = thread / kEdge;
     const std::int64_t n = x.rows.n, count = n < kLandmarks ? n : kLandmarks;
