@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ import pytest
 
 import emulator
 
-CSRC = emulator.ROOT / "csrc"
 DRIVER = Path(emulator.__file__).parent / "planted.py"
 
 
@@ -115,29 +112,6 @@ BUGS = (
 )
 
 
-def build(folder: Path, source: str, planted: Path | None) -> Path:
-    """A module that is the emulated one but for a source, compiled from a copy of the sources."""
-    made = emulator.build("_core").parent
-    lines = emulator.output("ninja", "-C", str(made), "-t", "commands", "_core").splitlines()
-    module = folder / "_core.so"
-    link = next(line for line in lines if " -shared " in line)
-    words = [word for word in shlex.split(link) if word not in (":", "&&")]
-    if planted is not None:
-        compile_line = next(line for line in lines if line.endswith(f"/{source}"))
-        object_file = next(word for word in words if word.endswith(f"/{source}.o"))
-        command = shlex.split(compile_line)
-        target = command[command.index("-o") + 1]
-        drop = {"-MD", "-MT", "-MF", target, f"{target}.d"}
-        command = [str(planted / "cuda" / source) if word == f"{CSRC}/cuda/{source}" else word for word in command]
-        command = [f"-I{planted}" if word == f"-I{CSRC}" else word for word in command if word not in drop]
-        command = [word for word in command if word != "-o"]
-        subprocess.run([*command, "-O1", "-w", "-o", str(folder / "planted.o")], cwd=made, check=True)
-        words = [str(folder / "planted.o") if word == object_file else word for word in words]
-    words[words.index("-o") + 1] = str(module)
-    subprocess.run(words, cwd=made, check=True)
-    return module
-
-
 def noticed(module: Path, bug: Bug) -> str:
     """What the sweeps noticed, or nothing."""
     command = [sys.executable, str(DRIVER), str(module), str(bug.capability), *map(str, bug.widths)]
@@ -155,17 +129,14 @@ def compiler() -> None:
 
 
 @pytest.mark.parametrize("case", [(90, (192, 100)), (90, DEEP), (80, (192, 100)), (80, (40, 30, 20)), (75, (192, 100))])
-def test_nothing_is_noticed_without_a_bug(case: tuple[int, tuple[int, ...]], tmp_path: Path) -> None:
-    module = build(tmp_path, "", None)
+def test_nothing_is_noticed_without_a_bug(case: tuple[int, tuple[int, ...]]) -> None:
+    module = emulator.build("_core")
     assert noticed(module, Bug("none", "", "", "", "", *case)) == ""
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_noticed(bug: Bug, tmp_path: Path) -> None:
-    text = (CSRC / "cuda" / bug.file).read_text()
-    assert text.count(bug.old) >= 1, f"{bug.file} no longer has: {bug.old}"
-    shutil.copytree(CSRC, tmp_path / "csrc")
-    (tmp_path / "csrc" / "cuda" / bug.file).write_text(text.replace(bug.old, bug.new))
-    found = noticed(build(tmp_path, bug.source, tmp_path / "csrc"), bug)
+    module = emulator.variant(tmp_path, [(bug.file, bug.old, bug.new)], [bug.source])
+    found = noticed(module, bug)
     print(f"{bug.name}: {found}")
     assert found
