@@ -315,9 +315,11 @@ def _cast_on_device(x: Any, dtype: DType, name: str) -> Any:
 
 def _on_device_of(x: Any) -> AbstractContextManager[Any]:
     """While torch and CuPy hand an array out, its device has to be the current one."""
+    from array_api_compat import is_cupy_array
+
     if _is_torch_tensor(x):
         return cast("AbstractContextManager[Any]", sys.modules["torch"].cuda.device(x.device))
-    return cast("AbstractContextManager[Any]", x.device) if _is_a(x, "cupy", "ndarray") else nullcontext()
+    return cast("AbstractContextManager[Any]", x.device) if is_cupy_array(x) else nullcontext()
 
 
 def _kind_of_dtype(x: Any) -> str:
@@ -385,13 +387,9 @@ def _view(data: npt.NDArray[Any]) -> _core.View:
 
 
 def _is_torch_tensor(x: object) -> bool:
-    return _is_a(x, "torch", "Tensor")
+    from array_api_compat import is_torch_array
 
-
-def _is_a(x: object, library: str, kind: str) -> bool:
-    """Whether `x` is of a library's class; a library that nobody has imported has made no arrays."""
-    found = getattr(sys.modules.get(library), kind, None)
-    return isinstance(found, type) and isinstance(x, found)
+    return bool(is_torch_array(x))
 
 
 def _kind(x: object) -> str:
