@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one run of under ten minutes: build, tests on the device, compute-sanitizer, accuracy,
-# timings. Needs CUDA's compiler, PyTorch and the build tools of pyproject.toml; no network.
+# timings. Needs CUDA's compiler, PyTorch and the build tools of pyproject.toml; no network: what pyproject.toml names and the
+# machine lacks is taken from build/wheels (pip download --no-deps --dest build/wheels array-api-compat).
 #   bench/gpu.sh [FOLDER]            results into FOLDER (default: $OUT, else build/gpu)
 #   bench/gpu.sh --dry-run [FOLDER]  the same steps on the emulator, to see that they run
 set -uo pipefail
@@ -33,6 +34,7 @@ if [ ${#dry[@]} -eq 0 ]; then
     # for this GPU alone, which builds in a minute
     export CMAKE_ARGS="-DGRAMIAN_CUDA=ON -DGRAMIAN_CUDA_ARCHITECTURES=$native-real -DGRAMIAN_CUDA_ALL_ARCHITECTURES=$native-real"
     step build 240 "$python" -m pip install --quiet --no-build-isolation --no-deps --no-index --upgrade --target "$site" .
+    [ ! -d build/wheels ] || step wheels 60 "$python" -m pip install --quiet --no-index --no-deps --upgrade --target "$site" build/wheels/*.whl
     export PYTHONPATH=$site:$PWD XLA_PYTHON_CLIENT_PREALLOCATE=false # else JAX takes three quarters of the memory
     step bits 60 "$python" -m bench.gpu --step accuracy --step bits --out "$out/accuracy.jsonl"
     step speed 240 "$python" -m bench.gpu --step speed --step layers --step million --out "$out/speed.jsonl"

@@ -170,7 +170,7 @@ def readme_command(marker: str) -> str:
     return str(command)
 
 
-@pytest.mark.parametrize(("marker", "last"), [("install", "gramian demo"), ("test", "python -m pytest")])
+@pytest.mark.parametrize(("marker", "last"), [("install", "gramian demo"), ("test", "python -m pytest -n auto")])
 def test_readme_gives_one_line_that_starts_from_nothing_and_ci_runs_it(marker: str, last: str) -> None:
     command = readme_command(marker)
     assert "\n" not in command
