@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +43,7 @@ from emulator.cases import (
     shifted,
     sweep,
 )
+from emulator.faults import FAULTS, MANY_LAUNCHES, MANY_UNITS, SEEDS, outcomes
 from oracle import Array
 
 SOURCES = (75, 80, 90)
@@ -167,11 +173,8 @@ def test_environment_changes_grids_and_kernels(gpu: ModuleType, case: Case, monk
 @pytest.fixture(scope="session")
 def several(core: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """The module with units of several tiles and many launches, for which it would take 16,000 rows and days."""
-    edits = [
-        ("schedule.cpp", "kUnits = 4096", "kUnits = 4"),
-        ("engine.cu", "kFlopsOfLaunch = 2e13", "kFlopsOfLaunch = 1"),
-    ]
-    path = emulator.variant(tmp_path_factory.mktemp("several"), edits, ["schedule.cpp", "engine.cu"])
+    files = ["schedule.cpp", "engine.cu"]
+    path = emulator.variant(tmp_path_factory.mktemp("several"), [MANY_UNITS, MANY_LAUNCHES], files)
     return emulator.load("emulated.several._core", path)
 
 
@@ -651,3 +654,23 @@ def test_nothing_is_left_when_a_callback_raises_between_launches(several: Module
         run(several, Case("rbf", 2, 90, 2049, 1), 1, 0, progress=refuse_at_last)
     assert several.emulator.live_allocations() == 0
     assert len(calls) == 3
+
+
+# ---- planted faults --------------------------------------------------------------------------------------------------
+
+
+@each_of("name", FAULTS)
+def test_cases_of_the_faults_are_right_without_them(gpu: ModuleType, several: ModuleType, name: str) -> None:
+    fault = FAULTS[name]
+    assert outcomes(several if fault.sound else gpu, fault) == ["right"] * len(SEEDS)
+
+
+@each_of("name", FAULTS)
+def test_a_planted_fault_is_noticed_in_its_case(core: ModuleType, tmp_path: Path, name: str) -> None:
+    fault = FAULTS[name]
+    files = [*fault.units, *(file for file, _, _ in fault.sound if file not in fault.units)]
+    module = emulator.variant(tmp_path, [*fault.edits, *fault.sound], files)
+    command = [sys.executable, "-m", "emulator.faults", str(module), name]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=240)
+    assert done.returncode in (0, -signal.SIGSEGV, -signal.SIGABRT), done.stderr
+    assert done.returncode or set(json.loads(done.stdout)) != {"right"}

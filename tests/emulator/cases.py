@@ -48,7 +48,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     "seed": (0, 1, 2),
 }
 SCHEDULES = tuple(itertools.product(FACTORS["multiprocessors"], FACTORS["seed"]))
-WIDTHS = {1: 65, 63: 1, 64: 63, 65: 64, 640: 100}  # of the second representation, by the first's
+WIDTHS = {1: 65, 63: 1, 64: 63, 65: 64, 128: 128, 640: 100}  # of the second representation, by the first's
 TYPES = {"bfloat16": ml_dtypes.bfloat16}  # what NumPy knows by name needs no entry
 # Tensor cores make distances from norms and products: of pairs much nearer than the data's spread they keep 2⁻²² of it,
 # and a root of that is no small part of these kernels. So they get rows that lie apart, and more room.

@@ -1,0 +1,76 @@
+"""Runs the full product of cases, or what of it fits into some minutes, in an order that a seed decides.
+
+python -m emulator.exhaustive --minutes 25 prints what exhaustive.txt keeps; `pytest -m exhaustive` runs the same cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import multiprocessing
+import random
+import signal
+import subprocess
+import time
+from typing import Any
+
+import emulator
+from emulator.cases import FACTORS, KERNELS, SCHEDULES, WIDTHS, Case, Errors, check, product
+
+CASES = [Case(**values) for values in product({k: FACTORS[k] for k in ("kernel", "m", "source", "n", "d")})]
+_core: Any = None
+
+
+def attempt(case: Case) -> tuple[Case, Errors | str]:
+    global _core
+    _core = _core or emulator.load("emulated._core", emulator.build("_core"))
+    try:
+        return case, check(_core, case, SCHEDULES)
+    except (AssertionError, RuntimeError) as error:
+        return case, str(error)
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    emulator.build("_core")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    order = random.Random(given.seed).sample(CASES, len(CASES))
+    began, found = time.monotonic(), []
+    with multiprocessing.Pool(given.processes) as pool:
+        signal.signal(signal.SIGTERM, stop)
+        try:
+            for result in pool.imap_unordered(attempt, order):
+                found.append(result)
+                if time.monotonic() - began > 60 * given.minutes:
+                    break
+        except KeyboardInterrupt:
+            pass
+    minutes = (time.monotonic() - began) / 60
+    right = [(case, errors) for case, errors in found if isinstance(errors, Errors)]
+    print(f"{datetime.date.today()}, commit {commit}, {given.processes} processes, {minutes:.0f} minutes")
+    print(f"{len(found)} of {len(CASES)} cases, in the order of seed {given.seed}; {len(SCHEDULES)} runs each")
+    print(f"factors: {FACTORS}; widths of the second representation: {WIDTHS}")
+    for name in ("n", "d", "source", "m"):
+        counts = {value: sum(getattr(case, name) == value for case, _ in found) for value in FACTORS[name]}
+        print(f"of each {name}: {counts}")
+    print(f"{len(right)} cases right and with the same bits in all runs, {len(found) - len(right)} not")
+    for case, message in found:
+        if isinstance(message, str):
+            print(f"  {case.id}: {message.splitlines()[0]}")
+    print("\nworst errors by kernel: " + ", ".join(Errors._fields))
+    for kernel in KERNELS:
+        errors = [e for c, e in right if c.kernel == kernel]
+        if errors:
+            print(f"  {kernel:20s}" + "".join(f"{max(column):10.1e}" for column in zip(*errors, strict=True)))
+
+
+if __name__ == "__main__":
+    main()
