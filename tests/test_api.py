@@ -27,10 +27,12 @@ PROMISED = [
     "compare", "alignment", "independence_test", "cka_matrix", "Comparison", "ComparisonRow", "Estimate",
     "TestResult", "AlignmentMatrix",
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
+    "cca", "svcca", "pwcca", "canonical_correlations", "CanonicalCorrelations", "linear_regression_r2", "coco", "nocco",
+    "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
     "info", "__version__",
 ]
 # fmt: on
-DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count"}
+DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count", "anchors"}
 
 
 def in_fresh_python(code: str) -> str:

@@ -26,6 +26,7 @@ ROOMS = {
     "independence": "arrays estimators gram kernels moments routes",
     "plots": "",
     "metrics": "arrays estimators gram independence kernels plots routes sources",
+    "subspace": "arrays estimators kernels moments sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

@@ -2,8 +2,11 @@
 
 Kernel functions      Linear Cosine Polynomial RBF Exponential Laplacian RationalQuadratic ArcCosine Distance
 Measures              kernel_alignment hsic cka distance_alignment mmd2
+  of feature moments  cca svcca pwcca canonical_correlations linear_regression_r2 coco nocco procrustes shape_distance
+                      bipartite_matching semi_matching
 With uncertainty      compare alignment cka_matrix independence_test
 Sufficient statistics gram_moments feature_moments median_bandwidth
+Features              relative_representation
 The rest              set_num_threads get_num_threads info
 
 Every kernel matrix is computed tile by tile and reduced at once; none is ever stored.
@@ -22,6 +25,10 @@ _HOME = {
     "moments": "FeatureMoments feature_moments",
     "metrics": ("AlignmentMatrix Estimate alignment cka cka_matrix distance_alignment hsic kernel_alignment mmd2"),
     "independence": "TestResult independence_test",
+    "subspace": (
+        "CanonicalCorrelations UnitMatching bipartite_matching canonical_correlations cca coco linear_regression_r2 "
+        "nocco procrustes pwcca relative_representation semi_matching shape_distance svcca"
+    ),
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -31,6 +38,7 @@ __all__ = [
     "RBF",
     "AlignmentMatrix",
     "ArcCosine",
+    "CanonicalCorrelations",
     "Comparison",
     "ComparisonRow",
     "Cosine",
@@ -44,10 +52,15 @@ __all__ = [
     "Polynomial",
     "RationalQuadratic",
     "TestResult",
+    "UnitMatching",
     "__version__",
     "alignment",
+    "bipartite_matching",
+    "canonical_correlations",
+    "cca",
     "cka",
     "cka_matrix",
+    "coco",
     "compare",
     "distance_alignment",
     "feature_moments",
@@ -58,9 +71,17 @@ __all__ = [
     "info",
     "kernel_alignment",
     "kernels",
+    "linear_regression_r2",
     "median_bandwidth",
     "mmd2",
+    "nocco",
+    "procrustes",
+    "pwcca",
+    "relative_representation",
+    "semi_matching",
     "set_num_threads",
+    "shape_distance",
+    "svcca",
 ]
 
 if TYPE_CHECKING:
@@ -91,6 +112,22 @@ if TYPE_CHECKING:
     )
     from gramian.moments import FeatureMoments, feature_moments
     from gramian.report import Comparison, ComparisonRow, compare
+    from gramian.subspace import (
+        CanonicalCorrelations,
+        UnitMatching,
+        bipartite_matching,
+        canonical_correlations,
+        cca,
+        coco,
+        linear_regression_r2,
+        nocco,
+        procrustes,
+        pwcca,
+        relative_representation,
+        semi_matching,
+        shape_distance,
+        svcca,
+    )
     from gramian.system import info
 
 

@@ -1,0 +1,1027 @@
+"""Measures that see the features' second moments and nothing else: CCA and its kin, regression, shapes, single units.
+
+All of them are functions of the same small value, `Condensed`: the centred rows after an orthogonal map that leaves
+p + q of them, so that X̄'X̄, X̄'Ȳ and Ȳ'Ȳ are what they were. Arrays are condensed by a QR factorisation of one block
+of rows after another, which never squares a condition number; merged `FeatureMoments` by an eigendecomposition.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.arrays import Matrix, as_matrix, check_budget, check_count, one_of, require_rows, same_device, same_rows
+from gramian.estimators import scaled
+from gramian.kernels import Linear
+from gramian.moments import CentredFeatures, FeatureMoments, Progress, blocks, centre
+from gramian.sources import matrix
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Indices: TypeAlias = npt.NDArray[np.int64]
+Space: TypeAlias = Literal["cosine", "euclidean", "l1", "linf"]
+
+_EPS = float(np.finfo(np.float64).eps)
+_STORED = {"float64": 0.0, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # eps that data came with
+_SCIPY_NAME = {"euclidean": "euclidean", "l1": "cityblock", "linf": "chebyshev"}
+
+
+# ---- from arrays or moments to few rows -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Condensed:
+    """Centred features after an orthogonal map of their rows: x'x = X̄'X̄, x'y = X̄'Ȳ, y'y = Ȳ'Ȳ."""
+
+    n: int
+    x: Array  # (m, p), m ≤ p + q; columns that are constant up to rounding are 0
+    y: Array  # (m, q)
+    rcond: tuple[float, float]  # singular values below this part of the largest are rounding
+    exponent: tuple[int, int]  # X̄ = 2^exponent · x
+
+
+def _condensed(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
+    """The gate: two arrays, or the `FeatureMoments` of both."""
+    check_budget(None, progress)
+    if isinstance(X, FeatureMoments):
+        if Y is not None:
+            raise ValueError(f"{what} takes FeatureMoments alone, they hold both arrays; leave Y out")
+        if X.yy.shape[0] == 0:
+            raise ValueError(f"{what} needs two arrays; these moments hold X alone")
+        require_rows(X.n, least, what)
+        return _from_moments(X)
+    if Y is None:
+        raise TypeError(f"{what} needs X and Y, or FeatureMoments of both in place of X; Y is missing")
+    x, y = matrix(X, "X"), matrix(Y, "Y")
+    same_rows([x, y], ["X", "Y"])
+    same_device([x, y], ["X", "Y"])
+    require_rows(x.n, least, what)
+    features = [centre(x, Linear()), centre(y, Linear())]
+    widths = [x.d, y.d]
+    edge, width = x.d, x.d + y.d
+    step = max(2 * width, blocks(x.n, widths)[0][1])
+    few, raw = np.zeros((0, width)), np.zeros(width)
+    for start in range(0, x.n, step):
+        stop = min(x.n, start + step)
+        rows = np.empty((len(few) + stop - start, width))
+        rows[: len(few)] = few
+        for f, part in zip(features, (slice(0, edge), slice(edge, width)), strict=True):
+            own = f.raw(start, stop)
+            raw[part] += np.einsum("ij,ij->j", own, own)
+            np.subtract(own, f.mean, out=rows[len(few) :, part])
+        few = rows if len(rows) <= width else _triangle(rows)
+        if progress:
+            progress(-(-stop // step), -(-x.n // step))
+    few[:, _norms(few) <= 16 * _EPS * np.sqrt(raw)] = 0.0
+    return Condensed(
+        n=x.n,
+        x=few[:, :edge],
+        y=few[:, edge:],
+        rcond=cast("tuple[float, float]", tuple(max(max(x.n, f.x.d) * _EPS, 2 * _STORED[f.x.dtype]) for f in features)),
+        exponent=(features[0].exponent // 2, features[1].exponent // 2),
+    )
+
+
+def _triangle(rows: Array) -> Array:
+    return cast("Array", np.linalg.qr(rows, mode="r"))
+
+
+def _from_moments(given: FeatureMoments) -> Condensed:
+    """Rows with the moments that were merged: half of float64's digits, since moments are squares."""
+    mean_x, mean_y = given.sum_x / given.n, given.sum_y / given.n
+    m = given.moved(given.reference_x + mean_x, given.reference_y + mean_y)
+    second = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
+    offset = np.concatenate([given.reference_x + mean_x, given.reference_y + mean_y])
+    square = np.diag(second)
+    floor = max(given.n, len(second)) * _EPS * np.concatenate([np.diag(given.xx), np.diag(given.yy)])
+    varies = (square > floor) & (square > (16 * _EPS * offset) ** 2 * given.n)
+    size = np.sqrt(np.where(varies, square, 0.0))
+    unit = second / np.multiply.outer(np.where(varies, size, np.inf), np.where(varies, size, np.inf))
+    values, vectors = np.linalg.eigh(unit)
+    rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size
+    p, q = m.xy.shape
+    rcond = (math.sqrt(max(given.n, p) * _EPS), math.sqrt(max(given.n, q) * _EPS))
+    return Condensed(given.n, rows[:, :p], rows[:, p:], rcond, (0, 0))
+
+
+# ---- algebra on few rows ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    """Orthonormal u = rows @ weights of the column space of rows."""
+
+    u: Array  # (m, r)
+    singular: Array  # (r,) of the rows, or of the rows with columns of length 1
+    weights: Array  # (d, r)
+
+    @property
+    def rank(self) -> int:
+        return len(self.singular)
+
+    def leading(self, k: int) -> _Basis:
+        return _Basis(self.u[:, :k], self.singular[:k], self.weights[:, :k])
+
+
+def _basis(rows: Array, rcond: float, *, unit_columns: bool = False) -> _Basis:
+    """What is above rcond times the largest singular value; columns of length 1 make the rank free of their units."""
+    size = _norms(rows) if unit_columns else np.ones(rows.shape[1])
+    reciprocal = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    u, s, vt = _svd(rows * reciprocal)
+    r = int((s > rcond * s[0]).sum()) if s[0] > 0 else 0
+    return _Basis(u[:, :r], s[:r], reciprocal[:, None] * (vt[:r].T / s[:r]))
+
+
+def _svd(a: Array, full: bool = False) -> tuple[Array, Array, Array]:
+    """By divide and conquer; where that does not converge, by QR iterations, which do."""
+    try:
+        return cast("tuple[Array, Array, Array]", np.linalg.svd(a, full_matrices=full))
+    except np.linalg.LinAlgError:
+        from scipy.linalg import svd
+
+        return cast("tuple[Array, Array, Array]", svd(a, full_matrices=full, lapack_driver="gesvd"))
+
+
+def _norms(rows: Array) -> Array:
+    norms: Array = np.sqrt(np.einsum("ij,ij->j", rows, rows))
+    return norms
+
+
+def _filtered(basis: _Basis, ridge: float, n: int, exponent: int) -> Array:
+    """(r,) s/√(s² + nλ): what a ridge leaves of each direction; λ in the units of the variance of the features."""
+    if ridge == 0:
+        return np.ones(basis.rank)
+    added = math.sqrt(n) * scaled(math.sqrt(ridge), -exponent)
+    return cast("Array", basis.singular / np.hypot(basis.singular, added))
+
+
+def _constant(ranks: Sequence[int]) -> str | None:
+    """Why a measure of subspaces has no value, or None."""
+    for name, rank in zip("XY", ranks, strict=True):
+        if rank == 0:
+            return f"{name} is constant: nothing is left after centring"
+    return None
+
+
+def _saturated(ranks: Sequence[int], n: int) -> str | None:
+    """Why a measure of subspaces says nothing about the data, or None."""
+    for name, rank in zip("XY", ranks, strict=False):
+        if rank >= n - 1:
+            return (
+                f"{name} has rank {rank} = n − 1 after centring, so it fits anything perfectly, related or not; "
+                "take more rows than features, fewer components (svcca), or a ridge"
+            )
+    return None
+
+
+def _check_ridge(ridge: object) -> None:
+    if isinstance(ridge, bool) or not isinstance(ridge, Real):
+        raise TypeError(f"ridge must be a number, got {type(ridge).__name__}")
+    if not (math.isfinite(ridge) and float(ridge) >= 0):
+        raise ValueError(f"ridge must be finite and at least 0, got {ridge}")
+
+
+def _check_part(value: object, argument: str, *, zero: bool) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
+    if not (0 < float(value) <= 1 or (zero and value == 0)):
+        raise ValueError(f"{argument} must be {'from 0 to 1' if zero else 'above 0 and at most 1'}, got {value}")
+
+
+def _check_rcond(rcond: object) -> None:
+    if rcond is None:
+        return
+    if isinstance(rcond, bool) or not isinstance(rcond, Real):
+        raise TypeError(f"rcond must be a number or None, got {type(rcond).__name__}")
+    if not 0 <= float(rcond) < 1:
+        raise ValueError(f"rcond must be at least 0 and below 1, got {rcond}")
+
+
+# ---- canonical correlations -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class CanonicalCorrelations:
+    """All canonical correlations of two representations, their directions, and what chance would give."""
+
+    correlations: Array  # (k,) from the largest on, k the smaller rank
+    directions_x: Array  # (p, k): X̄ @ directions_x are the canonical variables, of variance 1 (less under a ridge)
+    directions_y: Array  # (q, k)
+    shares_x: Array  # (k,) part of X that each direction carries, adding to 1: the weights of PWCCA
+    shares_y: Array  # (k,)
+    rank: tuple[int, int]  # directions of X and Y that are more than rounding
+    n: int
+    chance: float  # mean of the squared correlations over all shufflings of the rows of Y: its exact expectation
+    reason: str | None  # why the means are nan
+
+    @property
+    def mean(self) -> float:
+        """Mean correlation: CCA, or SVCCA where components were selected."""
+        return math.nan if self.reason else float(self.correlations.mean())
+
+    @property
+    def mean_square(self) -> float:
+        """Mean squared correlation, R²_CCA; `chance` is its value for shuffled rows."""
+        return math.nan if self.reason else float(np.square(self.correlations).mean())
+
+    @property
+    def projection_weighted(self) -> float:
+        """Mean correlation weighted by shares_x: PWCCA."""
+        return math.nan if self.reason else float(self.shares_x @ self.correlations)
+
+    @property
+    def forced(self) -> int:
+        """How many correlations are 1 by the number of rows alone: rank_x + rank_y − (n − 1), if positive."""
+        return max(0, sum(self.rank) - (self.n - 1))
+
+    def __repr__(self) -> str:
+        if self.reason:
+            return f"CanonicalCorrelations(nan: {self.reason})"
+        forced = f", {self.forced} of them 1 by construction" if self.forced else ""
+        return (
+            f"CanonicalCorrelations(mean = {self.mean:.4g}, mean square = {self.mean_square:.4g} "
+            f"(by chance {self.chance:.2g}), {len(self.correlations)} correlations{forced}, n = {self.n})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; without the directions."""
+        return {
+            "mean": self.mean,
+            "mean_square": self.mean_square,
+            "projection_weighted": self.projection_weighted,
+            "correlations": self.correlations.tolist(),
+            "chance": self.chance,
+            "rank": list(self.rank),
+            "forced": self.forced,
+            "n": self.n,
+            "reason": self.reason,
+        }
+
+
+def canonical_correlations(
+    X: object,
+    Y: object | None = None,
+    *,
+    variance: float | None = None,
+    components: int | None = None,
+    standardize: bool = False,
+    ridge: float | tuple[float, float] = 0.0,
+    rcond: float | None = None,
+    progress: Progress | None = None,
+) -> CanonicalCorrelations:
+    """All canonical correlations, the singular values of (C_xx + λ)^−½ C_xy (C_yy + λ)^−½ of centred features.
+
+    Parameters
+    ----------
+    X : array of shape (n, p), or FeatureMoments
+        Any array that `gramian.cka` takes, or the path of a file; or the merged moments of X and Y.
+    Y : array of shape (n, q)
+        Row i of both is the same sample. Left out if X is FeatureMoments.
+    variance : float, optional
+        Keep only the leading principal components of each array that hold this part of its variance (SVCCA).
+    components : int, optional
+        Keep this many leading principal components instead, or all where the rank is smaller.
+    standardize : bool
+        Divide each feature by its standard deviation first; matters to components, shares and a ridge.
+    ridge : float or pair of floats
+        λ, in units of the variance of the features (of X, of Y).
+    rcond : float, optional
+        Singular values below this part of the largest are rounding and dropped, before a ridge too. Left out:
+        max(n, p)·eps, at least 2 eps of the dtype of the data; √(max(n, p)·eps) for FeatureMoments, whose digits are
+        those of squares.
+    progress : callable, optional
+        Called with (done, total).
+
+    Returns
+    -------
+    CanonicalCorrelations
+        ``.correlations``, ``.directions_x``, ``.directions_y``, ``.mean``, ``.mean_square``, ``.projection_weighted``,
+        ``.chance``. Means are nan, and ``.reason`` says why, if an array is constant or, without a ridge, has rank
+        n − 1: then every correlation is 1 whatever the data.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    O(n(p+q)²) time, in LAPACK on the host, and O((p+q)²) memory: a QR factorisation of blocks of rows, so that
+    features of condition number κ lose κ and not κ². Blocks of arrays on a CUDA device are copied to the host. Constant
+    features are dropped. Chance is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ), rank_x·rank_y/((n − 1)k)
+    without a ridge. Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> gm.canonical_correlations(x, y).correlations.round(12)
+    array([0.8])
+    """
+    _check_rcond(rcond)
+    if variance is not None:
+        _check_part(variance, "variance", zero=False)
+    if components is not None:
+        check_count(components, "components")
+    if variance is not None and components is not None:
+        raise ValueError("variance and components both say how many components to keep; give one of them")
+    ridges = ridge if isinstance(ridge, tuple) else (ridge, ridge)
+    if len(ridges) != 2:
+        raise ValueError(f"ridge must be a number or a pair (of X, of Y), got {len(ridges)} numbers")
+    for value in ridges:
+        _check_ridge(value)
+    c = _condensed(X, Y, "canonical correlations", progress)
+    return _canonical(c, variance, components, standardize, (float(ridges[0]), float(ridges[1])), rcond)
+
+
+def _canonical(
+    c: Condensed,
+    variance: float | None = None,
+    components: int | None = None,
+    standardize: bool = False,
+    ridge: tuple[float, float] = (0.0, 0.0),
+    rcond: float | None = None,
+) -> CanonicalCorrelations:
+    bases, filters, rows = [], [], []
+    for given, floor, penalty, exponent in zip((c.x, c.y), c.rcond, ridge, c.exponent, strict=True):
+        deviation = _norms(given) / math.sqrt(c.n) if standardize else np.ones(given.shape[1])
+        reciprocal = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+        own = given * reciprocal
+        # where units do not matter, columns of length 1 keep the most digits
+        unit_columns = penalty == 0 and variance is None and components is None
+        basis = _basis(own, floor if rcond is None else rcond, unit_columns=unit_columns)
+        if basis.rank and components is not None:
+            basis = basis.leading(components)
+        elif basis.rank and variance is not None:
+            energy = np.cumsum(basis.singular**2)
+            basis = basis.leading(int(np.searchsorted(energy / energy[-1], variance)) + 1)
+        rows.append(own)
+        bases.append(replace(basis, weights=reciprocal[:, None] * basis.weights))
+        filters.append(_filtered(basis, penalty, c.n, 0 if standardize else exponent))
+    (bx, by), (fx, fy) = bases, filters
+    k = min(bx.rank, by.rank)
+    if k:
+        left, correlations, right = _svd(fx[:, None] * (bx.u.T @ by.u) * fy)
+        turns = (left[:, :k], right[:k].T)
+    else:
+        correlations, turns = np.zeros(0), (np.zeros((bx.rank, 0)), np.zeros((by.rank, 0)))
+    directions, shares = [], []
+    for basis, f, own, turn, exponent in zip(bases, filters, rows, turns, c.exponent, strict=True):
+        directions.append(np.ldexp(math.sqrt(c.n) * (basis.weights * f) @ turn, -exponent))
+        carried = np.abs((basis.u @ turn).T @ own).sum(axis=1)
+        shares.append(carried / carried.sum() if k else carried)
+    ranks = (bx.rank, by.rank)
+    free = [0 if penalty else rank for rank, penalty in zip(ranks, ridge, strict=True)]
+    return CanonicalCorrelations(
+        correlations=np.minimum(correlations, 1.0),
+        directions_x=directions[0],
+        directions_y=directions[1],
+        shares_x=shares[0],
+        shares_y=shares[1],
+        rank=ranks,
+        n=c.n,
+        chance=float((fx @ fx) * (fy @ fy) / ((c.n - 1) * k)) if k else math.nan,
+        reason=_constant(ranks) or _saturated(free, c.n),
+    )
+
+
+def cca(
+    X: object,
+    Y: object | None = None,
+    *,
+    ridge: float | tuple[float, float] = 0.0,
+    rcond: float | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Mean canonical correlation of two representations.
+
+    Parameters
+    ----------
+    X, Y, ridge, rcond, progress
+        As in `canonical_correlations`, which gives the correlations one by one, what chance would give, and the reason
+        of a nan.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan if an array is constant or, without a ridge, has rank n − 1 (as with n ≤ p): then it would be 1
+        for any other array.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. Does not change under invertible affine maps of either array. It is far from 0 for
+    independent data unless n is well above p + q: the mean square is then max(p, q)/(n − 1). Source: Hotelling 1936;
+    Raghu et al. 2017; Theory, 8.1.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 3))
+    >>> round(gm.cca(X, X @ np.array([[2.0, 1, 0], [0, 1, 0], [1, 0, 3]]) + 5), 12)
+    1.0
+    """
+    return canonical_correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress).mean
+
+
+def svcca(
+    X: object,
+    Y: object | None = None,
+    *,
+    variance: float = 0.99,
+    components: int | None = None,
+    standardize: bool = False,
+    rcond: float | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Mean canonical correlation of the leading principal components of two representations.
+
+    Parameters
+    ----------
+    X, Y, rcond, progress
+        As in `canonical_correlations`.
+    variance : float
+        Part of each array's variance that its components hold.
+    components : int, optional
+        Their number, in place of `variance`. ``components=10, standardize=True`` is the measure of Huh et al. 2024
+        ("The Platonic Representation Hypothesis").
+    standardize : bool
+        Divide each feature by its standard deviation first.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan as `cca`.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. Does not change under rotations, scaling and shifts of either array. Source: Raghu
+    et al. 2017; Theory, 8.1.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 3)) * [10, 1, 0.01]
+    >>> round(gm.svcca(X, X[:, :2]), 12)
+    1.0
+    """
+    found = canonical_correlations(
+        X,
+        Y,
+        variance=variance if components is None else None,
+        components=components,
+        standardize=standardize,
+        rcond=rcond,
+        progress=progress,
+    )
+    return found.mean
+
+
+def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, progress: Progress | None = None) -> float:
+    """Canonical correlations averaged by how much of X each canonical variable carries.
+
+    The weight of variable h_i of X is Σ_j |⟨h_i, x̄_j⟩| over the features of X, so the measure is not symmetric.
+
+    Parameters
+    ----------
+    X, Y, rcond, progress
+        As in `canonical_correlations`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan as `cca`.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. Does not change under permutations and one scaling of the features of X, nor under
+    invertible affine maps of Y. Source: Morcos et al. 2018; Theory, 8.1.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 3))
+    >>> round(gm.pwcca(X, X[:, ::-1] * 2), 12)
+    1.0
+    """
+    return canonical_correlations(X, Y, rcond=rcond, progress=progress).projection_weighted
+
+
+def linear_regression_r2(
+    X: object,
+    Y: object | None = None,
+    *,
+    ridge: float = 0.0,
+    rcond: float | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """R² of the affine prediction of Y from X, over all features of Y: 1 − ‖Ȳ − X̄B‖²/‖Ȳ‖².
+
+    Parameters
+    ----------
+    X, Y, rcond, progress
+        As in `canonical_correlations`; X predicts Y.
+    ridge : float
+        λ of B = (C_xx + λ)⁻¹ C_xy, in units of the variance of the features of X.
+
+    Returns
+    -------
+    float
+        In [0, 1], 0 if X is constant; nan if Y is, or if X has rank n − 1 and there is no ridge, which fits anything.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. On the rows of the fit, so about rank_x/(n − 1) for independent data. 1 − R² is
+    the misalignment of the best affine stitching map, over tr C_yy. Does not change under invertible affine maps of X
+    (without a ridge), nor under rotations, scaling and shifts of Y. Source: Kornblith et al. 2019; Theory, 8.2.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> round(gm.linear_regression_r2(x, y), 12)  # 1 - (9/20)/(5/4)
+    0.64
+    """
+    _check_ridge(ridge)
+    _check_rcond(rcond)
+    c = _condensed(X, Y, "linear_regression_r2", progress)
+    total = float(np.vdot(c.y, c.y))
+    basis = _basis(c.x, c.rcond[0] if rcond is None else rcond, unit_columns=ridge == 0)
+    if total == 0 or (ridge == 0 and _saturated((basis.rank,), c.n)):
+        return math.nan
+    kept = _filtered(basis, float(ridge), c.n, c.exponent[0]) ** 2
+    residual = c.y - (basis.u * kept) @ (basis.u.T @ c.y)
+    return 1 - float(np.vdot(residual, residual)) / total
+
+
+def coco(X: object, Y: object | None = None, *, progress: Progress | None = None) -> float:
+    """Constrained covariance of linear functions: the largest singular value of C_xy.
+
+    The largest covariance of two unit-norm linear functions, one of X and one of Y; its canonical correlation is
+    ``canonical_correlations(X, Y, ridge=...).correlations[0]``, known as KCC under a ridge.
+
+    Parameters
+    ----------
+    X, Y, progress
+        As in `canonical_correlations`.
+
+    Returns
+    -------
+    float
+        At least 0, in units of X times units of Y; the covariance divides by n.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. Does not change under rotations and shifts. HSIC is the sum of the squares of all
+    singular values of C_xy, COCO the largest one. Source: Gretton et al. 2005; Theory, 8.3.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> round(gm.coco(x, y), 12)
+    1.0
+    """
+    c = _condensed(X, Y, "coco", progress)
+    return scaled(float(_svd(c.x.T @ c.y)[1][0]) / c.n, sum(c.exponent))
+
+
+def nocco(
+    X: object,
+    Y: object | None = None,
+    *,
+    ridge: float | tuple[float, float] = 0.0,
+    rcond: float | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Sum of the squared canonical correlations, ‖(C_xx + λ)^−½ C_xy (C_yy + λ)^−½‖², for linear features.
+
+    Parameters
+    ----------
+    X, Y, ridge, rcond, progress
+        As in `canonical_correlations`.
+
+    Returns
+    -------
+    float
+        From 0 to the smaller rank; nan as `cca`.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. About rank_x·rank_y/(n − 1) for independent data without a ridge. Source: Fukumizu
+    et al. 2007; Theory, 8.3.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> round(gm.nocco(x, y), 12), round(gm.nocco(x, y, ridge=1.25), 12)  # 0.8², a quarter of it: variances are 1.25
+    (0.64, 0.16)
+    """
+    found = canonical_correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress)
+    return math.nan if found.reason else float(np.square(found.correlations).sum())
+
+
+# ---- shapes ------------------------------------------------------------------------------------------------------
+
+
+def procrustes(
+    X: object, Y: object | None = None, *, normalize: bool = True, progress: Progress | None = None
+) -> float:
+    """Squared Procrustes distance, min over rotations Q of ‖X̄ − ȲQ‖² = ‖X̄‖² + ‖Ȳ‖² − 2‖X̄'Ȳ‖_*.
+
+    Parameters
+    ----------
+    X, Y, progress
+        As in `canonical_correlations`. Arrays of different widths are compared as if the narrower one had features of
+        zeros.
+    normalize : bool
+        Divide both centred arrays by their Frobenius norms first.
+
+    Returns
+    -------
+    float
+        From 0, alike up to rotation and shift (and scale, if normalised), to 2 where normalised; else in squared units
+        of the features, summed over samples. nan if normalised and an array is constant.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. It is taken from the differences themselves, so that small distances have digits.
+    `scipy.spatial.procrustes` also scales the second array and reports 1 − s² where this is 2 − 2s. The square root is
+    a metric. Source: Schönemann 1966; Ding et al. 2021; Theory, 8.4.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 3))
+    >>> gm.procrustes(X, 2 * X[:, ::-1] + 1) < 1e-15
+    True
+    """
+    c = _condensed(X, Y, "procrustes", progress)
+    if normalize:
+        return _shape_gap(c.x, c.y)
+    top = max(c.exponent)
+    x, y = (np.ldexp(rows, e - top) for rows, e in zip((c.x, c.y), c.exponent, strict=True))
+    return scaled(_gap(x, y), 2 * top)
+
+
+def shape_distance(
+    X: object,
+    Y: object | None = None,
+    *,
+    alpha: float = 1.0,
+    rcond: float | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Angle between two shapes, arccos ‖X_φ'Y_φ‖_* / (‖X_φ‖‖Y_φ‖), with X_φ = X̄(α + (1 − α) C_xx^−½).
+
+    Parameters
+    ----------
+    X, Y, rcond, progress
+        As in `canonical_correlations`; arrays of different widths are compared as if the narrower one had features of
+        zeros.
+    alpha : float
+        From 0, shapes alike up to any invertible map, to 1, alike up to rotation and scale.
+
+    Returns
+    -------
+    float
+        Radians, from 0 to π/2; nan if an array is constant or, with alpha = 0, has rank n − 1.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. A metric between representations of the same samples for each alpha: symmetric,
+    with the triangle inequality, 0 for equal shapes. Between 0 and 1, alpha weighs the features, in their units,
+    against white ones of variance 1: there a scaling of X changes the distance. netrep whitens with X̄'X̄ in place of
+    C_xx = X̄'X̄/n: its alpha a is a√n/(a√n + 1 − a) here. Source: Williams et al. 2021; Theory, 8.4.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> round(np.cos(gm.shape_distance(x, y)), 12)
+    np.float64(0.8)
+    """
+    _check_part(alpha, "alpha", zero=True)
+    _check_rcond(rcond)
+    c = _condensed(X, Y, "shape_distance", progress)
+    if alpha == 1:
+        gap = _shape_gap(c.x, c.y)
+    else:
+        sides = []
+        for rows, floor, exponent in zip((c.x, c.y), c.rcond, c.exponent, strict=True):
+            basis = _basis(rows, floor if rcond is None else rcond, unit_columns=alpha == 0)
+            # α s/√n · 2^exponent + (1 − α), and as a shape only up to scale
+            size = float(alpha) / math.sqrt(c.n) * basis.singular
+            low = min(0, -exponent)
+            sides.append(basis.u * (np.ldexp(size, exponent + low) + math.ldexp(1 - float(alpha), low)))
+        ranks = [side.shape[1] for side in sides]
+        if _constant(ranks) or (alpha == 0 and _saturated(ranks, c.n)):
+            return math.nan
+        gap = _shape_gap(*sides)
+    return 2 * math.asin(min(1.0, math.sqrt(gap) / 2))
+
+
+def _shape_gap(x: Array, y: Array) -> float:
+    """2 − 2‖x'y‖_*/(‖x‖‖y‖); nan if one of them is 0."""
+    if not (x.any() and y.any()):
+        return math.nan
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()
+    return _gap(x / np.linalg.norm(x), y / np.linalg.norm(y))
+
+
+def _gap(x: Array, y: Array) -> float:
+    """min ‖x − yQ‖², the narrower one padded with zeros, from the differences after both are turned."""
+    left, _, right = _svd(x.T @ y, full=True)
+    x, y = x @ left, y @ right.T
+    k = min(x.shape[1], y.shape[1])
+    return float(sum(np.vdot(part, part) for part in (x[:, :k] - y[:, :k], x[:, k:], y[:, k:])))
+
+
+# ---- single units ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class UnitMatching:
+    """Which unit (feature) of Y each unit of X is matched with, and how well they correlate."""
+
+    units_x: Indices  # (k,) units of X that have a match, ascending; constant units have none
+    units_y: Indices  # (k,) their matches
+    correlations: Array  # (k,) signed
+    signed: bool
+    n: int
+    reason: str | None  # why there is no score
+
+    @property
+    def score(self) -> float:
+        """Mean absolute correlation of the matches, or mean correlation where signs count."""
+        if self.reason:
+            return math.nan
+        return float((self.correlations if self.signed else np.abs(self.correlations)).mean())
+
+    def __repr__(self) -> str:
+        if self.reason:
+            return f"UnitMatching(nan: {self.reason})"
+        return f"UnitMatching(score = {self.score:.4g}, {len(self.units_x)} units of X, n = {self.n})"
+
+
+def bipartite_matching(
+    X: object, Y: object | None = None, *, signed: bool = False, progress: Progress | None = None
+) -> UnitMatching:
+    """Match the units of X and Y one to one, so that the mean correlation of the pairs is largest.
+
+    Parameters
+    ----------
+    X, Y, progress
+        As in `canonical_correlations`.
+    signed : bool
+        Whether a correlation of −1 is a bad match; left out, its absolute value counts.
+
+    Returns
+    -------
+    UnitMatching
+        ``.units_x``, ``.units_y``, ``.correlations``, ``.score``; as many pairs as the narrower array has units that
+        vary. The score is nan, and ``.reason`` says why, if an array is constant.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; n < 3.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`, and O((p+q)³) for the assignment (`scipy.optimize.linear_sum_assignment`). Does
+    not change under permutations, scaling and shifts of single features. The largest of many correlations is above 0 for
+    independent data too: shuffle the rows of Y for its level. Source: Li et al. 2016; Theory, 8.5.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 3))
+    >>> gm.bipartite_matching(X, X[:, [2, 0, 1]]).units_y
+    array([1, 2, 0])
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    correlations, n = _unit_correlations(X, Y, "bipartite_matching", progress)
+    defined_x, defined_y = _defined(correlations)
+    inner = correlations[np.ix_(defined_x, defined_y)]
+    rows, columns = linear_sum_assignment(inner if signed else np.abs(inner), maximize=True)
+    return _matching(correlations, defined_x[rows], defined_y[columns], signed, n)
+
+
+def semi_matching(
+    X: object, Y: object | None = None, *, signed: bool = False, progress: Progress | None = None
+) -> UnitMatching:
+    """Match each unit of X with the unit of Y that it correlates with most; units of Y may serve several times.
+
+    Parameters
+    ----------
+    X, Y, signed, progress
+        As in `bipartite_matching`.
+
+    Returns
+    -------
+    UnitMatching
+        A pair for each unit of X that varies; the lowest unit of Y among equals. The score is nan, and ``.reason`` says
+        why, if an array is constant.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; n < 3.
+
+    Notes
+    -----
+    Cost as `canonical_correlations`. Not symmetric; at least the score of `bipartite_matching` where p ≤ q. Does not
+    change under permutations, scaling and shifts of single features. Source: Li et al. 2016; Theory, 8.5.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 3))
+    >>> gm.semi_matching(X, X[:, :1]).units_y
+    array([0, 0, 0])
+    """
+    correlations, n = _unit_correlations(X, Y, "semi_matching", progress)
+    defined_x, defined_y = _defined(correlations)
+    inner = correlations[np.ix_(defined_x, defined_y)]
+    best = (inner if signed else np.abs(inner)).argmax(axis=1) if inner.size else np.zeros(0, dtype=np.int64)
+    return _matching(correlations, defined_x[: len(best)], defined_y[best], signed, n)
+
+
+def _unit_correlations(X: object, Y: object | None, what: str, progress: Progress | None) -> tuple[Array, int]:
+    """(p, q) correlations of single units; nan for constant ones."""
+    c = _condensed(X, Y, what, progress, least=3)
+    x, y = (np.divide(z, _norms(z), out=np.full_like(z, np.nan), where=_norms(z) > 0) for z in (c.x, c.y))
+    return np.clip(x.T @ y, -1.0, 1.0), c.n
+
+
+def _defined(correlations: Array) -> tuple[Indices, Indices]:
+    """Units that vary, of X and of Y."""
+    known = ~np.isnan(correlations)
+    return np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+
+
+def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: bool, n: int) -> UnitMatching:
+    reason = None if len(units_x) else "X or Y is constant: nothing is left after centring"
+    return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, n, reason)
+
+
+# ---- relative representations ------------------------------------------------------------------------------------
+
+
+def relative_representation(
+    X: object,
+    anchors: object,
+    *,
+    space: Space | Sequence[Space] = "cosine",
+    progress: Progress | None = None,
+) -> Array:
+    """Each sample by how it lies to m anchors: features that two models share though their own differ.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+        Any array that `gramian.cka` takes, or the path of a file.
+    anchors : array of shape (m, p), or row numbers of shape (m,)
+        The anchors' features by the same model, or which rows of X are the anchors. For two models to be comparable,
+        their anchors must be the same samples in the same order.
+    space : {"cosine", "euclidean", "l1", "linf"}, or several of them
+        Cosines with the anchors, or distances from them. Several give the product space: each is normalised to length 1
+        in every row, and they stand side by side.
+    progress : callable, optional
+        Called with (done, total).
+
+    Returns
+    -------
+    array of shape (n, m), or (n, m·len(space)) for several
+        float64, on the host. A row of zeros has the cosine 0 with everything.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    O(n·m·p) time; beyond the result, O((m + p)·block) memory. Cosines do not change under rotations and scaling of the
+    features of X and anchors together, Euclidean distances under rotations and shifts, L1 and L∞ distances under
+    permutations, sign flips and shifts; normalised, all under scaling. Blocks of arrays on a CUDA device are copied to
+    the host. Source: Moschella et al. 2023; Cannistraci et al. 2024; Theory, 8.6.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.array([[3.0, 4], [0, 2], [1, 0]])
+    >>> gm.relative_representation(X, np.array([1, 2]))
+    array([[0.8, 0.6],
+           [1. , 0. ],
+           [0. , 1. ]])
+    """
+    check_budget(None, progress)
+    spaces = [space] if isinstance(space, str) else list(space)
+    if not spaces:
+        raise ValueError(f"space must name at least one of {', '.join(map(repr, get_args(Space)))}")
+    for name in spaces:
+        one_of(name, get_args(Space), "space")
+    x = matrix(X, "X")
+    a = _anchors(x, anchors)
+    m = len(a)
+    unit_anchors = _unit_rows(a)
+    out = np.empty((x.n, m * len(spaces)))
+    spans = blocks(x.n, [x.d, m * len(spaces)])
+    for done, (start, stop) in enumerate(spans, 1):
+        rows = x.block(start, stop)
+        for k, name in enumerate(spaces):
+            part = out[start:stop, k * m : (k + 1) * m]
+            if name == "cosine":
+                np.clip(_unit_rows(rows) @ unit_anchors.T, -1.0, 1.0, out=part)
+            else:
+                part[:] = _distances(rows, a, name)
+            if len(spaces) > 1:
+                part[:] = _unit_rows(part)
+        if progress:
+            progress(done, len(spans))
+    return out
+
+
+def _anchors(x: Matrix, anchors: object) -> Array:
+    """(m, p) features of the anchors."""
+    if not isinstance(anchors, str | os.PathLike) and getattr(anchors, "ndim", 2) == 1:
+        rows = np.asarray(anchors)
+        if rows.dtype.kind not in "iu":
+            raise TypeError(
+                f"anchors must be features of shape (m, {x.d}) or whole row numbers of shape (m,), got shape "
+                f"{rows.shape} of {rows.dtype}"
+            )
+        wrong = rows[(rows < 0) | (rows >= x.n)]
+        if wrong.size:
+            raise ValueError(f"anchors names row {wrong[0]}, but X has rows 0 to {x.n - 1}")
+        if not rows.size:
+            raise ValueError("anchors is empty; name at least one row of X")
+        return x.take(rows.astype(np.int64))
+    found = matrix(anchors, "anchors")
+    if found.d != x.d:
+        raise ValueError(f"anchors has {found.d} features but X has {x.d}; both must be features of the same model")
+    return found.block(0, found.n)
+
+
+def _unit_rows(rows: Array) -> Array:
+    """Rows of length 1, whatever their size; rows of 0 stay."""
+    return CentredFeatures(as_matrix(rows, "rows"), True, 1.0, np.zeros(rows.shape[1])).raw(0, len(rows))
+
+
+def _distances(rows: Array, anchors: Array, space: str) -> Array:
+    """(b, m) from differences; scaled by a power of two while they are squared."""
+    from scipy.spatial.distance import cdist
+
+    largest = max(float(np.abs(rows).max()), float(np.abs(anchors).max()))
+    exponent = max(-1000, min(1000, math.frexp(largest)[1])) if largest > 0 else 0
+    found = cdist(np.ldexp(rows, -exponent), np.ldexp(anchors, -exponent), _SCIPY_NAME[space])
+    return cast("Array", np.ldexp(found, exponent))
