@@ -285,3 +285,119 @@ TESTS: dict[str, Callable[[Array, Array], tuple[float, float]]] = {
 
 def _zeros(X: Array, Z: Array) -> Array:
     return np.zeros((len(X), len(Z)), X.dtype)
+
+
+# ---- feature moments: CCA, regression, shapes, units, in their n x n or textbook forms --------------------
+
+
+def scatter(X: Array) -> Array:
+    """HXX'H from centred rows: the linear kernel centred, without its cancellation far from 0."""
+    Z = X - X.mean(0)
+    return Z @ Z.T
+
+
+def hat_matrix(X: Array, ridge: float = 0.0) -> Array:
+    """K (K + n ridge)^-1 of centred rows; without a ridge the projector on their column space."""
+    n, K = len(X), scatter(X)
+    values, V = np.linalg.eigh(K)
+    values = np.where(values > 1e-13 * values.max(), values, 0)
+    kept = np.divide(values, values + n * ridge, out=np.zeros_like(values), where=values > 0)
+    return (V * kept) @ V.T
+
+
+def canonical_correlations(X: Array, Y: Array, ridge: tuple[float, float] = (0.0, 0.0)) -> Array:
+    """Roots of the eigenvalues of the product of the hat matrices (Fukumizu et al. 2007), all n of them."""
+    values = np.linalg.eigvals(hat_matrix(X, ridge[0]) @ hat_matrix(Y, ridge[1])).real
+    return np.sort(np.sqrt(np.maximum(values, 0)))[::-1]
+
+
+def principal_components(X: Array, k: int, standardize: bool = False) -> Array:
+    """X projected on its k leading principal axes."""
+    Z = X - X.mean(0)
+    if standardize:
+        Z = Z / Z.std(0)
+    values, V = np.linalg.eigh(Z.T @ Z)
+    return Z @ V[:, np.argsort(-values)[:k]]
+
+
+def components_for(X: Array, variance: float) -> int:
+    """Least number of principal components that hold this part of the variance."""
+    parts = np.sort(np.linalg.eigvalsh(np.cov(X.T).reshape(X.shape[1], -1)))[::-1]
+    return next(k for k in range(1, len(parts) + 1) if parts[:k].sum() >= variance * parts.sum())
+
+
+def pwcca(X: Array, Y: Array) -> float:
+    """Morcos et al. 2018: canonical variables of X as eigenvectors of P_x P_y P_x, weights from raw features."""
+    P, Q = hat_matrix(X), hat_matrix(Y)
+    values, H = np.linalg.eigh(P @ Q @ P)
+    k = round(min(np.trace(P), np.trace(Q)))
+    top = np.argsort(-values)[:k]
+    weights = np.abs(H[:, top].T @ (X - X.mean(0))).sum(1)
+    return float(weights @ np.sqrt(np.maximum(values[top], 0)) / weights.sum())
+
+
+def linear_regression_r2(X: Array, Y: Array, ridge: float = 0.0) -> float:
+    Z = Y - Y.mean(0)
+    residual = Z - hat_matrix(X, ridge) @ Z
+    return 1 - (residual**2).sum() / (Z**2).sum()
+
+
+def misalignment(X: Array, Y: Array) -> float:
+    """min over affine maps of the mean squared error, one least-squares problem in raw features."""
+    design = np.hstack([X, np.ones((len(X), 1))])
+    solution = np.linalg.lstsq(design, Y, rcond=None)[0]
+    return float(((Y - design @ solution) ** 2).sum() / len(X))
+
+
+def coco(X: Array, Y: Array) -> float:
+    values = np.linalg.eigvals(scatter(X) @ scatter(Y)).real
+    return float(np.sqrt(values.max()) / len(X))
+
+
+def root(K: Array) -> Array:
+    values, V = np.linalg.eigh(K)
+    return (V * np.sqrt(np.where(values > 1e-13 * values.max(), values, 0))) @ V.T
+
+
+def fidelity(K: Array, L: Array) -> float:
+    """|X'Y|_* of any X, Y with XX' = K, YY' = L."""
+    return float(np.linalg.svd(root(K) @ root(L), compute_uv=False).sum())
+
+
+def procrustes(X: Array, Y: Array, normalize: bool = True) -> float:
+    K, L = scatter(X), scatter(Y)
+    if normalize:
+        K, L = K / np.trace(K), L / np.trace(L)
+    return float(np.trace(K) + np.trace(L) - 2 * fidelity(K, L))
+
+
+def shape_kernel(X: Array, alpha: float) -> Array:
+    """X_phi X_phi' with X_phi = HX (alpha + (1 - alpha) C^-1/2), C = X'HX/n."""
+    Z = X - X.mean(0)
+    values, V = np.linalg.eigh(Z.T @ Z / len(X))
+    inverse = np.divide(1, np.sqrt(np.abs(values)), out=np.zeros_like(values), where=values > 1e-13 * values.max())
+    phi = Z @ (alpha * np.eye(X.shape[1]) + (1 - alpha) * (V * inverse) @ V.T)
+    return phi @ phi.T
+
+
+def shape_distance(X: Array, Y: Array, alpha: float) -> float:
+    K, L = shape_kernel(X, alpha), shape_kernel(Y, alpha)
+    return float(np.arccos(fidelity(K, L) / np.sqrt(np.trace(K) * np.trace(L))))
+
+
+def unit_correlations(X: Array, Y: Array) -> Array:
+    return np.corrcoef(X.T, Y.T)[: X.shape[1], X.shape[1] :]
+
+
+def best_assignment(S: Array) -> float:
+    """Largest mean of entries, one of each row and column used, over all of them."""
+    S = S if S.shape[0] <= S.shape[1] else S.T
+    columns = itertools.permutations(range(S.shape[1]), S.shape[0])
+    return max(float(S[np.arange(len(S)), list(c)].mean()) for c in columns)
+
+
+def relative_space(X: Array, anchors: Array, space: str) -> Array:
+    if space == "cosine":
+        return cosine(X, anchors)
+    gaps = np.abs(X[:, None, :] - anchors[None, :, :])
+    return {"euclidean": np.sqrt((gaps**2).sum(-1)), "l1": gaps.sum(-1), "linf": gaps.max(-1)}[space]

@@ -27,6 +27,7 @@ ROOMS = {
     "plots": "",
     "metrics": "arrays estimators gram independence kernels plots routes sources",
     "subspace": "arrays estimators kernels moments sources",
+    "relative": "arrays moments sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

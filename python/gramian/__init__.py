@@ -27,8 +27,9 @@ _HOME = {
     "independence": "TestResult independence_test",
     "subspace": (
         "CanonicalCorrelations UnitMatching bipartite_matching canonical_correlations cca coco linear_regression_r2 "
-        "nocco procrustes pwcca relative_representation semi_matching shape_distance svcca"
+        "nocco procrustes pwcca semi_matching shape_distance svcca"
     ),
+    "relative": "relative_representation",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
         mmd2,
     )
     from gramian.moments import FeatureMoments, feature_moments
+    from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.subspace import (
         CanonicalCorrelations,
@@ -123,7 +125,6 @@ if TYPE_CHECKING:
         nocco,
         procrustes,
         pwcca,
-        relative_representation,
         semi_matching,
         shape_distance,
         svcca,

@@ -8,28 +8,25 @@ of rows after another, which never squares a condition number; merged `FeatureMo
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.arrays import Matrix, as_matrix, check_budget, check_count, one_of, require_rows, same_device, same_rows
+from gramian.arrays import check_budget, check_count, require_rows, same_device, same_rows
 from gramian.estimators import scaled
 from gramian.kernels import Linear
-from gramian.moments import CentredFeatures, FeatureMoments, Progress, blocks, centre
+from gramian.moments import FeatureMoments, Progress, blocks, centre
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
-Space: TypeAlias = Literal["cosine", "euclidean", "l1", "linf"]
 
 _EPS = float(np.finfo(np.float64).eps)
 _STORED = {"float64": 0.0, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # eps that data came with
-_SCIPY_NAME = {"euclidean": "euclidean", "l1": "cityblock", "linf": "chebyshev"}
 
 
 # ---- from arrays or moments to few rows -----------------------------------------------------------------
@@ -158,7 +155,8 @@ def _filtered(basis: _Basis, ridge: float, n: int, exponent: int) -> Array:
     if ridge == 0:
         return np.ones(basis.rank)
     added = math.sqrt(n) * scaled(math.sqrt(ridge), -exponent)
-    return cast("Array", basis.singular / np.hypot(basis.singular, added))
+    kept: Array = basis.singular / np.hypot(basis.singular, added)
+    return kept
 
 
 def _constant(ranks: Sequence[int]) -> str | None:
@@ -216,6 +214,7 @@ class CanonicalCorrelations:
     shares_x: Array  # (k,) part of X that each direction carries, adding to 1: the weights of PWCCA
     shares_y: Array  # (k,)
     rank: tuple[int, int]  # directions of X and Y that are more than rounding
+    forced: int  # correlations that are 1 by the number of rows alone: rank_x + rank_y − (n − 1), if positive
     n: int
     chance: float  # mean of the squared correlations over all shufflings of the rows of Y: its exact expectation
     reason: str | None  # why the means are nan
@@ -234,11 +233,6 @@ class CanonicalCorrelations:
     def projection_weighted(self) -> float:
         """Mean correlation weighted by shares_x: PWCCA."""
         return math.nan if self.reason else float(self.shares_x @ self.correlations)
-
-    @property
-    def forced(self) -> int:
-        """How many correlations are 1 by the number of rows alone: rank_x + rank_y − (n − 1), if positive."""
-        return max(0, sum(self.rank) - (self.n - 1))
 
     def __repr__(self) -> str:
         if self.reason:
@@ -385,6 +379,7 @@ def _canonical(
         shares_x=shares[0],
         shares_y=shares[1],
         rank=ranks,
+        forced=0 if any(ridge) else max(0, sum(ranks) - (c.n - 1)),
         n=c.n,
         chance=float((fx @ fx) * (fy @ fy) / ((c.n - 1) * k)) if k else math.nan,
         reason=_constant(ranks) or _saturated(free, c.n),
@@ -764,7 +759,7 @@ def shape_distance(
         if _constant(ranks) or (alpha == 0 and _saturated(ranks, c.n)):
             return math.nan
         gap = _shape_gap(*sides)
-    return 2 * math.asin(min(1.0, math.sqrt(gap) / 2))
+    return math.nan if math.isnan(gap) else 2 * math.asin(min(math.sqrt(gap / 2), 1.0) / math.sqrt(2))
 
 
 def _shape_gap(x: Array, y: Array) -> float:
@@ -836,8 +831,8 @@ def bipartite_matching(
     Notes
     -----
     Cost as `canonical_correlations`, and O((p+q)³) for the assignment (`scipy.optimize.linear_sum_assignment`). Does
-    not change under permutations, scaling and shifts of single features. The largest of many correlations is above 0 for
-    independent data too: shuffle the rows of Y for its level. Source: Li et al. 2016; Theory, 8.5.
+    not change under permutations, scaling and shifts of single features. The largest of many correlations is above 0
+    for independent data too: shuffle the rows of Y for its level. Source: Li et al. 2016; Theory, 8.5.
 
     Examples
     --------
@@ -911,117 +906,3 @@ def _defined(correlations: Array) -> tuple[Indices, Indices]:
 def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: bool, n: int) -> UnitMatching:
     reason = None if len(units_x) else "X or Y is constant: nothing is left after centring"
     return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, n, reason)
-
-
-# ---- relative representations ------------------------------------------------------------------------------------
-
-
-def relative_representation(
-    X: object,
-    anchors: object,
-    *,
-    space: Space | Sequence[Space] = "cosine",
-    progress: Progress | None = None,
-) -> Array:
-    """Each sample by how it lies to m anchors: features that two models share though their own differ.
-
-    Parameters
-    ----------
-    X : array of shape (n, p)
-        Any array that `gramian.cka` takes, or the path of a file.
-    anchors : array of shape (m, p), or row numbers of shape (m,)
-        The anchors' features by the same model, or which rows of X are the anchors. For two models to be comparable,
-        their anchors must be the same samples in the same order.
-    space : {"cosine", "euclidean", "l1", "linf"}, or several of them
-        Cosines with the anchors, or distances from them. Several give the product space: each is normalised to length 1
-        in every row, and they stand side by side.
-    progress : callable, optional
-        Called with (done, total).
-
-    Returns
-    -------
-    array of shape (n, m), or (n, m·len(space)) for several
-        float64, on the host. A row of zeros has the cosine 0 with everything.
-
-    Raises
-    ------
-    TypeError, ValueError, FileNotFoundError
-        Naming the argument, what came and what is needed.
-
-    Notes
-    -----
-    O(n·m·p) time; beyond the result, O((m + p)·block) memory. Cosines do not change under rotations and scaling of the
-    features of X and anchors together, Euclidean distances under rotations and shifts, L1 and L∞ distances under
-    permutations, sign flips and shifts; normalised, all under scaling. Blocks of arrays on a CUDA device are copied to
-    the host. Source: Moschella et al. 2023; Cannistraci et al. 2024; Theory, 8.6.
-
-    Examples
-    --------
-    >>> import numpy as np, gramian as gm
-    >>> X = np.array([[3.0, 4], [0, 2], [1, 0]])
-    >>> gm.relative_representation(X, np.array([1, 2]))
-    array([[0.8, 0.6],
-           [1. , 0. ],
-           [0. , 1. ]])
-    """
-    check_budget(None, progress)
-    spaces = [space] if isinstance(space, str) else list(space)
-    if not spaces:
-        raise ValueError(f"space must name at least one of {', '.join(map(repr, get_args(Space)))}")
-    for name in spaces:
-        one_of(name, get_args(Space), "space")
-    x = matrix(X, "X")
-    a = _anchors(x, anchors)
-    m = len(a)
-    unit_anchors = _unit_rows(a)
-    out = np.empty((x.n, m * len(spaces)))
-    spans = blocks(x.n, [x.d, m * len(spaces)])
-    for done, (start, stop) in enumerate(spans, 1):
-        rows = x.block(start, stop)
-        for k, name in enumerate(spaces):
-            part = out[start:stop, k * m : (k + 1) * m]
-            if name == "cosine":
-                np.clip(_unit_rows(rows) @ unit_anchors.T, -1.0, 1.0, out=part)
-            else:
-                part[:] = _distances(rows, a, name)
-            if len(spaces) > 1:
-                part[:] = _unit_rows(part)
-        if progress:
-            progress(done, len(spans))
-    return out
-
-
-def _anchors(x: Matrix, anchors: object) -> Array:
-    """(m, p) features of the anchors."""
-    if not isinstance(anchors, str | os.PathLike) and getattr(anchors, "ndim", 2) == 1:
-        rows = np.asarray(anchors)
-        if rows.dtype.kind not in "iu":
-            raise TypeError(
-                f"anchors must be features of shape (m, {x.d}) or whole row numbers of shape (m,), got shape "
-                f"{rows.shape} of {rows.dtype}"
-            )
-        wrong = rows[(rows < 0) | (rows >= x.n)]
-        if wrong.size:
-            raise ValueError(f"anchors names row {wrong[0]}, but X has rows 0 to {x.n - 1}")
-        if not rows.size:
-            raise ValueError("anchors is empty; name at least one row of X")
-        return x.take(rows.astype(np.int64))
-    found = matrix(anchors, "anchors")
-    if found.d != x.d:
-        raise ValueError(f"anchors has {found.d} features but X has {x.d}; both must be features of the same model")
-    return found.block(0, found.n)
-
-
-def _unit_rows(rows: Array) -> Array:
-    """Rows of length 1, whatever their size; rows of 0 stay."""
-    return CentredFeatures(as_matrix(rows, "rows"), True, 1.0, np.zeros(rows.shape[1])).raw(0, len(rows))
-
-
-def _distances(rows: Array, anchors: Array, space: str) -> Array:
-    """(b, m) from differences; scaled by a power of two while they are squared."""
-    from scipy.spatial.distance import cdist
-
-    largest = max(float(np.abs(rows).max()), float(np.abs(anchors).max()))
-    exponent = max(-1000, min(1000, math.frexp(largest)[1])) if largest > 0 else 0
-    found = cdist(np.ldexp(rows, -exponent), np.ldexp(anchors, -exponent), _SCIPY_NAME[space])
-    return cast("Array", np.ldexp(found, exponent))
