@@ -236,6 +236,14 @@ def test_feature_moments_copy_to_the_host(on_device: Any) -> None:
     assert gm.feature_moments(on_device(X), on_device(Y)).cka() == gm.feature_moments(X, Y).cka()
 
 
+def test_measures_of_feature_moments_copy_blocks_to_the_host(on_device: Any) -> None:
+    X, Y = pair(200)
+    for f in (gm.cca, gm.procrustes, gm.linear_regression_r2):
+        assert f(on_device(X), on_device(Y)) == f(X, Y)
+    found = gm.relative_representation(on_device(X), on_device(X[:3]), space=["cosine", "l1"])
+    np.testing.assert_array_equal(found, gm.relative_representation(X, np.arange(3), space=["cosine", "l1"]))
+
+
 # ---- precision ------------------------------------------------------------------------------------------------------
 
 ROUNDING = {"highest": 2.0**-22, "high": 2.0**-10, "medium": 2.0**-7}

@@ -535,6 +535,8 @@ def test_more_features_than_rows_has_values_with_a_ridge_or_components() -> None
     assert gm.linear_regression_r2(X, Y, ridge=1.0) == pytest.approx(oracle.linear_regression_r2(X, Y, 1.0), **CLOSE)
     assert gm.svcca(X, Y, components=3) == pytest.approx(svcca_by_oracle(X, Y, 3, 3), **CLOSE)
     assert gm.procrustes(X, Y) == pytest.approx(oracle.procrustes(X, Y), **CLOSE)
+    assert gm.procrustes(X, X @ rotation(64)) < 1e-25
+    assert gm.coco(X, Y) == pytest.approx(oracle.coco(X, Y), **CLOSE)
     assert gm.shape_distance(X, Y, alpha=0.5) == pytest.approx(oracle.shape_distance(X, Y, 0.5), **CLOSE)
 
 
@@ -586,10 +588,10 @@ def test_constant_array_has_its_reason() -> None:
     [
         (
             lambda X, Y: gm.cca(X),
-            r"^canonical correlations needs X and Y, or FeatureMoments of both in place of X; Y is",
+            r"^a canonical correlation needs X and Y, or FeatureMoments of both in place of X; Y is",
         ),
         (lambda X, Y: gm.cca(X, Y[:-1]), r"^X has 30 rows but Y has 29; row i of both must be the same sample$"),
-        (lambda X, Y: gm.cca(X[:1], Y[:1]), r"^canonical correlations needs at least 2 rows but got 1$"),
+        (lambda X, Y: gm.cca(X[:1], Y[:1]), r"^a canonical correlation needs at least 2 rows but got 1$"),
         (lambda X, Y: gm.bipartite_matching(X[:2], Y[:2]), r"^bipartite_matching needs at least 3 rows but got 2$"),
         (lambda X, Y: gm.procrustes([1.0], Y), r"^X must be an array, got list; np.asarray\(X\) makes one$"),
         (lambda X, Y: gm.cca(X, np.where(Y[3, 1] == Y, np.nan, Y)), r"^Y has NaN in row 3, column 1"),

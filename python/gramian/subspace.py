@@ -306,10 +306,10 @@ def canonical_correlations(
 
     Notes
     -----
-    O(n(p+q)²) time, in LAPACK on the host, and O((p+q)²) memory: a QR factorisation of blocks of rows, so that
-    features of condition number κ lose κ and not κ². Blocks of arrays on a CUDA device are copied to the host. Constant
-    features are dropped. Chance is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ), rank_x·rank_y/((n − 1)k)
-    without a ridge. Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
+    O(n(p+q)²) time, in LAPACK on the host, and O((p+q)²) memory, O(n(p+q)) where that is less: a QR factorisation of
+    blocks of rows, so that features of condition number κ lose κ and not κ². Blocks of arrays on a CUDA device are
+    copied to the host. Constant features are dropped. Chance is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ),
+    rank_x·rank_y/((n − 1)k) without a ridge. Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
 
     Examples
     --------
@@ -330,7 +330,7 @@ def canonical_correlations(
         raise ValueError(f"ridge must be a number or a pair (of X, of Y), got {len(ridges)} numbers")
     for value in ridges:
         _check_ridge(value)
-    c = _condensed(X, Y, "canonical correlations", progress)
+    c = _condensed(X, Y, "a canonical correlation", progress)
     return _canonical(c, variance, components, standardize, (float(ridges[0]), float(ridges[1])), rcond)
 
 
@@ -608,7 +608,7 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
     1.0
     """
     c = _condensed(X, Y, "coco", progress)
-    return scaled(float(_svd(c.x.T @ c.y)[1][0]) / c.n, sum(c.exponent))
+    return scaled(float(_svd(_square(c.x).T @ _square(c.y))[1][0]) / c.n, sum(c.exponent))
 
 
 def nocco(
@@ -772,10 +772,16 @@ def _shape_gap(x: Array, y: Array) -> float:
 
 def _gap(x: Array, y: Array) -> float:
     """min ‖x − yQ‖², the narrower one padded with zeros, from the differences after both are turned."""
+    x, y = _square(x), _square(y)
     left, _, right = _svd(x.T @ y, full=True)
     x, y = x @ left, y @ right.T
     k = min(x.shape[1], y.shape[1])
     return float(sum(np.vdot(part, part) for part in (x[:, :k] - y[:, :k], x[:, k:], y[:, k:])))
+
+
+def _square(rows: Array) -> Array:
+    """As many columns as rows at most, by a rotation of the features."""
+    return rows if rows.shape[1] <= rows.shape[0] else _triangle(rows.T).T
 
 
 # ---- single units ------------------------------------------------------------------------------------------------
