@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,28 @@ def test_a_ridge_counts_in_units_of_the_variance() -> None:
         assert f(X * 1e100, Y * 1e-120, ridge=(0.5e200, 2e-240)) == pytest.approx(want, **CLOSE)
     want = gm.linear_regression_r2(X, Y, ridge=0.5)
     assert gm.linear_regression_r2(X * 1e100, Y, ridge=0.5e200) == pytest.approx(want, **CLOSE)
+
+
+def test_a_ridge_on_standardized_features_has_no_units() -> None:
+    X, Y = related(100, 5, 4)
+    found = [gm.canonical_correlations(scale * X, Y, standardize=True, ridge=0.3).mean for scale in (1, 1e100)]
+    assert found[1] == pytest.approx(found[0], **CLOSE)
+
+
+def test_white_features_do_not_count_beside_huge_ones() -> None:
+    X, Y = related(100, 5, 4)
+    X, Y = X / np.abs(X).max(), Y / np.abs(Y).max()
+    want = gm.shape_distance(X, Y)
+    assert gm.shape_distance(1.7e308 * X, 1.7e308 * Y, alpha=0.5) == pytest.approx(want, **CLOSE)
+
+
+def test_rows_are_not_held_at_once() -> None:
+    X, Y = np.random.default_rng(0).normal(size=(2, 300_000, 8)).astype(np.float32)
+    tracemalloc.start()
+    gm.cca(X, Y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 36e6  # in float64 the rows are 38 MB, and LAPACK works on a copy
 
 
 def test_blocks_of_rows_add_up_to_the_whole() -> None:
@@ -452,6 +475,17 @@ def test_constant_and_dependent_columns_are_dropped() -> None:
     assert gm.canonical_correlations(merged(wide, Y)).rank == (4, 3)
     assert gm.linear_regression_r2(wide, Y) == pytest.approx(gm.linear_regression_r2(X, Y), **CLOSE)
     assert gm.cca(wide, wide) == pytest.approx(1, rel=1e-14)
+
+
+def test_columns_that_vary_by_rounding_alone_are_constant() -> None:
+    X, Y = related(300, 4, 3)
+    flicker = 1e10 * (1 + 2.0**-52 * np.random.default_rng(0).integers(0, 3, size=(300, 1)))
+    wide = np.hstack([X, flicker, np.full((300, 1), 0.1)])
+    about_zero = gm.feature_moments(wide, Y, reference=(np.zeros(6), np.zeros(3)))
+    for data in ((wide, Y), (merged(wide, Y),), (about_zero,)):
+        found = gm.canonical_correlations(*data)
+        assert found.rank == (4, 3)
+        assert found.mean == pytest.approx(gm.cca(X, Y), **FROM_MOMENTS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
