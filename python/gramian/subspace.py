@@ -751,10 +751,8 @@ def shape_distance(
         sides = []
         for rows, floor, exponent in zip((c.x, c.y), c.rcond, c.exponent, strict=True):
             basis = _basis(rows, floor if rcond is None else rcond, unit_columns=alpha == 0)
-            # α s/√n · 2^exponent + (1 − α), and as a shape only up to scale
-            size = float(alpha) / math.sqrt(c.n) * basis.singular
-            low = min(0, -exponent)
-            sides.append(basis.u * (np.ldexp(size, exponent + low) + math.ldexp(1 - float(alpha), low)))
+            deviation = np.ldexp(basis.singular, exponent) / math.sqrt(c.n)
+            sides.append(basis.u * (float(alpha) * deviation + 1 - float(alpha)))
         ranks = [side.shape[1] for side in sides]
         if _constant(ranks) or (alpha == 0 and _saturated(ranks, c.n)):
             return math.nan
