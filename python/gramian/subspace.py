@@ -737,10 +737,10 @@ def shape_distance(
 
     Examples
     --------
-    >>> import numpy as np, gramian as gm
+    >>> import math, numpy as np, gramian as gm
     >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
-    >>> round(np.cos(gm.shape_distance(x, y)), 12)
-    np.float64(0.8)
+    >>> round(math.cos(gm.shape_distance(x, y)), 12)
+    0.8
     """
     _check_part(alpha, "alpha", zero=True)
     _check_rcond(rcond)
