@@ -25,6 +25,8 @@ ROOMS = {
     "routes": "arrays estimators gram kernels moments sources",
     "independence": "arrays estimators gram kernels moments routes",
     "plots": "",
+    "spectral": "arrays estimators gram kernels moments routes sources",
+    "operators": "arrays gram kernels sources spectral",
     "metrics": "arrays estimators gram independence kernels plots routes sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
@@ -34,7 +36,7 @@ ROOMS = {
     "__main__": "cli",
 }
 # what a file may import when it loads; all other libraries are imported by the function that needs them
-LOADED = {"cli": {"click"}}
+LOADED = {"cli": {"click"}, "operators": {"scipy"}}
 NUMPY_ONLY = {"numpy"}
 NOT_CODE = {"_core.pyi", "py.typed", "data"}
 

@@ -4,6 +4,7 @@ Kernel functions      Linear Cosine Polynomial RBF Exponential Laplacian Rationa
 Measures              kernel_alignment hsic cka distance_alignment mmd2
 With uncertainty      compare alignment cka_matrix independence_test
 Sufficient statistics gram_moments feature_moments median_bandwidth
+Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
 The rest              set_num_threads get_num_threads info
 
 Every kernel matrix is computed tile by tile and reduced at once; none is ever stored.
@@ -22,27 +23,39 @@ _HOME = {
     "moments": "FeatureMoments feature_moments",
     "metrics": ("AlignmentMatrix Estimate alignment cka cka_matrix distance_alignment hsic kernel_alignment mmd2"),
     "independence": "TestResult independence_test",
+    "spectral": (
+        "EigenOverlap Kare LearningCurve SpectralAlignment Spectrum TaskAlignment eigen_overlap kare learning_curve "
+        "spectral_alignment spectrum task_alignment"
+    ),
+    "operators": "GramOperator",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
-    "RBF",
     "AlignmentMatrix",
     "ArcCosine",
     "Comparison",
     "ComparisonRow",
     "Cosine",
     "Distance",
+    "EigenOverlap",
     "Estimate",
     "Exponential",
     "FeatureMoments",
     "GramMoments",
+    "GramOperator",
+    "Kare",
     "Laplacian",
+    "LearningCurve",
     "Linear",
     "Polynomial",
+    "RBF",
     "RationalQuadratic",
+    "SpectralAlignment",
+    "Spectrum",
+    "TaskAlignment",
     "TestResult",
     "__version__",
     "alignment",
@@ -50,17 +63,23 @@ __all__ = [
     "cka_matrix",
     "compare",
     "distance_alignment",
+    "eigen_overlap",
     "feature_moments",
     "get_num_threads",
     "gram_moments",
     "hsic",
     "independence_test",
     "info",
+    "kare",
     "kernel_alignment",
     "kernels",
+    "learning_curve",
     "median_bandwidth",
     "mmd2",
     "set_num_threads",
+    "spectral_alignment",
+    "spectrum",
+    "task_alignment",
 ]
 
 if TYPE_CHECKING:
@@ -90,7 +109,22 @@ if TYPE_CHECKING:
         mmd2,
     )
     from gramian.moments import FeatureMoments, feature_moments
+    from gramian.operators import GramOperator
     from gramian.report import Comparison, ComparisonRow, compare
+    from gramian.spectral import (
+        EigenOverlap,
+        Kare,
+        LearningCurve,
+        SpectralAlignment,
+        Spectrum,
+        TaskAlignment,
+        eigen_overlap,
+        kare,
+        learning_curve,
+        spectral_alignment,
+        spectrum,
+        task_alignment,
+    )
     from gramian.system import info
 
 
