@@ -73,11 +73,12 @@ def test_help_lists_the_commands(run: Any) -> None:
         "demo",
         "info",
         "matrix",
+        "spectrum",
         "test",
     ]
 
 
-@pytest.mark.parametrize("command", ["compare", "matrix", "test", "info", "demo"])
+@pytest.mark.parametrize("command", ["compare", "matrix", "test", "spectrum", "info", "demo"])
 def test_every_command_has_help(run: Any, command: str) -> None:
     code, out, err = run(command, "--help")
 

@@ -34,6 +34,7 @@ _HOME = {
 _MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
+    "RBF",
     "AlignmentMatrix",
     "ArcCosine",
     "Comparison",
@@ -51,7 +52,6 @@ __all__ = [
     "LearningCurve",
     "Linear",
     "Polynomial",
-    "RBF",
     "RationalQuadratic",
     "SpectralAlignment",
     "Spectrum",

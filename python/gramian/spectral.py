@@ -224,6 +224,7 @@ class Spectrum:
     kernel: Kernel  # bandwidth resolved
     centered: bool
     sweeps: int  # over the pairs of rows; 0 if moments of features were enough
+    converged: bool  # whether residuals are within the tolerance
     reason: str | None  # what is to be known before it is used
 
     @property
@@ -239,8 +240,7 @@ class Spectrum:
     @property
     def rank(self) -> int:
         """How many of the eigenvalues differ from 0 by more than their residual and rounding."""
-        size = np.abs(self.eigenvalues)
-        return int((size > np.maximum(self.residuals, self.n * _EPS * size.max(initial=0.0))).sum())
+        return _rank(self.eigenvalues, self.residuals, self.n)
 
     @property
     def splits_eigenspace(self) -> bool:
@@ -267,6 +267,11 @@ class Spectrum:
         more = ", ..." if self.k > 5 else ""
         why = f"; {self.reason}" if self.reason else ""
         return f"Spectrum([{shown}{more}], k = {self.k}, n = {self.n}, {self.kernel}{why})"
+
+
+def _rank(values: Array, residuals: Array, n: int) -> int:
+    size = np.abs(values)
+    return int((size > np.maximum(residuals, n * _EPS * size.max(initial=0.0))).sum())
 
 
 def _splits(values: Array, residuals: Array, following: float, tolerance: float) -> bool:
@@ -393,8 +398,8 @@ def _spectrum(
     found = gram.represent(kernel, x).kernel
     if _by_features(x, found, memory):
         features = Features.of(x, found, centered=centered)
-        vectors = features.vectors(k)
-        pairs, exponent, trace, accuracy = vectors, features.exponent, features.trace, tolerance or _TOLERANCE[False]
+        pairs, exponent, trace = features.pairs(k), features.exponent, features.trace
+        accuracy = tolerance or _TOLERANCE[False]
     else:
         a = kernel_matrix(x, found, centered=centered, precision=precision, memory=memory, progress=progress)
         accuracy = tolerance or _TOLERANCE[a.single]
@@ -402,17 +407,17 @@ def _spectrum(
         exponent, trace = a.exponent, a.trace / a.n
     largest = np.abs(pairs.vectors).argmax(axis=0)
     signs = np.where(pairs.vectors[largest, np.arange(pairs.vectors.shape[1])] < 0, -1.0, 1.0)
-    reason = None
+    reason, found_k = None, len(pairs.values)
     if not pairs.converged:
         reason = (
             f"residuals are up to {pairs.residuals.max():.1e} of eigenvalues up to {np.abs(pairs.values).max():.1e} "
             f"after {pairs.sweeps} sweeps, more than the tolerance {accuracy:.0e}"
         )
+    elif (rank := _rank(pairs.values, pairs.residuals, x.n)) < k:
+        rest = "; the other eigenfunctions are arbitrary" if rank < found_k else ""
+        reason = f"only {rank} eigenvalues differ from 0 by more than their residuals{rest}"
     elif _splits(pairs.values, pairs.residuals, pairs.following, accuracy):
-        k = len(pairs.values)
-        reason = (
-            f"eigenvalues {k} and {k + 1} cannot be told apart, so that the last eigenspace is cut; choose another k"
-        )
+        reason = f"eigenvalues {k} and {k + 1} cannot be told apart: the last eigenspace is cut; choose another k"
     return Spectrum(
         eigenvalues=np.ldexp(pairs.values, exponent),
         eigenfunctions=pairs.vectors * (signs * math.sqrt(x.n)),
@@ -424,6 +429,7 @@ def _spectrum(
         kernel=found,
         centered=centered,
         sweeps=pairs.sweeps,
+        converged=pairs.converged,
         reason=reason,
     )
 
@@ -480,7 +486,8 @@ class Features:
             out[a:b] = (self.rows.raw(a, b) - self.rows.mean) @ scaled
         return out
 
-    def vectors(self, k: int) -> _Pairs:
+    def pairs(self, k: int) -> _Pairs:
+        """The first k, or as many as there are."""
         following = float(self.values[k]) if len(self.values) > k else math.nan
         return _Pairs(self.values[:k], self.projected(k), self.errors[:k], following, 0, True)
 
@@ -624,7 +631,7 @@ def _overlap(pair: Paired, k: int, centered: bool, tolerance: float | None, swee
     reasons = [
         f"{name}: {s.reason}"
         for s, name in zip(found, ("X", "Y"), strict=True)
-        if s.reason and not (s.splits_eigenspace and s.rank < s.k)
+        if not s.converged or (s.splits_eigenspace and s.rank == s.k)
     ]
     return EigenOverlap(
         overlap=x.T @ y / pair.n,
