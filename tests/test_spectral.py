@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, cg, eigsh
 from scipy.special import iv
 
@@ -48,6 +51,8 @@ def test_products_are_those_of_the_matrix(name: str, centered: bool, dtype: str,
 
     # each entry of K is within some roundings of the largest
     allowed = 8 * EPS[dtype] * np.abs(K).max() * math.sqrt(len(X)) * np.linalg.norm(V, axis=0)
+    if device == "cuda":  # near-duplicates there have distances of half the digits
+        allowed += math.sqrt(EPS[dtype]) * np.abs(V).max()
     assert (np.linalg.norm(got - want, axis=0) <= allowed).all()
 
 
@@ -269,6 +274,44 @@ def test_spectrum_shows_itself() -> None:
     assert pickle.loads(pickle.dumps(found)).k == 7
 
 
+def test_memory_is_that_of_some_vectors() -> None:
+    X = normals(6000, 3).astype(np.float32)
+    tracemalloc.start()
+    gm.spectrum(X, gm.RBF(2.0), 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300 * 8 * 6000  # three hundred vectors; the matrix would be 6000 of them
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(3, 40), d=st.integers(1, 4), seed=st.integers(0, 99), centered=st.booleans())
+def test_rigid_motions_and_orders_of_the_samples_leave_the_spectrum(n: int, d: int, seed: int, centered: bool) -> None:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    X[rng.integers(n)] = X[rng.integers(n)]  # duplicates
+    rotation = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    k = min(n, 5)
+
+    a = gm.spectrum(X, gm.RBF(1.0), k, centered=centered)
+    b = gm.spectrum((X @ rotation + 3)[rng.permutation(n)], gm.RBF(1.0), k, centered=centered, seed=seed)
+
+    np.testing.assert_allclose(a.eigenvalues, b.eigenvalues, atol=1e-10)
+    assert a.trace == pytest.approx(b.trace, abs=1e-12)
+    assert a.eigenvalues.sum() <= a.trace + 1e-12
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(4, 40), k=st.integers(1, 6), seed=st.integers(0, 99))
+def test_overlaps_obey_bessel_and_alignment_its_range(n: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = gm.eigen_overlap(rng.standard_normal((n, 2)), rng.standard_normal((n, 3)), "laplacian", min(k, n))
+    squares = found.overlap**2
+    assert squares.sum(axis=0).max() <= 1 + 1e-10
+    assert squares.sum(axis=1).max() <= 1 + 1e-10
+    assert -1e-12 <= found.kernel_alignment <= 1 + 1e-12
+    assert found.canonical_correlations.max() <= 1 + 1e-10
+
+
 # ---- overlaps --------------------------------------------------------------------------------------------------------
 
 
@@ -389,6 +432,25 @@ def test_kare_of_many_rows_is_within_its_standard_error(dtype: str) -> None:
     assert np.abs(z).max() < 5
     assert 0.4 < np.sqrt((z**2).mean()) < 1.8
     assert np.array_equal(gm.kare(X.astype(dtype), y, gm.RBF(2.0), RIDGES).value, found[0].value)
+
+
+def test_kare_of_a_ridge_below_rounding_is_exact_or_says_that_it_is_not() -> None:
+    X, y = task(700)
+    want = oracle.kare(oracle.gram("rbf", X, bandwidth=1.0), y, 1e-9)
+
+    found = gm.kare(X, y, gm.RBF(1.0), 1e-9)  # the basis fills the space
+    assert found.value[0] == pytest.approx(want, rel=1e-4)
+    assert (found.probes, found.reason) == (None, None)
+
+    found = gm.kare(X.astype(np.float32), y, gm.RBF(1.0), 1e-9)
+    assert found.reason
+    assert found.reason.startswith("ridge 1e-09 is below the rounding of the kernel's values, about 9")
+    assert found.reason.endswith("; use a larger one, or float64")
+
+    found = gm.kare(X.astype(np.float32), y, gm.RBF(4.0), [1e-9, 0.1])
+    assert found.reason == "K/n + ridge is not positive definite at ridge 1e-09; use a larger one"
+    assert np.isnan(found.value).tolist() == [True, False]
+    assert found.best == 0.1
 
 
 def test_kare_takes_one_target_or_many_and_one_ridge() -> None:

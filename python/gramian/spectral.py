@@ -32,7 +32,7 @@ _BLOCKS = 8  # of a basis before it is cut back to its best Ritz vectors
 _SWEEPS = 200
 _STUCK = 8  # blocks without progress before giving up
 _TOLERANCE = {True: 1e-7, False: 1e-10}  # residuals as a part of the largest eigenvalue; of float32 and float64 tiles
-_SOLVED = {True: 1e-5, False: 1e-8}  # residuals of linear systems as a part of their right-hand sides
+_SOLVED = {True: 1e-3, False: 1e-6}  # residuals of linear systems as a part of their right-hand sides
 _EXACT = 512  # rows up to which a trace is exact
 _LARGEST_BASIS = 2048  # columns of a basis that solves
 _BUDGET = 256 << 20  # bytes that d×d moments may take without being asked
@@ -51,6 +51,7 @@ class KernelMatrix:
     trace: float
     exponent: int
     single: bool  # tiles in float32
+    rounding: float  # of its eigenvalues over n, roughly
     centered: bool
     precision: Precision
     memory: int | None
@@ -89,8 +90,19 @@ def kernel_matrix(
         shift = g.scaled_shift
         trace = float((g.scaled_diagonal + 2 * shift).sum())
     (shifted,) = gram.shifted([found], shift, g.base)
-    single = g.eps > 2 * _EPS
-    return KernelMatrix(shifted, shift[0], trace, int(g.exponent[0]), single, centered, precision, memory, progress)
+    return KernelMatrix(
+        shifted,
+        shift[0],
+        trace,
+        int(g.exponent[0]),
+        single=g.eps > 2 * _EPS,
+        # values are at most about 1; a matrix of n² independent errors of size ε has the norm 2ε√n
+        rounding=2 * max(1.0, float(g.rounding[0])) * g.eps / math.sqrt(x.n),
+        centered=centered,
+        precision=precision,
+        memory=memory,
+        progress=progress,
+    )
 
 
 # ---- a block Krylov basis --------------------------------------------------------------------------------------------
@@ -99,11 +111,10 @@ def kernel_matrix(
 class Krylov:
     """Orthonormal Q (n, m) that grows by blocks, and A·Q/n with it; full reorthogonalisation."""
 
-    def __init__(self, a: KernelMatrix, start: Array, seed: int, capacity: int) -> None:
+    def __init__(self, a: KernelMatrix, start: Array, seed: int) -> None:
         self.a = a
         self._rng = np.random.default_rng([seed, 1])
-        shape = (a.n, min(capacity, a.n) + start.shape[1])
-        self._q, self._aq = np.empty(shape, order="F"), np.empty(shape, order="F")
+        self._q, self._aq = (np.empty((a.n, 4 * start.shape[1]), order="F") for _ in range(2))
         self.width = 0
         self.size = 0.0  # of A/n, from its products
         self.sweeps = 0
@@ -129,6 +140,8 @@ class Krylov:
         product = self.a.multiply(new) / self.a.n
         self.sweeps += -(-new.shape[1] // _TOGETHER)
         span = slice(self.width, self.width + new.shape[1])
+        if span.stop > self._q.shape[1]:
+            self._q, self._aq = _wider(self.q), _wider(self.aq)
         self._q[:, span], self._aq[:, span] = new, product
         self.width = span.stop
         self.size = max(self.size, float(np.sqrt((product * product).sum(axis=0).max())))
@@ -167,6 +180,13 @@ class Krylov:
         return cast("Array", np.linalg.qr(found)[0])
 
 
+def _wider(columns: Array) -> Array:
+    """The same columns with room for as many more."""
+    out = np.empty((columns.shape[0], 2 * columns.shape[1]), order="F")
+    out[:, : columns.shape[1]] = columns
+    return out
+
+
 @dataclass(frozen=True, eq=False)
 class _Pairs:
     """The first eigenpairs of A/n and the value after them, in scaled units."""
@@ -188,7 +208,7 @@ def _eigenpairs(a: KernelMatrix, k: int, tolerance: float, seed: int, most_sweep
     if a.centered:
         start -= start.mean(axis=0)
     capacity = _BLOCKS * block
-    basis = Krylov(a, start, seed, capacity)
+    basis = Krylov(a, start, seed)
     best, stuck = math.inf, 0
     while True:
         basis.grow()
@@ -908,7 +928,7 @@ def _resolvents(
     start = np.hstack([sides, rng.standard_normal((n, max(0, min(n, _TOGETHER) - sides.shape[1])))]) if exact else sides
     block = min(n, start.shape[1])
     capacity = min(n, max(_LARGEST_BASIS, 4 * block))
-    basis = Krylov(a, start[:, :block], seed, capacity)
+    basis = Krylov(a, start[:, :block], seed)
     size = np.sqrt((sides**2).sum(axis=0))
     size[size == 0] = 1.0
     least, tolerance = float(ridges.min()), _SOLVED[a.single]
@@ -921,7 +941,7 @@ def _resolvents(
         left = sides - basis.aq @ solution - least * (basis.q @ solution)
         worst = float((np.sqrt((left**2).sum(axis=0)) / size).max())
         best, stuck = (worst, 0) if worst < best / 2 else (best, stuck + 1)
-        if basis.complete or (not exact and (worst <= tolerance or basis.width + block > capacity or stuck > _STUCK)):
+        if basis.complete or (not exact and (worst <= tolerance or basis.width >= capacity or stuck > 2 * _STUCK)):
             break
     reason = None
     if not basis.complete and worst > tolerance:
@@ -929,10 +949,17 @@ def _resolvents(
             f"solutions leave residuals of {worst:.1e}, more than {tolerance:.0e}, after {basis.sweeps} sweeps; "
             "use a larger ridge"
         )
+    if least < a.rounding:
+        reason = (
+            f"ridge {math.ldexp(least, a.exponent):.3g} is below the rounding of the kernel's values, about "
+            f"{math.ldexp(a.rounding, a.exponent):.1e}; use a larger one" + (", or float64" if a.single else "")
+        )
     risks, degrees = [], []
     for ridge in ridges:
         if values.min() + ridge <= 0:
-            reason = f"K/n + ridge is not positive definite at ridge {ridge:.3g} (in scaled units); use a larger ridge"
+            reason = (
+                f"K/n + ridge is not positive definite at ridge {math.ldexp(ridge, a.exponent):.3g}; use a larger one"
+            )
             risks.append(math.nan)
             degrees.append(np.array([math.nan]))
             continue
