@@ -416,6 +416,9 @@ def test_kare_of_few_rows_is_exact(n: int) -> None:
     want = [oracle.kare(oracle.gram("rbf", X, bandwidth=2.0), y, r) for r in RIDGES]
     found = gm.kare(X, y, gm.RBF(2.0), RIDGES)
     np.testing.assert_allclose(found.value, want, rtol=1e-9)
+    K = oracle.gram("rbf", X, bandwidth=2.0)
+    degrees = [np.trace(K @ np.linalg.inv(K + n * r * np.eye(n))) for r in RIDGES]
+    np.testing.assert_allclose(found.degrees, degrees, rtol=1e-9)
     assert (found.probes, found.reason, list(found.se)) == (None, None, [0.0] * 4)
 
 

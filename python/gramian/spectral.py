@@ -854,31 +854,24 @@ def kare(
     targets, unit = _targets(y, x.n)
     found = gram.represent(kernel, x).kernel
     if _by_features(x, found, memory):
-        features = Features.of(x, found, centered=False)
-        values, exponent = features.values, features.exponent
-        power, rest = _power(features, targets)
-        degrees = [np.array([v]) for v in _degrees(values, np.ldexp(ridges, -exponent))]
-        risks = [(rest + float(power @ (r / (values + r)) ** 2)) / x.n for r in np.ldexp(ridges, -exponent)]
-        used, sweeps, reason = None, 0, None
+        solved = _feature_resolvents(Features.of(x, found, centered=False), targets, ridges)
     else:
         a = kernel_matrix(x, found, centered=False, precision=precision, memory=memory, progress=progress)
-        solved = _resolvents(a, targets, np.ldexp(ridges, -a.exponent), int(probes), int(seed))
-        risks, degrees, used, sweeps, reason = solved
-    df = np.array([d.mean() for d in degrees])
-    spread = np.array([d.std(ddof=1) / math.sqrt(len(d)) if len(d) > 1 else 0.0 for d in degrees])
-    left = 1 - df / x.n
-    value = np.ldexp(np.array(risks) / left**2, 2 * unit)
+        solved = _gram_resolvents(a, targets, ridges, int(probes), int(seed))
+    left = np.array([v.mean() for v in solved.left])
+    spread = np.array([v.std(ddof=1) / math.sqrt(len(v)) if len(v) > 1 else 0.0 for v in solved.left])
+    value = np.ldexp(np.array(solved.risks) / left**2, 2 * unit)
     return Kare(
         ridge=ridges,
         value=value,
-        se=2 * np.abs(value) * spread / x.n / np.abs(left),
-        degrees=df,
+        se=2 * value * spread / left,
+        degrees=x.n * (1 - left),
         n=x.n,
         kernel=found,
-        probes=used,
-        seed=None if used is None else int(seed),
-        sweeps=sweeps,
-        reason=reason,
+        probes=solved.probes,
+        seed=None if solved.probes is None else int(seed),
+        sweeps=solved.sweeps,
+        reason=solved.reason,
     )
 
 
@@ -905,22 +898,35 @@ def _targets(y: Any, n: int) -> tuple[Array, int]:
     return np.ldexp(values, -unit), unit
 
 
-def _power(features: Features, targets: Array) -> tuple[Array, float]:
-    """(r,) Σ over columns of (u'y)² for the eigenvectors u of K, and what is left of ‖y‖²."""
-    u = features.projected(len(features.values))
+@dataclass(frozen=True, eq=False)
+class _Resolvents:
+    """What KARE needs of R = (K/n + λ)⁻¹, for each λ."""
+
+    risks: list[float]  # λ²‖Ry‖²/n
+    left: list[Array]  # samples of λ·tr R/n; one if exact
+    probes: int | None
+    sweeps: int
+    reason: str | None
+
+
+def _feature_resolvents(features: Features, targets: Array, ridges: Array) -> _Resolvents:
+    n, values = features.n, features.values
+    u = features.projected(len(values))
     inside = u.T @ targets
-    outside = targets - u @ inside
-    return (inside**2).sum(axis=1), float((outside**2).sum())
+    power, rest = (inside**2).sum(axis=1), float(((targets - u @ inside) ** 2).sum())
+    missed = [r / (values + r) for r in np.ldexp(ridges, -features.exponent)]
+    return _Resolvents(
+        risks=[(rest + float(power @ m**2)) / n for m in missed],
+        left=[np.array([(n - len(values) + m.sum()) / n]) for m in missed],
+        probes=None,
+        sweeps=0,
+        reason=None,
+    )
 
 
-def _degrees(values: Array, ridges: Array) -> Array:
-    return cast("Array", (values / (values + ridges[:, None])).sum(axis=1))
-
-
-def _resolvents(
-    a: KernelMatrix, targets: Array, ridges: Array, probes: int, seed: int
-) -> tuple[list[float], list[Array], int | None, int, str | None]:
-    """For each ridge λ²y'(A/n + λ)⁻²y/n and samples of tr A(A + nλ)⁻¹: (risks, degrees, probes, sweeps, reason)."""
+def _gram_resolvents(a: KernelMatrix, targets: Array, ridges: Array, probes: int, seed: int) -> _Resolvents:
+    """Galerkin solutions for the targets and random signs, in one block Krylov basis."""
+    ridges = np.ldexp(ridges, -a.exponent)
     n, q = targets.shape
     exact = n <= _EXACT
     rng = np.random.default_rng([seed, 2])
@@ -954,21 +960,19 @@ def _resolvents(
             f"ridge {math.ldexp(least, a.exponent):.3g} is below the rounding of the kernel's values, about "
             f"{math.ldexp(a.rounding, a.exponent):.1e}; use a larger one" + (", or float64" if a.single else "")
         )
-    risks, degrees = [], []
+    risks, share = [], []
     for ridge in ridges:
         if values.min() + ridge <= 0:
             reason = (
                 f"K/n + ridge is not positive definite at ridge {math.ldexp(ridge, a.exponent):.3g}; use a larger one"
             )
             risks.append(math.nan)
-            degrees.append(np.array([math.nan]))
+            share.append(np.array([math.nan]))
             continue
-        risks.append(float(((inside[:, :q] * (ridge / (values + ridge))[:, None]) ** 2).sum()) / n)
-        if basis.complete:
-            degrees.append(_degrees(values, np.array([ridge])))
-        else:
-            degrees.append((inside[:, q:] ** 2 * (values / (values + ridge))[:, None]).sum(axis=0))
-    return risks, degrees, None if basis.complete else probes, basis.sweeps, reason
+        missed = ridge / (values + ridge)
+        risks.append(float(((inside[:, :q] * missed[:, None]) ** 2).sum()) / n)
+        share.append(np.array([missed.sum() / n]) if basis.complete else missed @ inside[:, q:] ** 2 / n)
+    return _Resolvents(risks, share, None if basis.complete else probes, basis.sweeps, reason)
 
 
 @dataclass(frozen=True, eq=False)
