@@ -115,6 +115,7 @@ class Krylov:
         self.a = a
         self._rng = np.random.default_rng([seed, 1])
         self._q, self._aq = (np.empty((a.n, 4 * start.shape[1]), order="F") for _ in range(2))
+        self._t = np.empty((0, 0))  # Q'AQ/n
         self.width = 0
         self.size = 0.0  # of A/n, from its products
         self.sweeps = 0
@@ -143,20 +144,23 @@ class Krylov:
         if span.stop > self._q.shape[1]:
             self._q, self._aq = _wider(self.q), _wider(self.aq)
         self._q[:, span], self._aq[:, span] = new, product
+        column = self._q[:, : span.stop].T @ product
+        corner = column[span]
+        self._t = np.block([[self._t, column[: span.start]], [column[: span.start].T, (corner + corner.T) / 2]])
         self.width = span.stop
         self.size = max(self.size, float(np.sqrt((product * product).sum(axis=0).max())))
         self._next = self._orthonormal(product)
 
     def ritz(self) -> tuple[Array, Array]:
         """Ritz values and their vectors (m, m) in the basis, the largest in size first."""
-        t = self.q.T @ self.aq
-        values, vectors = np.linalg.eigh((t + t.T) / 2)
+        values, vectors = np.linalg.eigh(self._t)
         order = np.argsort(-np.abs(values), kind="stable")
         return values[order], vectors[:, order]
 
     def restart(self, vectors: Array) -> None:
         """Keep these combinations of the basis alone."""
         self._q[:, : vectors.shape[1]], self._aq[:, : vectors.shape[1]] = self.q @ vectors, self.aq @ vectors
+        self._t = vectors.T @ self._t @ vectors
         self.width = vectors.shape[1]
 
     def _orthonormal(self, block: Array) -> Array:
