@@ -23,10 +23,8 @@ _HOME = {
     "moments": "FeatureMoments feature_moments",
     "metrics": ("AlignmentMatrix Estimate alignment cka cka_matrix distance_alignment hsic kernel_alignment mmd2"),
     "independence": "TestResult independence_test",
-    "spectral": (
-        "EigenOverlap Kare LearningCurve SpectralAlignment Spectrum TaskAlignment eigen_overlap kare learning_curve "
-        "spectral_alignment spectrum task_alignment"
-    ),
+    "spectral": "EigenOverlap SpectralAlignment Spectrum eigen_overlap spectral_alignment spectrum",
+    "tasks": "Kare LearningCurve TaskAlignment kare learning_curve task_alignment",
     "operators": "GramOperator",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
@@ -113,19 +111,14 @@ if TYPE_CHECKING:
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.spectral import (
         EigenOverlap,
-        Kare,
-        LearningCurve,
         SpectralAlignment,
         Spectrum,
-        TaskAlignment,
         eigen_overlap,
-        kare,
-        learning_curve,
         spectral_alignment,
         spectrum,
-        task_alignment,
     )
     from gramian.system import info
+    from gramian.tasks import Kare, LearningCurve, TaskAlignment, kare, learning_curve, task_alignment
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse.linalg import LinearOperator
 
-from gramian import spectral
+from gramian import eigen
 from gramian.arrays import check_budget, one_of, require_rows
 from gramian.gram import Precision, Progress
 from gramian.kernels import Kernel
@@ -67,7 +67,7 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
         check_budget(memory, progress)
         x = matrix(X, "X")
         require_rows(x.n, 2, "GramOperator")
-        self._products = spectral.kernel_matrix(
+        self._products = eigen.kernel_matrix(
             x, kernel, centered=bool(centered), precision=precision, memory=memory, progress=progress
         )
         super().__init__(dtype=np.dtype(np.float64), shape=(x.n, x.n))
