@@ -7,6 +7,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Counted(gm.GramOperator):  # type: ignore[misc]
 CONTESTANTS = {"gramian.spectrum": by_gramian, "scipy eigsh": by_eigsh, "scipy lobpcg": by_lobpcg}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=5000)
     parser.add_argument("--d", type=int, default=64)
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--contestant", action="append", choices=list(CONTESTANTS))
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
 
     case = Case(f"spectrum-rbf-n{given.n}-d{given.d}", given.n, given.d, m=1, dtype=given.dtype)
     rng = np.random.default_rng(0)

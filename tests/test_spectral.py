@@ -77,6 +77,9 @@ def test_operator_is_one_of_scipy() -> None:
     for product in (op @ v, op.matvec(v), op.rmatvec(v), op.T @ v, op.H @ v, (2 * op - op) @ v, op.dot(v)):
         assert product.shape == (300,)
         np.testing.assert_allclose(product, K @ v, atol=1e-12)
+    assert np.array_equal(op.rmatmat(v[:, None]), op.matmat(v[:, None]))
+    assert (op @ np.empty((300, 0))).shape == (300, 0)
+    assert not (op @ np.zeros(300)).any()
     np.testing.assert_allclose(op @ v.astype(np.float32), K @ v.astype(np.float32).astype(float), atol=1e-12)
 
 
@@ -204,6 +207,18 @@ def test_linear_kernels_come_from_moments_and_equal_the_sweeps() -> None:
         np.testing.assert_allclose(found.eigenvalues, values, rtol=1e-9)
         np.testing.assert_allclose(np.abs(oracle.overlap(phi, found.eigenfunctions)), np.eye(rank), atol=1e-6)
         assert found.explained[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_linear_kernels_of_few_rows_come_from_sweeps(name: str, centered: bool, dtype: str, device: str) -> None:
+    X = rounded(normals(150, 200) + 3, dtype)
+    values, _ = oracle.eigenpairs(matrix_of(name, X, centered), 7)
+    found = gm.spectrum(as_input(X, dtype, device), name, 7, centered=centered)
+    assert found.sweeps > 0
+    allowed = 1e-10 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(found.eigenvalues, values, atol=allowed * np.abs(CASES[name].gram(X)).max())
 
 
 def test_indefinite_kernel_keeps_signs_and_sorts_by_size() -> None:
