@@ -240,4 +240,4 @@ def test_residuals_of_the_bench_are_those_of_the_matrix() -> None:
     values, phi = oracle.eigenpairs(oracle.gram("rbf", x, **kernel_parameters(case)), 4)
     v = phi / np.sqrt(case.n)
     assert spectra.residuals(x, case, v, values, rows=32).max() < 1e-15
-    assert spectra.residuals(x, case, v, values + [0, 0.1, 0, 0], rows=32)[1] == pytest.approx(0.1)
+    assert spectra.residuals(x, case, v, values + np.array([0, 0.1, 0, 0]), rows=32)[1] == pytest.approx(0.1)
