@@ -36,6 +36,7 @@ class Spectrum:
     following: float  # eigenvalue k + 1, as far as it is known; nan if there is none
     trace: float  # tr K/n, the sum of all eigenvalues
     tolerance: float  # residuals asked for, as a part of the largest eigenvalue
+    rounding: float  # the least eigenvalue that is more than rounding
     n: int
     kernel: Kernel  # bandwidth resolved
     centered: bool
@@ -55,8 +56,8 @@ class Spectrum:
 
     @property
     def rank(self) -> int:
-        """How many of the eigenvalues differ from 0 by more than their residual and rounding."""
-        return _rank(self.eigenvalues, self.residuals, self.n)
+        """How many of the eigenvalues differ from 0 by more than their residual and than rounding."""
+        return _rank(self.eigenvalues, self.residuals, self.rounding)
 
     @property
     def splits_eigenspace(self) -> bool:
@@ -85,9 +86,9 @@ class Spectrum:
         return f"Spectrum([{shown}{more}], k = {self.k}, n = {self.n}, {self.kernel}{why})"
 
 
-def _rank(values: Array, residuals: Array, n: int) -> int:
+def _rank(values: Array, residuals: Array, rounding: float) -> int:
     size = np.abs(values)
-    return int((size > np.maximum(residuals, n * EPS * size.max(initial=0.0))).sum())
+    return int((size > np.maximum(residuals, rounding)).sum())
 
 
 def _splits(values: Array, residuals: Array, following: float, tolerance: float) -> bool:
@@ -215,12 +216,13 @@ def spectrum_of(
     if eigen.by_features(x, found, memory):
         features = eigen.Features.of(x, found, centered=centered)
         pairs, exponent, trace = features.pairs(k), features.exponent, features.trace
-        accuracy = tolerance or _TOLERANCE[False]
+        accuracy, rounding = tolerance or _TOLERANCE[False], 0.0
     else:
         a = eigen.kernel_matrix(x, found, centered=centered, precision=precision, memory=memory, progress=progress)
         accuracy = tolerance or _TOLERANCE[a.single]
         pairs = eigen.eigenpairs(a, k, accuracy, seed, sweeps)
-        exponent, trace = a.exponent, a.trace / a.n
+        exponent, trace, rounding = a.exponent, a.trace / a.n, a.rounding
+    rounding = max(rounding, x.n * EPS * float(np.abs(pairs.values).max(initial=0.0)))
     largest = np.abs(pairs.vectors).argmax(axis=0)
     signs = np.where(pairs.vectors[largest, np.arange(pairs.vectors.shape[1])] < 0, -1.0, 1.0)
     reason, found_k = None, len(pairs.values)
@@ -229,9 +231,9 @@ def spectrum_of(
             f"residuals are up to {pairs.residuals.max():.1e} of eigenvalues up to {np.abs(pairs.values).max():.1e} "
             f"after {pairs.sweeps} sweeps, more than the tolerance {accuracy:.0e}"
         )
-    elif (rank := _rank(pairs.values, pairs.residuals, x.n)) < k:
+    elif (rank := _rank(pairs.values, pairs.residuals, rounding)) < k:
         rest = "; the other eigenfunctions are arbitrary" if rank < found_k else ""
-        reason = f"only {rank} eigenvalues differ from 0 by more than their residuals{rest}"
+        reason = f"the kernel matrix has rank {rank} up to rounding{rest}"
     elif _splits(pairs.values, pairs.residuals, pairs.following, accuracy):
         reason = f"eigenvalues {k} and {k + 1} cannot be told apart: the last eigenspace is cut; choose another k"
     return Spectrum(
@@ -241,6 +243,7 @@ def spectrum_of(
         following=estimators.scaled(pairs.following, exponent),
         trace=estimators.scaled(trace, exponent),
         tolerance=accuracy,
+        rounding=estimators.scaled(rounding, exponent),
         n=x.n,
         kernel=found,
         centered=centered,
