@@ -283,6 +283,50 @@ TESTS: dict[str, Callable[[Array, Array], tuple[float, float]]] = {
 }
 
 
+# ---- spectra ---------------------------------------------------------------------------------------
+
+
+def eigenpairs(K: Array, k: int) -> tuple[Array, Array]:
+    """The k eigenvalues of K/n largest in size, and their eigenfunctions (n, k) of mean square 1."""
+    n = len(K)
+    values, vectors = np.linalg.eigh(K / n)
+    order = np.argsort(-np.abs(values))[:k]
+    return values[order], vectors[:, order] * np.sqrt(n)
+
+
+def overlap(phi: Array, psi: Array) -> Array:
+    """[Phi]_ij, the mean of phi_i psi_j."""
+    return phi.T @ psi / len(phi)
+
+
+def kare(K: Array, y: Array, ridge: float) -> float:
+    """Jacot et al. (2020): y'(K/n + ridge)^-2 y/n over the square of tr (K/n + ridge)^-1 / n."""
+    n = len(K)
+    inverse = np.linalg.inv(K / n + ridge * np.eye(n))
+    return float(((inverse @ y) ** 2).sum() / n / (np.trace(inverse) / n) ** 2)
+
+
+def generalised_cross_validation(K: Array, y: Array, ridge: float) -> float:
+    """Mean square residual of the hat matrix H = K(K + n ridge)^-1, over (1 - tr H/n)^2."""
+    n = len(K)
+    hat = K @ np.linalg.inv(K + n * ridge * np.eye(n))
+    return float(((y - hat @ y) ** 2).sum() / n / (1 - np.trace(hat) / n) ** 2)
+
+
+def cumulative_power(phi: Array, f: Array) -> Array:
+    """C(rho) of Canatar et al. (2021), relative to the mean square of f."""
+    return np.cumsum((phi.T @ f / len(f)) ** 2) / np.mean(f * f)
+
+
+def learning_curve(eta: Array, power: Array, p: int, ridge: float, noise: float) -> float:
+    """Canatar et al. (2021), by iteration of the fixed point."""
+    kappa = ridge + eta.sum()
+    for _ in range(20000):
+        kappa = (kappa + ridge + (kappa * eta / (kappa + p * eta)).sum()) / 2
+    gamma = (p * eta**2 / (kappa + p * eta) ** 2).sum()
+    return float(((power * kappa**2 / (kappa + p * eta) ** 2).sum() + noise * gamma) / (1 - gamma))
+
+
 def _zeros(X: Array, Z: Array) -> Array:
     return np.zeros((len(X), len(Z)), X.dtype)
 

@@ -26,13 +26,22 @@ PROMISED = [
     "kernel_alignment", "hsic", "cka", "distance_alignment", "mmd2", "median_bandwidth",
     "compare", "alignment", "independence_test", "cka_matrix", "Comparison", "ComparisonRow", "Estimate",
     "TestResult", "AlignmentMatrix",
+    "GramOperator", "spectrum", "eigen_overlap", "spectral_alignment", "kare", "task_alignment", "learning_curve",
+    "Spectrum", "EigenOverlap", "SpectralAlignment", "Kare", "TaskAlignment", "LearningCurve",
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "cca", "svcca", "pwcca", "canonical_correlations", "CanonicalCorrelations", "linear_regression_r2", "coco", "nocco",
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
     "info", "__version__",
 ]
 # fmt: on
-DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count", "anchors"}
+DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count", "anchors"} | {
+    "k",
+    "y",
+    "ridge",
+    "eigenvalues",
+    "power",
+    "samples",
+}
 
 
 def in_fresh_python(code: str) -> str:
@@ -89,6 +98,11 @@ PRECISE: dict[str, Any] = {
     "compare": lambda **options: gm.compare(x, y, "rbf", shuffles=1, **options),
     "cka_matrix": lambda **options: gm.cka_matrix([x, y], kernel="rbf", **options),
     "gram_moments": lambda **options: gm.gram_moments(x, y, kernel="rbf", **options),
+    "spectrum": lambda **options: list(gm.spectrum(x, "rbf", 3, **options).eigenvalues),
+    "eigen_overlap": lambda **options: gm.eigen_overlap(x, y, "rbf", 3, centered=True, **options).kernel_alignment,
+    "spectral_alignment": lambda **options: gm.spectral_alignment(x, y, "rbf", 3, **options).left_out,
+    "kare": lambda **options: float(gm.kare(x, y, "rbf", 0.1, **options).value[0]),
+    "task_alignment": lambda **options: list(gm.task_alignment(x, y, "rbf", 3, **options).cumulative),
 }
 
 

@@ -17,7 +17,7 @@ import oracle
 
 sys.path.append(str(Path(__file__).parents[1]))  # bench is no part of the installed package
 
-from bench import baselines, measure, reference, report
+from bench import baselines, measure, reference, report, spectra
 from bench.__main__ import main
 from bench.cases import CASES, KERNELS, Case, in_feature_space, kernel_parameters, make_arrays
 from bench.measure import Row
@@ -222,3 +222,22 @@ def test_memory_is_what_a_contestant_allocates_beyond_its_inputs(tmp_path: Path)
     (row,) = report.read(tmp_path / "f.json")["results"][0]["rows"]
     matrix = 4 * 1024**2
     assert 2 * matrix <= row["extra_bytes"] <= 8 * matrix
+
+
+def test_spectra_are_checked_without_gramian(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spectra.main(["--n", "400", "--d", "5", "-k", "3", "--repeats", "1", "--json", str(tmp_path / "s.json")])
+
+    document = json.loads((tmp_path / "s.json").read_text())
+    assert [row["contestant"] for row in document["results"]] == list(spectra.CONTESTANTS)
+    assert all(row["residual"] < 1e-6 and row["products"] > 0 for row in document["results"])
+    assert {"commit", "cpu", "versions", "build"} <= set(document)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_residuals_of_the_bench_are_those_of_the_matrix() -> None:
+    case = replace(TINY, dtype="float64")
+    x = make_arrays(case)[0]
+    values, phi = oracle.eigenpairs(oracle.gram("rbf", x, **kernel_parameters(case)), 4)
+    v = phi / np.sqrt(case.n)
+    assert spectra.residuals(x, case, v, values, rows=32).max() < 1e-15
+    assert spectra.residuals(x, case, v, values + np.array([0, 0.1, 0, 0]), rows=32)[1] == pytest.approx(0.1)

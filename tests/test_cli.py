@@ -73,11 +73,12 @@ def test_help_lists_the_commands(run: Any) -> None:
         "demo",
         "info",
         "matrix",
+        "spectrum",
         "test",
     ]
 
 
-@pytest.mark.parametrize("command", ["compare", "matrix", "test", "info", "demo"])
+@pytest.mark.parametrize("command", ["compare", "matrix", "test", "spectrum", "info", "demo"])
 def test_every_command_has_help(run: Any, command: str) -> None:
     code, out, err = run(command, "--help")
 
@@ -318,6 +319,54 @@ def test_without_matplotlib_png_names_the_extra(run: Any, files: Path, monkeypat
 
     assert code == 1
     assert "a .png needs matplotlib: pip install 'gramian[viz]'; .svg does not" in err
+
+
+# ---- spectrum --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_spectrum_reports_the_result(run: Any, files: Path, centered: bool) -> None:
+    (x,) = load(files, "x")
+    flags = ["--centered"] if centered else []
+
+    code, out, err = run("spectrum", files / "x.npy", "--bandwidth", 2, "-k", 4, "--json", *flags)
+
+    want = gm.spectrum(x, gm.RBF(2.0), 4, centered=centered)
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (document["eigenvalues"], document["trace"]) == (want.eigenvalues.tolist(), want.trace)
+    assert (document["n"], document["centered"], document["kernel"]) == (60, centered, "RBF(bandwidth=2.0)")
+    assert "eigenfunctions" not in document
+
+
+def test_spectrum_prints_a_row_for_each_eigenvalue(run: Any, files: Path) -> None:
+    (x,) = load(files, "x")
+    want = gm.spectrum(x, "laplacian", 3)
+
+    code, out, _ = run("spectrum", files / "x.npy", "--kernel", "laplacian", "-k", 3)
+
+    head, _, titles, *rows = out.splitlines()
+    assert code == 0
+    assert head == f"K/n, {want.kernel}, n = 60, trace = 1"
+    assert titles.split() == ["eigenvalue", "explained", "residual"]
+    assert [int(row.split()[0]) for row in rows] == [1, 2, 3]
+    assert [float(row.split()[1]) for row in rows] == pytest.approx(list(want.eigenvalues), rel=1e-5)
+    assert float(rows[2].split()[2].rstrip("%")) == pytest.approx(100 * want.explained[2], abs=0.01)
+
+
+def test_spectrum_says_what_is_to_be_known(run: Any, files: Path) -> None:
+    code, out, _ = run("spectrum", files / "flat.npy", "-k", 2, "--centered")
+
+    assert code == 0
+    assert out.splitlines()[0].startswith("HKH/n, ")
+    assert re.search(r"^ +1 +0 +- +0\.0e\+00$", out, re.MULTILINE)
+    assert out.splitlines()[-1].startswith("note: the kernel matrix has rank 0 up to rounding")
+
+
+def test_spectrum_of_too_many_eigenvalues_is_an_error(run: Any, files: Path) -> None:
+    code, out, err = run("spectrum", files / "x.npy", "-k", 61)
+    assert (code, out) == (1, "")
+    assert err == "Error: k must be at most the number of rows, 60, got 61\n"
 
 
 # ---- info and demo ---------------------------------------------------------------------------------------------------

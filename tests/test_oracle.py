@@ -354,6 +354,48 @@ def test_permutation_test_counts_the_observed_arrangement_and_ties():
     assert oracle.permutation_test(one @ one.T, one @ one.T)[1] == pytest.approx(1 / 6, rel=1e-14)
 
 
+# ---- spectra -------------------------------------------------------------------------------------
+
+
+def test_eigenpairs_are_those_of_the_definition():
+    values, phi = oracle.eigenpairs(K, 6)
+    assert all(abs(a) >= abs(b) for a, b in itertools.pairwise(values))
+    assert sum(values) == pytest.approx(np.trace(K) / 6)
+    for value, f in zip(values, phi.T, strict=True):
+        for i in range(6):
+            assert math.fsum(K[i, j] * f[j] for j in range(6)) / 6 == pytest.approx(value * f[i], abs=1e-12)
+        assert math.fsum(f * f) / 6 == pytest.approx(1)
+
+
+def test_alignment_is_a_sum_over_overlaps():
+    (eta, phi), (mu, psi) = oracle.eigenpairs(K, 6), oracle.eigenpairs(L, 6)
+    total = sum(
+        eta[i] * mu[j] * statistics.fmean(phi[:, i] * psi[:, j]) ** 2 for i, j in itertools.product(range(6), repeat=2)
+    )
+    assert oracle.overlap(phi, psi)[2, 3] == pytest.approx(statistics.fmean(phi[:, 2] * psi[:, 3]))
+    assert total == pytest.approx(oracle.inner(K, L) / 36)
+
+
+@pytest.mark.parametrize("ridge", [0.01, 1.0])
+def test_kare_is_generalised_cross_validation(ridge):
+    want = oracle.generalised_cross_validation(K, Y[:, 0], ridge)
+    assert oracle.kare(K, Y[:, 0], ridge) == pytest.approx(want, rel=1e-10)
+
+
+def test_cumulative_power_of_all_eigenfunctions_is_one():
+    assert oracle.cumulative_power(oracle.eigenpairs(K, 6)[1], Y[:, 0])[-1] == pytest.approx(1)
+
+
+def test_learning_curve_of_one_eigenvalue_solves_a_quadratic():
+    # κ² + (pη − λ − η)κ − λpη = 0
+    eta, p, ridge, noise = 0.7, 3, 0.2, 0.3
+    b = p * eta - ridge - eta
+    kappa = (-b + math.sqrt(b * b + 4 * ridge * p * eta)) / 2
+    gamma = p * eta**2 / (kappa + p * eta) ** 2
+    want = (1.3 * kappa**2 / (kappa + p * eta) ** 2 + noise * gamma) / (1 - gamma)
+    assert oracle.learning_curve(np.array([eta]), np.array([1.3]), p, ridge, noise) == pytest.approx(want, rel=1e-12)
+
+
 def upper_gamma(shape, x):
     """Q(shape, x) by quadrature of the density in the logarithm of its argument."""
     t = np.linspace(math.log(x), math.log(x + 60 + 40 * shape), 2_000_001)

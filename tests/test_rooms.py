@@ -25,6 +25,10 @@ ROOMS = {
     "routes": "arrays estimators gram kernels moments sources",
     "independence": "arrays estimators gram kernels moments routes",
     "plots": "",
+    "eigen": "arrays estimators gram kernels moments",
+    "spectral": "arrays eigen estimators gram kernels routes sources",
+    "tasks": "arrays eigen estimators gram kernels sources spectral",
+    "operators": "arrays eigen gram kernels sources",
     "metrics": "arrays estimators gram independence kernels plots routes sources",
     "subspace": "arrays estimators kernels moments sources",
     "relative": "arrays moments sources",
@@ -36,7 +40,7 @@ ROOMS = {
     "__main__": "cli",
 }
 # what a file may import when it loads; all other libraries are imported by the function that needs them
-LOADED = {"cli": {"click"}}
+LOADED = {"cli": {"click"}, "operators": {"scipy"}}
 NUMPY_ONLY = {"numpy"}
 NOT_CODE = {"_core.pyi", "py.typed", "data"}
 

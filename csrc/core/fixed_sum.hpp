@@ -28,11 +28,16 @@ struct FixedSum {
             shift = 0;
         }
         const int word = shift / 64, offset = shift % 64;
-        std::uint64_t part[Limbs] = {};
-        if (word < Limbs) part[word] = mantissa << offset;
-        if (offset > 11 && word + 1 < Limbs) part[word + 1] = mantissa >> (64 - offset);
-        if (bits >> 63) negate(part);
-        add(part);
+        const std::uint64_t low = mantissa << offset, high = mantissa >> 1 >> (63 - offset);
+        // two's complement of a negative term: no branch on the sign, which no processor can foresee
+        std::uint64_t carry = bits >> 63;
+        const std::uint64_t flip = 0 - carry;
+        for (int i = 0; i < Limbs; ++i) {
+            const std::uint64_t part = (i == word ? low : i == word + 1 ? high : 0) ^ flip;
+            const std::uint64_t sum = limb[i] + part, total = sum + carry;
+            carry = (sum < part) | (total < sum);
+            limb[i] = total;
+        }
     }
 
     GRAMIAN_HD void add(const std::uint64_t (&other)[Limbs]) {

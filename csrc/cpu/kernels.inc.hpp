@@ -568,25 +568,60 @@ void products_of_many(const Plan<T>& plan, const Layout<T>& l, const T* values, 
     l.pair[pairs_of(Statistic::products, m)] += V::sum(difference);
 }
 
-template <class T>
-void multiply_vectors(const Plan<T>& plan, const Layout<T>& l, const T* values, std::int64_t row0, std::int64_t col0, int row_end,
-                      int col_end, int strip) {
-    using S = Shape<T>;
+/// out[r][c] += Σ_k a[r·row_step + k·term_step]·z[k][c] for R rows and C vectors of columns, in registers.
+template <class T, int R, int C>
+GRAMIAN_LOCAL void multiply_vector_block(const T* a, int row_step, int term_step, int terms, const T* z, T* out, int columns) {
     using V = Vector<T>;
-    const int columns = plan.columns, end = col_end - strip * S::cols < S::cols ? col_end - strip * S::cols : S::cols;
-    for (int i = 0; i < row_end; ++i) {
-        const T* zi = plan.vectors + (row0 + i) * columns;
-        T* oi = l.out_rows + i * columns;
-        for (int j = 0; j < end; ++j) {
-            const auto v = V::all(values[i * S::cols + j]);
-            const T* zj = plan.vectors + (col0 + strip * S::cols + j) * columns;
-            T* oj = l.out_cols + (strip * S::cols + j) * columns;
-            for (int c = 0; c < columns; c += S::width) {
-                V::store(oi + c, V::load(oi + c) + v * V::load(zj + c));
-                V::store(oj + c, V::load(oj + c) + v * V::load(zi + c));
-            }
+    constexpr int width = Simd<T>::width;
+    typename V::vec sum[R][C];
+    GRAMIAN_UNROLL(8)
+    for (int r = 0; r < R; ++r) GRAMIAN_UNROLL(2)
+    for (int c = 0; c < C; ++c) sum[r][c] = V::load(out + r * columns + c * width);
+    for (int k = 0; k < terms; ++k, a += term_step, z += columns) {
+        typename V::vec y[C];
+        GRAMIAN_UNROLL(2)
+        for (int c = 0; c < C; ++c) y[c] = V::load(z + c * width);
+        GRAMIAN_UNROLL(8)
+        for (int r = 0; r < R; ++r) {
+            const auto x = V::all(a[r * row_step]);
+            GRAMIAN_UNROLL(2)
+            for (int c = 0; c < C; ++c) sum[r][c] += x * y[c];
         }
     }
+    GRAMIAN_UNROLL(8)
+    for (int r = 0; r < R; ++r) GRAMIAN_UNROLL(2)
+    for (int c = 0; c < C; ++c) V::store(out + r * columns + c * width, sum[r][c]);
+}
+
+template <class T, int R>
+GRAMIAN_LOCAL void multiply_vector_rows(const T* a, int row_step, int term_step, int terms, const T* z, T* out, int columns) {
+    constexpr int width = Simd<T>::width;
+    int c = 0;
+    for (; c + 2 * width <= columns; c += 2 * width)
+        multiply_vector_block<T, R, 2>(a, row_step, term_step, terms, z + c, out + c, columns);
+    if (c < columns) multiply_vector_block<T, R, 1>(a, row_step, term_step, terms, z + c, out + c, columns);
+}
+
+/// out (rows, columns) += a (rows, terms) · z (terms, columns).
+template <class T>
+__attribute__((noinline)) void multiply_vectors(const T* a, int rows, int row_step, int terms, int term_step, const T* z, T* out,
+                                                int columns) {
+    constexpr int block = kBlockRows < 8 ? 4 : 8;
+    int r = 0;
+    for (; r + block <= rows; r += block)
+        multiply_vector_rows<T, block>(a + r * row_step, row_step, term_step, terms, z, out + r * columns, columns);
+    for (; r < rows; ++r) multiply_vector_rows<T, 1>(a + r * row_step, row_step, term_step, terms, z, out + r * columns, columns);
+}
+
+/// A strip of values times the columns' vectors, and its transpose times the rows'.
+template <class T>
+void matmul_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std::int64_t row0, std::int64_t col0,
+                  const Extent2& e, int strip) {
+    using S = Shape<T>;
+    const int columns = plan.columns, first = strip * S::cols, cols = e.col_end - first < S::cols ? e.col_end - first : S::cols;
+    const T *of_rows = plan.vectors + row0 * columns, *of_cols = plan.vectors + (col0 + first) * columns;
+    multiply_vectors(values, e.row_end, S::cols, cols, 1, of_cols, l.out_rows, columns);
+    multiply_vectors(values, cols, 1, e.row_end, S::cols, of_rows, l.out_cols + first * columns, columns);
 }
 
 template <class T>
@@ -598,7 +633,7 @@ void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std:
             return moments_of_many(l, values, plan.m, e.row_end, strip);
         case Statistic::star: return star_of_many(l, values, plan.m, e.row_end);
         case Statistic::products: return products_of_many(plan, l, values, e.row_end, strip);
-        case Statistic::matmul: return multiply_vectors(plan, l, values, row0, col0, e.row_end, e.col_end, strip);
+        case Statistic::matmul: return matmul_strip(plan, l, values, row0, col0, e, strip);
     }
 }
 
@@ -635,13 +670,17 @@ void end_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::in
         sink.difference->add(2 * l.pair[pairs]);
     }
     if (plan.statistic == Statistic::matmul) {
-        double wide[64];
-        for (int side = 0; side < 2; ++side)
-            for (int i = 0; i < (side ? e.col_end : e.row_end); ++i) {
+        constexpr int together = 16;  // rows
+        double wide[together * 64];
+        for (int side = 0; side < 2; ++side) {
+            const int rows = side ? e.col_end : e.row_end;
+            for (int i = 0; i < rows; i += together) {
+                const int count = rows - i < together ? rows - i : together;
                 const T* p = (side ? l.out_cols : l.out_rows) + i * plan.columns;
-                for (int c = 0; c < plan.columns; ++c) wide[c] = static_cast<double>(p[c]);
-                sink.add_vectors(sink.owner, (side ? col0 : row0) + i, 1, wide);
+                for (int c = 0; c < count * plan.columns; ++c) wide[c] = static_cast<double>(p[c]);
+                sink.add_vectors(sink.owner, (side ? col0 : row0) + i, count, wide);
             }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ Measures              kernel_alignment hsic cka distance_alignment mmd2
 With uncertainty      compare alignment cka_matrix independence_test
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
+Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
 The rest              set_num_threads get_num_threads info
 
 Every kernel matrix is computed tile by tile and reduced at once; none is ever stored.
@@ -30,6 +31,9 @@ _HOME = {
         "nocco procrustes pwcca semi_matching shape_distance svcca"
     ),
     "relative": "relative_representation",
+    "spectral": "EigenOverlap SpectralAlignment Spectrum eigen_overlap spectral_alignment spectrum",
+    "tasks": "Kare LearningCurve TaskAlignment kare learning_curve task_alignment",
+    "operators": "GramOperator",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -44,14 +48,21 @@ __all__ = [
     "ComparisonRow",
     "Cosine",
     "Distance",
+    "EigenOverlap",
     "Estimate",
     "Exponential",
     "FeatureMoments",
     "GramMoments",
+    "GramOperator",
+    "Kare",
     "Laplacian",
+    "LearningCurve",
     "Linear",
     "Polynomial",
     "RationalQuadratic",
+    "SpectralAlignment",
+    "Spectrum",
+    "TaskAlignment",
     "TestResult",
     "UnitMatching",
     "__version__",
@@ -64,14 +75,17 @@ __all__ = [
     "coco",
     "compare",
     "distance_alignment",
+    "eigen_overlap",
     "feature_moments",
     "get_num_threads",
     "gram_moments",
     "hsic",
     "independence_test",
     "info",
+    "kare",
     "kernel_alignment",
     "kernels",
+    "learning_curve",
     "linear_regression_r2",
     "median_bandwidth",
     "mmd2",
@@ -82,7 +96,10 @@ __all__ = [
     "semi_matching",
     "set_num_threads",
     "shape_distance",
+    "spectral_alignment",
+    "spectrum",
     "svcca",
+    "task_alignment",
 ]
 
 if TYPE_CHECKING:
@@ -112,8 +129,10 @@ if TYPE_CHECKING:
         mmd2,
     )
     from gramian.moments import FeatureMoments, feature_moments
+    from gramian.operators import GramOperator
     from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
+    from gramian.spectral import EigenOverlap, SpectralAlignment, Spectrum, eigen_overlap, spectral_alignment, spectrum
     from gramian.subspace import (
         CanonicalCorrelations,
         UnitMatching,
@@ -130,6 +149,7 @@ if TYPE_CHECKING:
         svcca,
     )
     from gramian.system import info
+    from gramian.tasks import Kare, LearningCurve, TaskAlignment, kare, learning_curve, task_alignment
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gramian.estimators import Estimator, Measure
     from gramian.independence import Method
     from gramian.metrics import AlignmentMatrix
+    from gramian.spectral import Spectrum
 
 Progress = Callable[[int, int], None]
 
@@ -251,6 +252,42 @@ def test(
 
 
 @commands.command()
+@click.argument("x", metavar="X")
+@_kernel("rbf")
+@_bandwidth
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many eigenvalues.")
+@click.option("--centered", is_flag=True, help="Of the centred kernel matrix.")
+@_seed
+@_json
+@_quiet
+def spectrum(
+    x: str,
+    *,
+    kernel: str,
+    bandwidth: float | None,
+    k: int,
+    centered: bool,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Show the leading eigenvalues of the kernel matrix of X over its number of samples."""
+    import gramian
+    from gramian.sources import open_array
+
+    with _named(X=x), _progress(quiet) as progress:
+        result = gramian.spectrum(
+            open_array(x),
+            _kernel_object(kernel, bandwidth, (kernel,)),
+            k,
+            centered=centered,
+            seed=seed,
+            progress=progress,
+        )
+    _emit(_document(result.to_dict(), x=x) if as_json else _spectrum_table(result))
+
+
+@commands.command()
 @_json
 def info(*, as_json: bool) -> None:
     """Show the version, the devices and instruction set in use, and which optional packages are installed."""
@@ -399,6 +436,21 @@ def _matrix_table(result: AlignmentMatrix) -> str:
     for name, row in zip(result.rows, cells, strict=True):
         lines.append(f"{name!s:<{label}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(row, widths, strict=True)))
     lines += [f"- undefined: {reason}" for reason in result.reasons.values()]
+    return "\n".join(lines)
+
+
+def _spectrum_table(result: Spectrum) -> str:
+    """One row for each eigenvalue, with the part of the trace up to it."""
+    matrix = "HKH/n" if result.centered else "K/n"
+    lines = [f"{matrix}, {result.kernel}, n = {result.n}, trace = {result.trace:.6g}", ""]
+    lines.append(f"{'':>4}  {'eigenvalue':>12}  {'explained':>9}  {'residual':>8}")
+    for i, (value, part, left) in enumerate(
+        zip(result.eigenvalues, result.explained, result.residuals, strict=True), start=1
+    ):
+        share = "-" if math.isnan(part) else f"{part:.2%}"
+        lines.append(f"{i:>4}  {value:>12.6g}  {share:>9}  {left:>8.1e}")
+    if result.reason:
+        lines += ["", f"note: {result.reason}"]
     return "\n".join(lines)
 
 
