@@ -26,6 +26,7 @@ PROMISED = [
     "kernel_alignment", "hsic", "cka", "distance_alignment", "mmd2", "median_bandwidth",
     "compare", "alignment", "independence_test", "cka_matrix", "Comparison", "ComparisonRow", "Estimate",
     "TestResult", "AlignmentMatrix",
+    "rsa", "rsa_estimate", "RSAEstimate",
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "info", "__version__",
 ]
@@ -86,6 +87,8 @@ PRECISE: dict[str, Any] = {
     ],
     "compare": lambda **options: gm.compare(x, y, "rbf", shuffles=1, **options),
     "cka_matrix": lambda **options: gm.cka_matrix([x, y], kernel="rbf", **options),
+    "rsa": lambda **options: gm.rsa(x, y, dissimilarity="euclidean", **options),
+    "rsa_estimate": lambda **options: gm.rsa_estimate(x, y, dissimilarity="euclidean", **options).value,
     "gram_moments": lambda **options: gm.gram_moments(x, y, kernel="rbf", **options),
 }
 

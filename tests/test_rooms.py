@@ -26,6 +26,8 @@ ROOMS = {
     "independence": "arrays estimators gram kernels moments routes",
     "plots": "",
     "metrics": "arrays estimators gram independence kernels plots routes sources",
+    "pairs": "moments",
+    "rdm": "arrays estimators gram independence moments pairs routes sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

@@ -2,6 +2,7 @@
 
 Kernel functions      Linear Cosine Polynomial RBF Exponential Laplacian RationalQuadratic ArcCosine Distance
 Measures              kernel_alignment hsic cka distance_alignment mmd2
+                      rsa rsa_estimate
 With uncertainty      compare alignment cka_matrix independence_test
 Sufficient statistics gram_moments feature_moments median_bandwidth
 The rest              set_num_threads get_num_threads info
@@ -22,6 +23,7 @@ _HOME = {
     "moments": "FeatureMoments feature_moments",
     "metrics": ("AlignmentMatrix Estimate alignment cka cka_matrix distance_alignment hsic kernel_alignment mmd2"),
     "independence": "TestResult independence_test",
+    "rdm": "RSAEstimate rsa rsa_estimate",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -42,6 +44,7 @@ __all__ = [
     "Laplacian",
     "Linear",
     "Polynomial",
+    "RSAEstimate",
     "RationalQuadratic",
     "TestResult",
     "__version__",
@@ -60,6 +63,8 @@ __all__ = [
     "kernels",
     "median_bandwidth",
     "mmd2",
+    "rsa",
+    "rsa_estimate",
     "set_num_threads",
 ]
 
@@ -90,6 +95,7 @@ if TYPE_CHECKING:
         mmd2,
     )
     from gramian.moments import FeatureMoments, feature_moments
+    from gramian.rdm import RSAEstimate, rsa, rsa_estimate
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.system import info
 
