@@ -28,6 +28,7 @@ ROOMS = {
     "metrics": "arrays estimators gram independence kernels plots routes sources",
     "pairs": "moments",
     "rdm": "arrays estimators gram independence moments pairs routes sources",
+    "nulls": "arrays estimators gram independence rdm routes sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

@@ -3,7 +3,7 @@
 Kernel functions      Linear Cosine Polynomial RBF Exponential Laplacian RationalQuadratic ArcCosine Distance
 Measures              kernel_alignment hsic cka distance_alignment mmd2
                       rsa rsa_estimate
-With uncertainty      compare alignment cka_matrix independence_test
+With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 The rest              set_num_threads get_num_threads info
 
@@ -24,6 +24,7 @@ _HOME = {
     "metrics": ("AlignmentMatrix Estimate alignment cka cka_matrix distance_alignment hsic kernel_alignment mmd2"),
     "independence": "TestResult independence_test",
     "rdm": "RSAEstimate rsa rsa_estimate",
+    "nulls": "Null null",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -43,6 +44,7 @@ __all__ = [
     "GramMoments",
     "Laplacian",
     "Linear",
+    "Null",
     "Polynomial",
     "RSAEstimate",
     "RationalQuadratic",
@@ -63,6 +65,7 @@ __all__ = [
     "kernels",
     "median_bandwidth",
     "mmd2",
+    "null",
     "rsa",
     "rsa_estimate",
     "set_num_threads",
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
         mmd2,
     )
     from gramian.moments import FeatureMoments, feature_moments
+    from gramian.nulls import Null, null
     from gramian.rdm import RSAEstimate, rsa, rsa_estimate
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.system import info
