@@ -26,12 +26,12 @@ PROMISED = [
     "kernel_alignment", "hsic", "cka", "distance_alignment", "mmd2", "median_bandwidth",
     "compare", "alignment", "independence_test", "cka_matrix", "Comparison", "ComparisonRow", "Estimate",
     "TestResult", "AlignmentMatrix",
-    "rsa", "rsa_estimate", "RSAEstimate", "null", "Null",
+    "rsa", "rsa_estimate", "RSAEstimate", "null", "Null", "platonic_score", "platonic_layers", "PlatonicScore",
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "info", "__version__",
 ]
 # fmt: on
-DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count", "measure", "options"}
+DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count", "measure", "options", "source"}
 
 
 def in_fresh_python(code: str) -> str:

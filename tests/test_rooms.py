@@ -29,6 +29,7 @@ ROOMS = {
     "pairs": "moments",
     "rdm": "arrays estimators gram independence moments pairs routes sources",
     "nulls": "arrays estimators gram independence rdm routes sources",
+    "platonic": "arrays gram metrics moments sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

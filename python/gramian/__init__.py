@@ -2,7 +2,7 @@
 
 Kernel functions      Linear Cosine Polynomial RBF Exponential Laplacian RationalQuadratic ArcCosine Distance
 Measures              kernel_alignment hsic cka distance_alignment mmd2
-                      rsa rsa_estimate
+                      rsa rsa_estimate platonic_score platonic_layers
 With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 The rest              set_num_threads get_num_threads info
@@ -25,6 +25,7 @@ _HOME = {
     "independence": "TestResult independence_test",
     "rdm": "RSAEstimate rsa rsa_estimate",
     "nulls": "Null null",
+    "platonic": "PlatonicScore platonic_layers platonic_score",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -45,6 +46,7 @@ __all__ = [
     "Laplacian",
     "Linear",
     "Null",
+    "PlatonicScore",
     "Polynomial",
     "RSAEstimate",
     "RationalQuadratic",
@@ -66,6 +68,8 @@ __all__ = [
     "median_bandwidth",
     "mmd2",
     "null",
+    "platonic_layers",
+    "platonic_score",
     "rsa",
     "rsa_estimate",
     "set_num_threads",
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
     )
     from gramian.moments import FeatureMoments, feature_moments
     from gramian.nulls import Null, null
+    from gramian.platonic import PlatonicScore, platonic_layers, platonic_score
     from gramian.rdm import RSAEstimate, rsa, rsa_estimate
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.system import info
