@@ -5,6 +5,7 @@ import itertools
 import math
 import shutil
 import statistics
+import tracemalloc
 from collections import namedtuple
 
 import numpy as np
@@ -165,7 +166,6 @@ def test_both_routes_agree(kind, monkeypatch):
 
 
 def test_cosine_of_double_centred_squared_distances_is_linear_cka():
-    """Diedrichsen, Kriegeskorte 2017; a property of the oracle, which ties two measures of the package together."""
     X, Y = hard_pair(50, 5, 8)
     a, b = (oracle.centred(oracle.dissimilarities(Z, "sqeuclidean")) for Z in (X, Y))
     want = (a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum())
@@ -265,6 +265,17 @@ def test_ranks_are_binned_from_so_many_rows_on_and_not_before(monkeypatch):
     found = gm.rsa_estimate(X, Y, correlation="spearman")
     assert (found.method, found.bins) == ("binned ranks", 50)
     assert found.error > 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.floats(0, 1e300), min_size=1, max_size=40, unique=True),
+    st.lists(st.floats(0, 1.7e308), min_size=1, max_size=40),
+)
+def test_parts_are_those_of_a_search(numbers, values):
+    cuts = pairs._Cuts(np.sort(np.array(numbers) + 0.0))
+    values = np.array(values + numbers) + 0.0
+    np.testing.assert_array_equal(cuts.part(values), np.searchsorted(cuts.numbers, values, side="right"))
 
 
 def test_ties_of_few_values_are_exact_in_bins():
@@ -379,6 +390,18 @@ def test_a_full_disk_is_told_beforehand(monkeypatch):
         gm.rsa(X, X, correlation="spearman", memory=LITTLE)
 
 
+def test_buckets_of_one_array_are_closed_before_those_of_the_other_are_opened(monkeypatch):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(pairs, "_MOST_BUCKETS", 400)
+    X = np.random.default_rng(0).normal(size=(500, 3))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (600, hard))
+    try:
+        assert gm.rsa(X, X, correlation="spearman", memory=1 << 15) == pytest.approx(1.0, abs=1e-13)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.mark.parametrize("stop", [1, 7])
 def test_nothing_is_left_on_disk(stop, tmp_path, monkeypatch):
     """Neither after a result nor when a callback stops it."""
@@ -402,6 +425,16 @@ def test_progress_counts_to_the_end(options):
     gm.rsa(X, X, correlation="spearman", memory=LITTLE, progress=lambda *a: seen.append(a), **options)
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert {total for _, total in seen} == {len(seen)}
+
+
+@pytest.mark.parametrize("options", [{}, {"bins": 1000}, {"geotopological": (0.2, 0.8)}])
+def test_memory_is_what_was_allowed(options):
+    X = np.random.default_rng(0).normal(size=(2000, 4))  # 2 million pairs, 112 bytes each where memory is plenty
+    tracemalloc.start()
+    gm.rsa(X, X, correlation="spearman", memory=8 << 20, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 72 << 20
 
 
 def test_memory_changes_no_value_of_sorted_ranks():

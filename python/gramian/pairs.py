@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,7 +33,9 @@ _SORT_BYTES = 112  # of scratch for each pair that is ranked in memory
 _CLOSE = 1 / 32  # part of ‖x‖² + ‖y‖² below which a squared distance is computed from the differences
 _DROPPED = 12  # bits of 52
 _SAMPLE = 1 << 20  # pairs from which buckets, bins and brackets are laid out
-_MOST_BUCKETS = 900  # files open at a time
+_MOST_BUCKETS = 768  # files open at a time; a process may usually have 1,024
+_CELLS = 8  # of the guide to a list of numbers, for each of them
+_STEPS = 8  # from a cell's first number on, before the rest is searched
 _PENDING = 1 << 22  # bracketed values after which equal ones are counted together
 
 
@@ -251,9 +254,11 @@ def exact_rank_correlation(
         by_x = _Buckets(Path(folder) / "x", _cuts(x, count), budget, opened)
         for values in tiles([x, y], memory, progress):
             by_x.add(*values)
+        by_x.close()
         by_y = _Buckets(Path(folder) / "y", _cuts(y, count), budget, opened)
         for ranks, values_y in by_x.ranked():
             by_y.add(values_y, ranks)
+        by_y.close()
         return _correlated(((ranks_x, ranks_y) for ranks_y, ranks_x in by_y.ranked()), x.pairs)
 
 
@@ -278,31 +283,72 @@ def _check_disk(folder: str, x: Dissimilarities) -> None:
         )
 
 
-def _cuts(source: Dissimilarities, count: int) -> Array:
+@dataclass(frozen=True, eq=False)
+class _Cuts:
+    """Numbers, 0 or more, that cut what is 0 or more into parts: part b is from number b − 1 to less than number b."""
+
+    numbers: Array  # sorted, distinct
+
+    @property
+    def parts(self) -> int:
+        return len(self.numbers) + 1
+
+    @cached_property
+    def single(self) -> npt.NDArray[np.bool_]:
+        """(parts,) whether a part holds a single value: from it to the next float."""
+        return np.concatenate([[False], np.nextafter(self.numbers[:-1], np.inf) == self.numbers[1:], [False]])
+
+    @cached_property
+    def _guide(self) -> tuple[int, int, npt.NDArray[np.int32]]:
+        """First cell, bits that a cell leaves out, and for each cell how many numbers lie below it.
+
+        Floats from 0 on are in the order of their bits, whose upper ones number the cells.
+        """
+        bits = self.numbers[self.numbers > 0].view(np.int64)
+        if not len(bits):
+            return 0, 63, np.array([0], dtype=np.int32)
+        dropped = max(0, int(bits[-1] - bits[0]).bit_length() - (_CELLS * len(bits)).bit_length())
+        first, last = int(bits[0]) >> dropped, int(bits[-1]) >> dropped
+        edges = (np.arange(first, last + 1) << dropped).view(np.float64)
+        guide = np.searchsorted(self.numbers, edges).astype(np.int32)
+        guide[0] = 0  # what is below the first cell is taken to it
+        return first, dropped, guide
+
+    def part(self, values: Array) -> npt.NDArray[np.int32]:
+        """Of each value; `searchsorted(numbers, values, "right")`, some four times as fast where numbers are many."""
+        first, dropped, guide = self._guide
+        found: npt.NDArray[np.int32] = guide[np.clip((values.view(np.int64) >> dropped) - first, 0, len(guide) - 1)]
+        ends = np.append(self.numbers, np.inf)
+        for _ in range(_STEPS):
+            short = values >= ends[found]
+            if not short.any():
+                return found
+            found += short
+        rest = np.flatnonzero(values >= ends[found])
+        found[rest] = np.searchsorted(self.numbers, values[rest], side="right")
+        return found
+
+
+def _cuts(source: Dissimilarities, count: int) -> _Cuts:
     """Where a sample cuts the values into about `count` parts; a value that many pairs share gets one of its own."""
     sample = source.sampled(min(_SAMPLE, max(1 << 16, 256 * count)), 0)
     at = np.linspace(0, len(sample) - 1, count + 1).astype(np.int64)
-    cuts, times = np.unique(sample[at[1:-1]], return_counts=True)
-    return np.union1d(cuts, np.nextafter(cuts[times > 1], np.inf))
-
-
-def _is_one_value(cuts: Array) -> npt.NDArray[np.bool_]:
-    """(len(cuts) + 1,) whether a part holds a single value: from it to the next float."""
-    return np.concatenate([[False], np.nextafter(cuts[:-1], np.inf) == cuts[1:], [False]])
+    numbers, times = np.unique(sample[at[1:-1]], return_counts=True)
+    return _Cuts(np.union1d(numbers, np.nextafter(numbers[times > 1], np.inf)))
 
 
 class _Buckets:
-    """Records (key, payload) in files by key; `ranked` gives them back with the key's rank among all, and deletes."""
+    """Records (key, payload) in files by key; once closed, `ranked` gives (rank of the key, payload) and deletes."""
 
-    def __init__(self, folder: Path, cuts: Array, budget: int, opened: ExitStack) -> None:
+    def __init__(self, folder: Path, cuts: _Cuts, budget: int, opened: ExitStack) -> None:
         folder.mkdir()
         self.cuts, self.budget = cuts, budget
-        self.paths = [folder / str(b) for b in range(len(cuts) + 1)]
+        self.paths = [folder / str(b) for b in range(cuts.parts)]
         self.files = [opened.enter_context(open(path, "wb", buffering=0)) for path in self.paths]  # noqa: SIM115
         self.counts = np.zeros(len(self.files), dtype=np.int64)
 
     def add(self, key: Array, payload: Array) -> None:
-        bucket = np.searchsorted(self.cuts, key, side="right").astype(np.uint16)
+        bucket = self.cuts.part(key).astype(np.uint16)
         order = np.argsort(bucket, kind="stable")
         records = np.stack([key, payload], axis=1)[order]
         counts = np.bincount(bucket, minlength=len(self.files))
@@ -311,11 +357,13 @@ class _Buckets:
             self.files[b].write(records[ends[b] - counts[b] : ends[b]].data)
         self.counts += counts
 
-    def ranked(self) -> Iterator[tuple[Array, Array]]:
+    def close(self) -> None:
         for file in self.files:
             file.close()
+
+    def ranked(self) -> Iterator[tuple[Array, Array]]:
         below, step = 0, max(1, self.budget // _SORT_BYTES)
-        for path, count, single in zip(self.paths, self.counts.tolist(), _is_one_value(self.cuts), strict=True):
+        for path, count, single in zip(self.paths, self.counts.tolist(), self.cuts.single, strict=True):
             for begin in range(0, count, step if single else max(1, count)):
                 taken = min(count - begin, step) if single else count
                 records = np.fromfile(path, np.float64, 2 * taken, offset=16 * begin).reshape(-1, 2)
@@ -336,16 +384,16 @@ def binned_rank_correlation(
     """
     pairs = x.pairs
     cuts = [_cuts(s, bins) for s in (x, y)]
-    counts = [np.zeros(len(c) + 1, dtype=np.int64) for c in cuts]
+    counts = [np.zeros(c.parts, dtype=np.int64) for c in cuts]
     for values in tiles([x, y], memory, progress, (0, 2)):
         for total, c, v in zip(counts, cuts, values, strict=True):
-            total += np.diff(np.searchsorted(np.sort(v), c, side="left"), prepend=0, append=len(v))
+            total += np.diff(np.searchsorted(np.sort(v), c.numbers), prepend=0, append=len(v))
     means, squares, angle = [], [], 0.0
     for total, c in zip(counts, cuts, strict=True):
         mean = (np.cumsum(total) - total + 0.5 * (total + 1) - 0.5 * (pairs + 1)) / pairs
         size = total / pairs
         square = float((total * mean**2).sum())
-        rest = float((total * size**2)[~_is_one_value(c)].sum()) / 12
+        rest = float((total * size**2)[~c.single].sum()) / 12
         angle += math.asin(math.sqrt(rest / (rest + square))) if rest > 0 else 0.0
         means.append(mean)
         squares.append(square)
@@ -353,7 +401,7 @@ def binned_rank_correlation(
         return RankCorrelation(math.nan, math.nan, (squares[0] <= 0, squares[1] <= 0))
     product = 0.0
     for values in tiles([x, y], memory, progress, (1, 2)):
-        a, b = (m[np.searchsorted(c, v, side="right")] for m, c, v in zip(means, cuts, values, strict=True))
+        a, b = (m[c.part(v)] for m, c, v in zip(means, cuts, values, strict=True))
         product += float(a @ b)
     value = product / math.sqrt(squares[0]) / math.sqrt(squares[1])
     theta = math.acos(max(-1.0, min(1.0, value)))

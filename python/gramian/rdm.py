@@ -93,8 +93,9 @@ def rsa(
     precision, progress
         As in `kernel_alignment`.
     memory : int, optional
-        Bytes that scratch may take; 512 MB for ranks and quantiles when left out. Ranks of more pairs than fit (112
-        bytes each) are sorted on disk, in the folder for temporary files, with 16 bytes for each pair.
+        Bytes that scratch may take; for ranks and quantiles 64 MB come on top, and 512 MB are allowed when left out.
+        Ranks of more pairs than fit (112 bytes each) are sorted on disk, in the folder for temporary files, with 16
+        bytes for each pair; that needs memory of an eighth of a byte for each.
 
     Returns
     -------
