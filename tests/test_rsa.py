@@ -18,7 +18,9 @@ from scipy.spatial.distance import pdist
 import gramian as gm
 import oracle
 from accuracy import TILE_EDGE, as_input, assert_as_accurate, hard_pair
-from gramian import pairs, rdm
+from gramian import moments, pairs, rdm
+from gramian.kernels import KERNELS
+from gramian.sources import matrix
 
 KINDS = ("sqeuclidean", "euclidean", "cosine", "correlation")
 CORRELATIONS = ("pearson", "cosine", "spearman")
@@ -113,6 +115,23 @@ def test_golden_values():
     assert gm.rsa(x, y, correlation="spearman") == pytest.approx(0.5, abs=1e-15)
     # one pair in three is far: a binary graph of the others
     assert gm.rsa(x, y, geotopological=(0.5, 0.5)) == pytest.approx(1.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("count", [2, 7, 150])
+@pytest.mark.parametrize("kind", ["sqeuclidean", "cosine"])
+def test_order_within_tight_clusters_is_kept(kind, count):
+    """Within a cluster ‖x‖² + ‖y‖² − 2x·y has no digit right."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(count, 40))
+    X = centres[rng.integers(0, count, 450)] + 1e-9 * rng.normal(size=(450, 40))
+    close = oracle.over_pairs(oracle.dissimilarities(X.astype(np.longdouble), kind))
+    source = pairs.Dissimilarities(moments.centre(matrix(X, "X"), KERNELS[rdm._KERNEL[kind]]()))
+    (found,) = (np.concatenate(parts) for parts in zip(*pairs.tiles([source], LITTLE, None), strict=True))
+    (whole,) = (np.concatenate(parts) for parts in zip(*pairs.tiles([source], None, None), strict=True))
+    units = math.ldexp(0.5 if kind == "cosine" else 1.0, source.exponent)
+    # a coordinate of size 1 has 16 digits, 7 of which are left in a difference of 1e-9
+    np.testing.assert_allclose(np.sort(whole) * units, np.sort(close), rtol=1e-12 if kind == "sqeuclidean" else 1e-5)
+    np.testing.assert_allclose(np.sort(found), np.sort(whole), rtol=1e-11)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,13 +24,14 @@ import numpy.typing as npt
 from gramian.moments import CentredFeatures, Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Panel: TypeAlias = tuple[Array, Array]  # (b, d) centred rows and (b,) their squares
+Panel: TypeAlias = tuple[Array, Array, Array]  # (b, d) rows; the same about the mean, and (b,) the squares of these
 
 BUDGET = 512 << 20  # bytes that sorting may take without being asked
 _EDGE = 1024  # rows of a tile at most
-_TILE_BYTES = 96  # of scratch for each pair of a tile
+_TILE_BYTES = 128  # of scratch for each pair of a tile
 _SORT_BYTES = 112  # of scratch for each pair that is ranked in memory
 _CLOSE = 1 / 32  # part of ‖x‖² + ‖y‖² below which a squared distance is computed from the differences
+_BLOCK = 4096  # close pairs that are worth a block of their own
 _DROPPED = 12  # bits of 52
 _SAMPLE = 1 << 20  # pairs from which buckets, bins and brackets are laid out
 _MOST_BUCKETS = 768  # files open at a time; a process may usually have 1,024
@@ -61,22 +62,17 @@ class Dissimilarities:
         return self.features.exponent // 2 if self.root else self.features.exponent
 
     def panel(self, start: int, stop: int) -> Panel:
-        return _with_squares(self.features.raw(start, stop) - self.features.mean)
+        rows = self.features.raw(start, stop)
+        return rows, *_with_squares(rows - self.features.mean)
 
     def tile(self, left: Panel, right: Panel) -> Array:
         """(len(left), len(right)) values."""
-        (x, xx), (y, yy) = left, right
+        (rows, x, xx), (others, y, yy) = left, right
         total = np.add.outer(xx, yy)
         found = x @ y.T
         found *= -2
         found += total
-        close = np.flatnonzero(found < _CLOSE * total)
-        step = max(1, _SAMPLE // x.shape[1])
-        flat = found.reshape(-1)
-        for begin in range(0, len(close), step):
-            part = close[begin : begin + step]
-            difference = x[part // len(yy)] - y[part % len(yy)]
-            flat[part] = np.einsum("ij,ij->i", difference, difference)
+        _recompute_close(found, total, rows, others)
         return self._values(found)
 
     def sampled(self, count: int, seed: int) -> Array:
@@ -109,7 +105,35 @@ class Dissimilarities:
         return np.clip(squares, 0, 1, out=squares)
 
 
-def _with_squares(rows: Array) -> Panel:
+def _recompute_close(found: Array, total: Array, x: Array, y: Array) -> None:
+    """Squared distances that are small beside ‖x‖² + ‖y‖², in place.
+
+    Rows close to one row make a block of products around that row, as clusters do; what is close there too, or is not
+    worth a block, comes from the differences.
+    """
+    close = found < _CLOSE * total
+    while (left := int(np.count_nonzero(close))) > _BLOCK:
+        centre = int(np.argmax(close.sum(axis=1)))
+        columns = np.flatnonzero(close[centre])
+        rows = np.flatnonzero(close[:, columns[0]])
+        block = np.ix_(rows, columns)
+        (a, aa), (b, bb) = (_with_squares(part - x[centre]) for part in (x[rows], y[columns]))
+        sums = np.add.outer(aa, bb)
+        values = sums - 2 * (a @ b.T)
+        done = close[block] & (values >= _CLOSE * sums)
+        found[block] = np.where(done, values, found[block])
+        close[block] &= ~done
+        if np.count_nonzero(close) > left - _BLOCK:
+            break
+    rest = np.flatnonzero(close)
+    step = max(1, _SAMPLE // x.shape[1])
+    for begin in range(0, len(rest), step):
+        i, j = np.unravel_index(rest[begin : begin + step], found.shape)
+        difference = x[i] - y[j]
+        found[i, j] = np.einsum("ij,ij->i", difference, difference)
+
+
+def _with_squares(rows: Array) -> tuple[Array, Array]:
     return rows, np.einsum("ij,ij->i", rows, rows)
 
 
