@@ -156,6 +156,14 @@ def test_agreement_on_groups_alone_is_no_agreement_within_them(labels):
     assert abs(within.corrected) < 0.1
 
 
+def test_groups_may_be_strings_of_any_kind():
+    X, Y = shared()
+    labels = [f"class {i % 3}" for i in range(60)]
+    want = gm.null("cka", X, Y, groups=np.arange(60) % 3, permutations=5).values
+    for groups in (labels, tuple(labels), np.array(labels), np.array(labels, dtype=object), np.array(labels, "S")):
+        np.testing.assert_array_equal(gm.null("cka", X, Y, groups=groups, permutations=5).values, want)
+
+
 def test_rows_alone_in_their_group_stay_where_they_are():
     X, Y = shared(5)
     seen = []

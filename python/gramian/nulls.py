@@ -191,6 +191,8 @@ def _measure(measure: object) -> tuple[str, Callable[..., float], _Named]:
 def _labels(groups: object, n: int) -> Index:
     """(n,) the number of each row's group."""
     found = np.asarray(groups)
+    if found.dtype == object and all(isinstance(label, str) for label in found.flat):
+        found = found.astype(str)  # a column of a DataFrame
     if found.ndim != 1 or len(found) != n:
         raise ValueError(f"groups must be {n} labels, one for each row, got shape {found.shape}")
     if found.dtype.kind not in "biufUST":
