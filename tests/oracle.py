@@ -445,3 +445,43 @@ def relative_space(X: Array, anchors: Array, space: str) -> Array:
         return cosine(X, anchors)
     gaps = np.abs(X[:, None, :] - anchors[None, :, :])
     return {"euclidean": np.sqrt((gaps**2).sum(-1)), "l1": gaps.sum(-1), "linf": gaps.max(-1)}[space]
+
+
+# ---- representational similarity -----------------------------------------------------------------
+
+
+def dissimilarities(X: Array, kind: str) -> Array:
+    """(n, n); a row without direction keeps none, so that it is at half a unit from all that have one."""
+    if kind == "correlation":
+        X = X - X.mean(1, keepdims=True)
+    if kind in ("cosine", "correlation"):
+        X = unit_rows(X)
+        return squared_distances(X, X) / 2
+    D = squared_distances(X, X)
+    return np.sqrt(D) if kind == "euclidean" else D
+
+
+def over_pairs(D: Array) -> Array:
+    """i < j."""
+    return D[np.triu_indices(len(D), 1)]
+
+
+def mid_ranks(d: Array) -> Array:
+    """1 + how many are less + half of how many others are equal."""
+    ordered = np.sort(d)
+    return (np.searchsorted(ordered, d, "left") + np.searchsorted(ordered, d, "right") + 1) / 2
+
+
+def geotopological(d: Array, low: float, high: float) -> Array:
+    """Lin and Kriegeskorte (2024), with thresholds at two quantiles."""
+    l, u = np.quantile(d, [low, high])
+    return np.where(d > u, 1.0, np.where(d < l, 0.0, (d - l) / (u - l) if u > l else 0.0))
+
+
+def rsa(a: Array, b: Array, correlation: str) -> float:
+    """From the dissimilarities of all pairs."""
+    if correlation == "spearman":
+        a, b = mid_ranks(a), mid_ranks(b)
+    if correlation != "cosine":
+        a, b = a - a.mean(), b - b.mean()
+    return (a @ b) / np.sqrt(a @ a) / np.sqrt(b @ b)

@@ -28,20 +28,17 @@ PROMISED = [
     "TestResult", "AlignmentMatrix",
     "GramOperator", "spectrum", "eigen_overlap", "spectral_alignment", "kare", "task_alignment", "learning_curve",
     "Spectrum", "EigenOverlap", "SpectralAlignment", "Kare", "TaskAlignment", "LearningCurve",
+    "rsa", "rsa_estimate", "RSAEstimate", "null", "Null", "platonic_score", "platonic_layers", "PlatonicScore",
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "cca", "svcca", "pwcca", "canonical_correlations", "CanonicalCorrelations", "linear_regression_r2", "coco", "nocco",
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
     "info", "__version__",
 ]
-# fmt: on
-DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count", "anchors"} | {
-    "k",
-    "y",
-    "ridge",
-    "eigenvalues",
-    "power",
-    "samples",
+DATA_AND_KERNEL = {
+    "X", "Y", "Z", "Xs", "Ys", "kernel", "count", "anchors",
+    "k", "y", "ridge", "eigenvalues", "power", "samples", "measure", "options", "source",
 }
+# fmt: on
 
 
 def in_fresh_python(code: str) -> str:
@@ -97,6 +94,8 @@ PRECISE: dict[str, Any] = {
     ],
     "compare": lambda **options: gm.compare(x, y, "rbf", shuffles=1, **options),
     "cka_matrix": lambda **options: gm.cka_matrix([x, y], kernel="rbf", **options),
+    "rsa": lambda **options: gm.rsa(x, y, dissimilarity="euclidean", **options),
+    "rsa_estimate": lambda **options: gm.rsa_estimate(x, y, dissimilarity="euclidean", **options).value,
     "gram_moments": lambda **options: gm.gram_moments(x, y, kernel="rbf", **options),
     "spectrum": lambda **options: list(gm.spectrum(x, "rbf", 3, **options).eigenvalues),
     "eigen_overlap": lambda **options: gm.eigen_overlap(x, y, "rbf", 3, centered=True, **options).kernel_alignment,

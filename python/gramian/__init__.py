@@ -4,7 +4,9 @@ Kernel functions      Linear Cosine Polynomial RBF Exponential Laplacian Rationa
 Measures              kernel_alignment hsic cka distance_alignment mmd2
   of feature moments  cca svcca pwcca canonical_correlations linear_regression_r2 coco nocco procrustes shape_distance
                       bipartite_matching semi_matching
-With uncertainty      compare alignment cka_matrix independence_test
+  of dissimilarities  rsa rsa_estimate
+  of many layers      platonic_score platonic_layers
+With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
@@ -34,6 +36,9 @@ _HOME = {
     "spectral": "EigenOverlap SpectralAlignment Spectrum eigen_overlap spectral_alignment spectrum",
     "tasks": "Kare LearningCurve TaskAlignment kare learning_curve task_alignment",
     "operators": "GramOperator",
+    "rdm": "RSAEstimate rsa rsa_estimate",
+    "nulls": "Null null",
+    "platonic": "PlatonicScore platonic_layers platonic_score",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -58,7 +63,10 @@ __all__ = [
     "Laplacian",
     "LearningCurve",
     "Linear",
+    "Null",
+    "PlatonicScore",
     "Polynomial",
+    "RSAEstimate",
     "RationalQuadratic",
     "SpectralAlignment",
     "Spectrum",
@@ -90,9 +98,14 @@ __all__ = [
     "median_bandwidth",
     "mmd2",
     "nocco",
+    "null",
+    "platonic_layers",
+    "platonic_score",
     "procrustes",
     "pwcca",
     "relative_representation",
+    "rsa",
+    "rsa_estimate",
     "semi_matching",
     "set_num_threads",
     "shape_distance",
@@ -129,7 +142,10 @@ if TYPE_CHECKING:
         mmd2,
     )
     from gramian.moments import FeatureMoments, feature_moments
+    from gramian.nulls import Null, null
     from gramian.operators import GramOperator
+    from gramian.platonic import PlatonicScore, platonic_layers, platonic_score
+    from gramian.rdm import RSAEstimate, rsa, rsa_estimate
     from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.spectral import EigenOverlap, SpectralAlignment, Spectrum, eigen_overlap, spectral_alignment, spectrum

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from gramian import estimators, gram, moments, routes
 from gramian.arrays import check_count, check_seed, one_of, require_rows
-from gramian.estimators import Statistics
-from gramian.gram import GramMoments, Precision, Progress
+from gramian.estimators import Estimator, Statistics
+from gramian.gram import GramMoments, Precision, Progress, Representation
 from gramian.kernels import Kernel
 from gramian.routes import Paired
 
 Array: TypeAlias = npt.NDArray[np.float64]
+Index: TypeAlias = npt.NDArray[np.int64]
 Method: TypeAlias = Literal["gamma", "permutation", "pearson3", "t", "chi2", "gretton"]
 
 _TOGETHER = 32  # permutations of one sweep
@@ -267,48 +268,62 @@ def gretton_test(pair: Paired) -> tuple[float, float]:
 # ---- permutations ---------------------------------------------------------------------------------------
 
 
-def permutation(n: int, seed: int, b: int) -> npt.NDArray[np.int64]:
+def permutation(n: int, seed: int, b: int) -> Index:
     """Permutation b of a seed; b = −1 is the identity."""
     if b < 0:
         return np.arange(n)
     return np.random.default_rng([seed, b]).permutation(n)
 
 
-def permuted_sums(pair: Paired, count: int, seed: int, *, first: int = 0) -> Iterator[tuple[int, float]]:
-    """(b, ⟨K̄, L̄_π⟩) for permutations `first` to `count` − 1 of the rows of Y, in scaled units.
+def permuted_sums(
+    pair: Paired, count: int, order: Callable[[int], Index], *, first: int = 0
+) -> Iterator[tuple[int, float]]:
+    """(b, ⟨K̄, L̄_π⟩) for π = order(b) of the rows of Y, b from `first` to `count` − 1, in scaled units.
 
     Norms, row sums and diagonals do not change with π, so only ⟨K', L'_π⟩ is swept.
     """
     if pair.by_features:
-        yield from _permuted_feature_sums(pair, count, seed, first)
+        yield from _permuted_feature_sums(pair, count, order, first)
         return
     g = pair.gram
-    x, y = gram.shifted(pair.xs, g.scaled_shift, g.base)
+    xs = gram.shifted(pair.xs, g.scaled_shift, g.base)
+    for b, value in swept_sums(pair, xs, count, order, first=first):
+        yield b, _centred_sum(g, order(b), value)
+
+
+def swept_sums(
+    pair: Paired, xs: Sequence[Representation], count: int, order: Callable[[int], Index], *, first: int = 0
+) -> Iterator[tuple[int, float]]:
+    """(b, Σ_{i≠j} v_0,ij v_1,π(i)π(j)) of two representations with their shifts, for π = order(b), in scaled units."""
+    x, y = xs
+    assert y.shift is not None
     for begin in range(first, count, _TOGETHER):
         batch = range(begin, min(count, begin + _TOGETHER))
-        orders = [permutation(pair.n, seed, b) for b in batch]
-        others = [replace(y, index=order, shift=np.ascontiguousarray(g.scaled_shift[1][order])) for order in orders]
+        orders = [order(b) for b in batch]
+        others = [replace(y, index=o, shift=np.ascontiguousarray(y.shift[o])) for o in orders]
         inner = gram.sweep_star(x, others, precision=pair.precision, memory=pair.memory)
-        for b, order, value in zip(batch, orders, inner, strict=True):
-            yield b, _centred_sum(g, order, float(value))
+        for b, value in zip(batch, inner, strict=True):
+            yield b, float(value)
         if pair.progress:
             pair.progress(batch.stop, count)
 
 
-def _centred_sum(g: GramMoments, order: npt.NDArray[np.int64], inner: float) -> float:
+def _centred_sum(g: GramMoments, order: Index, inner: float) -> float:
     n, d = g.n, g.scaled_diagonal
     r, q = g.scaled_rows + d
     return float(inner + d[0] @ d[1][order] - 2 / n * (r @ q[order]) + r.sum() * q.sum() / n**2)
 
 
-def _permuted_feature_sums(pair: Paired, count: int, seed: int, first: int) -> Iterator[tuple[int, float]]:
+def _permuted_feature_sums(
+    pair: Paired, count: int, order_of: Callable[[int], Index], first: int
+) -> Iterator[tuple[int, float]]:
     """‖X̄'Ȳ_π‖² for linear kernels."""
     fx, fy = (moments.centre(x, k) for x, k in zip(pair.matrices, pair.kernels, strict=True))
     n = pair.n
     y = fy.raw(0, n) - fy.mean if 8 * n * fy.x.d <= 1 << 28 else None
     spans = moments.blocks(n, [fx.x.d, fy.x.d])
     for b in range(first, count):
-        order = permutation(n, seed, b)
+        order = order_of(b)
         cross = np.zeros((fx.x.d, fy.x.d))
         for start, stop in spans:
             rows = fx.raw(start, stop) - fx.mean
@@ -320,7 +335,7 @@ def _permuted_feature_sums(pair: Paired, count: int, seed: int, first: int) -> I
 
 def permutation_test(pair: Paired, permutations: int, seed: int) -> tuple[float, float]:
     """p = (1 + #{S_b ≥ S})/(B + 1); ties, up to rounding, count as larger."""
-    sums = dict(permuted_sums(pair, permutations, seed, first=-1))
+    sums = dict(permuted_sums(pair, permutations, lambda b: permutation(pair.n, seed, b), first=-1))
     observed = sums.pop(-1)
     s = pair.statistics
     size = math.sqrt(float(s.hsic_biased[0, 0] * s.hsic_biased[1, 1])) * s.n**2
@@ -337,13 +352,31 @@ def shuffled(pair: Paired, count: int, seed: int) -> tuple[float, float]:
     biased, unbiased = [], []
     own_b = math.sqrt(float(s.hsic_biased[0, 0])) * math.sqrt(float(s.hsic_biased[1, 1])) * n**2
     own_u = math.sqrt(float(s.hsic_unbiased[0, 0])) * math.sqrt(float(s.hsic_unbiased[1, 1])) * n * (n - 3)
-    for k, total in permuted_sums(pair, count, seed):
+    for k, total in permuted_sums(pair, count, lambda b: permutation(n, seed, b)):
         biased.append(total / own_b)
-        unbiased.append(_unbiased_from_biased(pair, total, permutation(n, seed, k)) / own_u)
+        unbiased.append(unbiased_from_biased(pair, total, permutation(n, seed, k)) / own_u)
     return float(np.mean(biased)), float(np.mean(unbiased))
 
 
-def _unbiased_from_biased(pair: Paired, biased: float, order: npt.NDArray[np.int64]) -> float:
+def permuted_values(
+    pair: Paired, measure: Literal["cka", "hsic"], estimator: Estimator, count: int, order: Callable[[int], Index]
+) -> Iterator[float]:
+    """The measure with the rows of Y as they are, then in the orders 0 to `count` − 1."""
+    s, n = pair.statistics, pair.n
+    observed = estimators.value(s, measure, estimator)[0]
+    yield observed
+    if math.isnan(observed):
+        yield from [math.nan] * count
+        return
+    own = np.sqrt(np.diag(s.matrix(measure, estimator))) if measure == "cka" else np.ones(2)
+    exponent = 0 if measure == "cka" else int(s.exponent.sum())
+    for b, total in permuted_sums(pair, count, order):
+        unbiased = estimator == "unbiased"
+        value = unbiased_from_biased(pair, total, order(b)) / (n * (n - 3)) if unbiased else total / n**2
+        yield estimators.scaled(value / float(own[0]) / float(own[1]), exponent)
+
+
+def unbiased_from_biased(pair: Paired, biased: float, order: Index) -> float:
     """⟨U(K), U(L_π)⟩ by the bridge from V to U (Theory, 3e); only Σ K̄_ii L̄_π(i)π(i) depends on π."""
     s = pair.statistics
     n = s.n

@@ -79,7 +79,7 @@ def open_array(spec: str | os.PathLike[str]) -> FileArray:
         raise ValueError(f"{path} is a directory; name one array in it")
     if path.suffix == ".npy":
         return _map_npy(path)
-    names = _names(path)
+    names = array_names(path)
     if key is None and len(names) == 1:
         key = names[0]
     if key is None:
@@ -117,7 +117,7 @@ def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
     path, key = _split(spec)
     if path.suffix == ".npy" or key is not None:
         return _layers_of(open_array(spec), key or path.stem)
-    names = sorted(_names(path), key=_natural)
+    names = sorted(array_names(path), key=_natural)
     arrays = _read(path, names)
     return _layers_of(arrays[names[0]], names[0]) if len(names) == 1 else arrays
 
@@ -153,7 +153,8 @@ def _map_npy(path: Path) -> FileArray:
         raise _damaged(path, error) from error
 
 
-def _names(path: Path) -> list[str]:
+def array_names(path: Path) -> list[str]:
+    """What an ``.npz`` or ``.safetensors`` file calls its arrays."""
     names = list(_safetensors_header(path)) if path.suffix == ".safetensors" else _npz_names(path)
     if not names:
         raise ValueError(f"{path} holds no arrays")

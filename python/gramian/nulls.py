@@ -1,0 +1,295 @@
+"""What chance alone gives: the null distribution of any measure under permutation of the rows of Y."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian import estimators, independence, rdm, routes
+from gramian.arrays import Matrix, check_count, check_seed, one_of, require_rows, same_rows
+from gramian.estimators import DEFAULT_ESTIMATOR
+from gramian.gram import Progress
+from gramian.independence import Index
+from gramian.sources import matrix
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Alternative: TypeAlias = Literal["greater", "less"]
+
+_SLACK = 16  # roundings of the largest value, which do not break a tie
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A measure that is known by its name."""
+
+    module: str
+    maximum: float | None = 1.0  # of perfect agreement
+    alternative: Alternative = "greater"
+
+
+_NAMED = {
+    "cka": _Named("metrics"),
+    "kernel_alignment": _Named("metrics"),
+    "hsic": _Named("metrics", None),
+    "distance_alignment": _Named("metrics", None, "less"),
+    "rsa": _Named("rdm"),
+    "mutual_knn": _Named("knn"),
+    "cycle_knn": _Named("knn"),
+    "lcs_knn": _Named("knn"),
+    "edit_knn": _Named("knn"),
+    "cknna": _Named("knn"),
+    "cca": _Named("subspace"),
+    "svcca": _Named("subspace"),
+    "pwcca": _Named("subspace"),
+    "linear_regression_r2": _Named("subspace"),
+    "procrustes": _Named("subspace", None, "less"),
+    "shape_distance": _Named("subspace", None, "less"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """A value beside what chance alone gives."""
+
+    value: float
+    values: Array  # (permutations,)
+    mean: float
+    sd: float  # nan for a single permutation
+    pvalue: float  # (1 + # at least as extreme) / (permutations + 1)
+    z: float  # (value − mean) / sd
+    corrected: float  # (value − mean) / (maximum − mean): 0 at chance, 1 at the maximum; nan without one
+    maximum: float | None
+    alternative: Alternative  # which values are extreme
+    measure: str
+    n: int
+    groups: int | None  # how many, if rows were permuted within groups
+    seed: int
+    reason: str | None  # why something is nan
+
+    @property
+    def permutations(self) -> int:
+        """How many there were."""
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        within = "" if self.groups is None else f" within {self.groups} groups"
+        return (
+            f"Null({self.measure} = {self.value:.6g}, chance {self.mean:.6g} ± {self.sd:.3g}, z = {self.z:.3g}, "
+            f"p = {self.pvalue:.3g}, {self.permutations} permutations{within})"
+        )
+
+
+def null(
+    measure: str | Callable[..., float],
+    X: object,
+    Y: object,
+    *,
+    groups: object = None,
+    permutations: int = 200,
+    seed: int = 0,
+    maximum: float | None = None,
+    alternative: Alternative | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Null:
+    """A measure of X and Y, and its distribution when the rows of Y are permuted.
+
+    p = (1 + #{b: v_b ≥ v})/(B + 1) over permutations b = 1, ..., B; with `groups`, rows change places only with rows of
+    their own group, which asks whether X and Y agree on more than the groups.
+
+    Parameters
+    ----------
+    measure : str or callable
+        The name of a measure, or any function of (X, Y) that returns a number.
+    X : array of shape (n, p)
+    Y : array of shape (n, q)
+        Row i of both is the same sample; arrays or files, as in `kernel_alignment`.
+    groups : n labels, optional
+        Numbers or strings. Rows of a group that has no other row stay where they are.
+    permutations : int
+        B. The least p-value is 1/(B + 1).
+    seed : int
+        Permutation b depends on (seed, b), and on the groups, only: more permutations begin with the same ones.
+    maximum : float, optional
+        Value of perfect agreement, for `corrected`. Left out: 1 where a named measure has that maximum, else none.
+    alternative : {"greater", "less"}, optional
+        Which values speak of agreement. Left out: "less" for the named distances, else "greater".
+    progress : callable, optional
+        Called with (done, total).
+    **options
+        Handed on to the measure.
+
+    Returns
+    -------
+    Null
+        ``.value``, ``.values`` (B,), ``.mean``, ``.sd``, ``.pvalue``, ``.z``, ``.corrected``; ``.reason`` of a nan.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; no group has two rows.
+
+    Notes
+    -----
+    B + 1 times the cost of the measure, and a copy of Y with its rows in the permuted order. CKA, HSIC and RSA by
+    Pearson or cosine keep the sums that do not change: the products alone are swept, for 32 permutations at a time, and
+    rows are read in the permuted order without a copy. The p-value is valid if all orders (within groups) are equally
+    likely under the hypothesis. Source: Phipson, Smyth 2010; Theory, 9.4.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> found = gm.null("cka", X, X[:, :2], permutations=99)
+    >>> found.pvalue, bool(abs(found.mean) < 0.05), found.corrected > 0.5
+    (0.01, True, True)
+    """
+    name, function, known = _measure(measure)
+    if alternative is not None:
+        one_of(alternative, get_args(Alternative), "alternative")
+    check_count(permutations, "permutations")
+    check_seed(seed)
+    if maximum is not None and not math.isfinite(maximum):
+        raise ValueError(f"maximum must be a finite number, got {maximum}")
+    x, y = matrix(X, "X"), matrix(Y, "Y")
+    same_rows([x, y], ["X", "Y"])
+    require_rows(x.n, 2, "a permutation")
+    labels = None if groups is None else _labels(groups, x.n)
+
+    def order(b: int) -> Index:
+        if labels is None:
+            return independence.permutation(x.n, seed, b)
+        return _within(labels, seed, b)
+
+    every = _shortcut(name, x, y, permutations, order, progress, options) if isinstance(measure, str) else None
+    if every is None:
+        every = _recomputed(function, x, y, permutations, order, progress, options)
+    value = next(every)
+    values = np.array(list(every))
+    limit = known.maximum if maximum is None else float(maximum)
+    widest = np.float64 if x.dtype == y.dtype == "float64" else np.float32
+    slack = _SLACK * float(np.finfo(widest).eps) * max(abs(value), float(np.abs(values).max()))
+    return _summary(value, values, slack, name, x.n, labels, seed, limit, alternative or known.alternative)
+
+
+def _measure(measure: object) -> tuple[str, Callable[..., float], _Named]:
+    if callable(measure):
+        return getattr(measure, "__name__", type(measure).__name__), measure, _Named("", None)
+    if not isinstance(measure, str):
+        raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
+    one_of(measure, list(_NAMED), "measure")
+    known = _NAMED[measure]
+    return measure, getattr(import_module(f"gramian.{known.module}"), measure), known
+
+
+def _labels(groups: object, n: int) -> Index:
+    """(n,) the number of each row's group."""
+    found = np.asarray(groups)
+    if found.dtype == object and all(isinstance(label, str) for label in found.flat):
+        found = found.astype(str)  # a column of a DataFrame
+    if found.ndim != 1 or len(found) != n:
+        raise ValueError(f"groups must be {n} labels, one for each row, got shape {found.shape}")
+    if found.dtype.kind not in "biufUST":
+        raise TypeError(f"groups must be numbers or strings, got dtype {found.dtype}")
+    if found.dtype.kind == "f" and np.isnan(found).any():
+        raise ValueError(f"groups has NaN in row {int(np.argmax(np.isnan(found)))}; every row needs a group")
+    _, labels, counts = np.unique(found, return_inverse=True, return_counts=True)
+    if counts.max() < 2:
+        raise ValueError(f"groups leaves nothing to permute: each of its {len(counts)} groups has a single row")
+    return labels.astype(np.int64)
+
+
+def _within(labels: Index, seed: int, b: int) -> Index:
+    """Permutation b: a place in a group goes to a random row of that group."""
+    drawn = np.random.default_rng([seed, b]).random(len(labels))
+    order = np.empty(len(labels), dtype=np.int64)
+    order[np.argsort(labels, kind="stable")] = np.lexsort((drawn, labels))
+    return order
+
+
+def _summary(
+    value: float,
+    values: Array,
+    slack: float,
+    name: str,
+    n: int,
+    labels: Index | None,
+    seed: int,
+    maximum: float | None,
+    alternative: Alternative,
+) -> Null:
+    mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    extreme = values >= value - slack if alternative == "greater" else values <= value + slack
+    reason = None
+    if math.isnan(value) or math.isnan(mean):
+        reason = f"{name} has no value for {'these arrays' if math.isnan(value) else 'some permutations'}"
+    elif not sd > slack:
+        reason = "one permutation has no spread" if len(values) == 1 else "all permutations give the same value"
+    undefined = math.isnan(value) or math.isnan(mean)
+    room = math.nan if maximum is None else maximum - mean
+    return Null(
+        value=value,
+        values=values,
+        mean=mean,
+        sd=sd,
+        pvalue=math.nan if undefined else (1 + int(extreme.sum())) / (len(values) + 1),
+        z=math.nan if reason else (value - mean) / sd,
+        corrected=(value - mean) / room if abs(room) > slack else math.nan,
+        maximum=maximum,
+        alternative=alternative,
+        measure=name,
+        n=n,
+        groups=None if labels is None else int(labels.max()) + 1,
+        seed=seed,
+        reason=reason,
+    )
+
+
+# ---- the values: first that of the rows as they are, then one for each permutation ----------------------------------
+
+
+def _recomputed(
+    function: Callable[..., float],
+    x: Matrix,
+    y: Matrix,
+    count: int,
+    order: Callable[[int], Index],
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> Iterator[float]:
+    yield float(function(x.owner, y.owner, **options))
+    rows = cast("Any", y.owner)
+    for b in range(count):
+        yield float(function(x.owner, rows[order(b)], **options))
+        if progress:
+            progress(b + 1, count)
+
+
+def _shortcut(
+    name: str,
+    x: Matrix,
+    y: Matrix,
+    count: int,
+    order: Callable[[int], Index],
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> Iterator[float] | None:
+    """For measures of which most sums do not change with the order."""
+    given = dict(options)
+    if name in ("cka", "hsic") and given.keys() <= {"kernel", "kernel_y", "estimator", "precision", "memory"}:
+        measure: Literal["cka", "hsic"] = "cka" if name == "cka" else "hsic"
+        estimator = given.pop("estimator", DEFAULT_ESTIMATOR[measure])
+        kernel, kernel_y = given.pop("kernel", "linear"), given.pop("kernel_y", None)
+        pair = routes.paired(x, y, kernel, kernel_y, progress=progress, **given)
+        estimators.check_estimator(estimator, measure, pair.n)
+        return independence.permuted_values(pair, measure, estimator, count, order)
+    sums = {"dissimilarity", "dissimilarity_y", "correlation", "precision", "memory"}
+    if name == "rsa" and given.keys() <= sums and given.get("correlation") != "spearman":
+        return rdm.permuted_values(x, y, count, order, progress=progress, **given)
+    return None
