@@ -318,12 +318,18 @@ struct Layout {
     Side<T>* col;  // (m)
     double* pair;  // (pairs)
     double* square;
+    T* row_threshold;        // topk: (edge)
+    T* col_threshold;        // (edge)
+    Candidate* candidates;   // (kCandidates)
+    int* held;               // how many of them
     unsigned char* flagged;  // (strips, row blocks)
     std::size_t bytes;
 };
 
 constexpr int sums_of(Statistic s, int m) { return s == Statistic::moments ? m : s == Statistic::products ? m * (m + 1) / 2 : 0; }
-constexpr int pairs_of(Statistic s, int m) { return s == Statistic::star ? m - 1 : s == Statistic::matmul ? 0 : m * (m + 1) / 2; }
+constexpr int pairs_of(Statistic s, int m) {
+    return s == Statistic::star ? m - 1 : s == Statistic::matmul || s == Statistic::topk ? 0 : m * (m + 1) / 2;
+}
 
 template <class T>
 Layout<T> layout(const Plan<T>& plan, char* memory) {
@@ -358,6 +364,11 @@ Layout<T> layout(const Plan<T>& plan, char* memory) {
     l.col = reinterpret_cast<Side<T>*>(take(m * sizeof(Side<T>)));
     l.pair = reinterpret_cast<double*>(take((pairs + 1) * sizeof(double)));  // the last: the weighted difference
     l.square = reinterpret_cast<double*>(take(pairs * sizeof(double)));
+    const std::size_t compared = plan.statistic == Statistic::topk ? edge : 0;
+    l.row_threshold = reinterpret_cast<T*>(take(compared * sizeof(T)));
+    l.col_threshold = reinterpret_cast<T*>(take(compared * sizeof(T)));
+    l.candidates = reinterpret_cast<Candidate*>(take(compared ? kCandidates * sizeof(Candidate) : 0));
+    l.held = reinterpret_cast<int*>(take(sizeof(int)));
     l.flagged = reinterpret_cast<unsigned char*>(take(static_cast<std::size_t>(S::strips * S::row_blocks)));
     l.bytes = at;
     return l;
@@ -590,8 +601,67 @@ void multiply_vectors(const Plan<T>& plan, const Layout<T>& l, const T* values, 
 }
 
 template <class T>
-void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std::int64_t row0, std::int64_t col0,
-                  const Extent2& e, int strip) {
+void read_thresholds(const Layout<T>& l, const Sink& sink, std::int64_t row0, std::int64_t col0, const Extent2& e) {
+    sink.thresholds(sink.neighbors, row0, e.row_end, l.row_threshold);
+    sink.thresholds(sink.neighbors, col0, e.col_end, l.col_threshold);
+}
+
+template <class T>
+void offer_candidates(const Layout<T>& l, const Sink& sink, std::int64_t row0, std::int64_t col0) {
+    sink.offer(sink.neighbors, row0, col0, l.candidates, *l.held);
+    *l.held = 0;
+}
+
+/// How far the best of `rows` rows of a strip is above the threshold of its row or of its column, in some lane.
+template <class T>
+bool any_above(const T* values, int rows, const T* row_threshold, const T* col_threshold) {
+    using S = Shape<T>;
+    using V = Vector<T>;
+    using vec = typename V::vec;
+    vec most = V::all(T(-1));
+    for (int i = 0; i < rows; ++i) {
+        const vec tr = V::all(row_threshold[i]);
+        GRAMIAN_UNROLL(4)
+        for (int v = 0; v < S::vectors; ++v) {
+            const vec tc = V::load(col_threshold + v * S::width);
+            most = V::max(most, V::load(values + i * S::cols + v * S::width) - (tr < tc ? tr : tc));
+        }
+    }
+    bool any = false;
+    for (int l = 0; l < S::width; ++l) any |= most[l] >= T(0);
+    return any;
+}
+
+/// Offers what may be among the nearest of its row or column: few pairs, once the thresholds have grown.
+template <class T>
+void find_neighbors(const Layout<T>& l, const Sink& sink, const T* values, std::int64_t row0, std::int64_t col0, const Extent2& e,
+                    int strip) {
+    using S = Shape<T>;
+    const T* col_threshold = l.col_threshold + strip * S::cols;
+    const int cols = e.col_end - strip * S::cols < S::cols ? e.col_end - strip * S::cols : S::cols;
+    for (int block = 0; block < e.row_end; block += S::rows) {
+        const T* of_block = values + block * S::cols;
+        if (below_diagonal<T>(e, block, strip * S::cols) || !any_above(of_block, S::rows, l.row_threshold + block, col_threshold))
+            continue;
+        for (int i = 0; i < S::rows && block + i < e.row_end; ++i) {
+            const int row = block + i;
+            const T* v = of_block + i * S::cols;
+            if (!any_above(v, 1, l.row_threshold + row, col_threshold)) continue;
+            const int first = e.diagonal && row + 1 > strip * S::cols ? row + 1 - strip * S::cols : 0;
+            for (int j = first; j < cols; ++j) {
+                if (!(v[j] >= l.row_threshold[row] || v[j] >= col_threshold[j])) continue;
+                l.candidates[(*l.held)++] = {row, strip * S::cols + j, static_cast<double>(v[j])};
+                if (*l.held < kCandidates) continue;
+                offer_candidates(l, sink, row0, col0);
+                read_thresholds(l, sink, row0, col0, e);
+            }
+        }
+    }
+}
+
+template <class T>
+void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, const T* values, std::int64_t row0,
+                  std::int64_t col0, const Extent2& e, int strip) {
     switch (plan.statistic) {
         case Statistic::moments:
             if (plan.m == 2) return moments_of_two(l, values, e.row_end, strip);
@@ -599,13 +669,15 @@ void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std:
         case Statistic::star: return star_of_many(l, values, plan.m, e.row_end);
         case Statistic::products: return products_of_many(plan, l, values, e.row_end, strip);
         case Statistic::matmul: return multiply_vectors(plan, l, values, row0, col0, e.row_end, e.col_end, strip);
+        case Statistic::topk: return find_neighbors(l, sink, values, row0, col0, e, strip);
     }
 }
 
 // ---- a tile, a block of tiles -------------------------------------------------------------------------------------------
 
 template <class T>
-void begin_tile(const Plan<T>& plan, const Layout<T>& l) {
+void begin_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::int64_t row0, std::int64_t col0,
+                const Extent2& e) {
     using S = Shape<T>;
     const std::size_t sums = static_cast<std::size_t>(sums_of(plan.statistic, plan.m));
     const std::size_t pairs = static_cast<std::size_t>(pairs_of(plan.statistic, plan.m));
@@ -615,6 +687,11 @@ void begin_tile(const Plan<T>& plan, const Layout<T>& l) {
     std::memset(l.square, 0, pairs * sizeof(double));
     std::memset(l.out_rows, 0, static_cast<std::size_t>(kTileEdge * plan.columns) * sizeof(T));
     std::memset(l.out_cols, 0, static_cast<std::size_t>(kTileEdge * plan.columns) * sizeof(T));
+    if (plan.statistic == Statistic::topk) {
+        *l.held = 0;
+        for (int i = 0; i < kTileEdge; ++i) l.row_threshold[i] = l.col_threshold[i] = T(__builtin_inf());
+        read_thresholds(l, sink, row0, col0, e);
+    }
 }
 
 template <class T>
@@ -634,6 +711,7 @@ void end_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::in
         for (int p = 0; p < pairs; ++p) sink.squares[p].add(2 * l.square[p]);
         sink.difference->add(2 * l.pair[pairs]);
     }
+    if (plan.statistic == Statistic::topk) offer_candidates(l, sink, row0, col0);
     if (plan.statistic == Statistic::matmul) {
         double wide[64];
         for (int side = 0; side < 2; ++side)
@@ -687,7 +765,7 @@ void tile_of_panels(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
     using S = Shape<T>;
     const Extent2 e = extent(plan.n, row, col);
     const std::int64_t row0 = row * kTileEdge, col0 = col * kTileEdge;
-    begin_tile(plan, l);
+    begin_tile(plan, l, sink, row0, col0, e);
     for (int q = 0; q < plan.m; ++q) {
         fill_side(plan.x[q], nullptr, row0, plan.n, l.row[q]);
         fill_side(plan.x[q], nullptr, col0, plan.n, l.col[q]);
@@ -701,7 +779,7 @@ void tile_of_panels(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
             strip_function<T>(plan.x[q].kind)({&plan.x[q], &l.row[q], &l.col[q]}, e, a, b, strip, l.values + q * S::strip);
             features += d;
         }
-        reduce_strip(plan, l, l.values, row0, col0, e, strip);
+        reduce_strip(plan, l, sink, l.values, row0, col0, e, strip);
     }
     end_tile(plan, l, sink, row0, col0, e);
 }
@@ -711,7 +789,7 @@ void tile_of_chunks(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
     using S = Shape<T>;
     const Extent2 e = extent(plan.n, row, col);
     const std::int64_t row0 = row * kTileEdge, col0 = col * kTileEdge;
-    begin_tile(plan, l);
+    begin_tile(plan, l, sink, row0, col0, e);
     const int all = (e.col_end + S::cols - 1) / S::cols;
     for (int strip0 = 0; strip0 < all; strip0 += plan.strips) {
         const int strips = all - strip0 < plan.strips ? all - strip0 : plan.strips;
@@ -722,7 +800,8 @@ void tile_of_chunks(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
                                               q, strip0, strips);
         }
         for (int strip = 0; strip < strips; ++strip)
-            reduce_strip(plan, l, l.values + static_cast<std::int64_t>(strip) * plan.m * S::strip, row0, col0, e, strip0 + strip);
+            reduce_strip(plan, l, sink, l.values + static_cast<std::int64_t>(strip) * plan.m * S::strip, row0, col0, e,
+                         strip0 + strip);
     }
     end_tile(plan, l, sink, row0, col0, e);
 }

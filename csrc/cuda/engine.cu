@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "cuda/prepare.hpp"
 #include "cuda/reduce.hpp"
@@ -223,6 +224,7 @@ private:
             case Statistic::matmul:
                 launch_multiply(stored, vectors_.data(), static_cast<int>(args_.columns), rows_.data(), stream_);
                 return;
+            case Statistic::topk: return;  // refused before it gets here
         }
         launch_total(terms, stored.tiles, pairs_, pair_totals_.data(), stream_);
     }
@@ -335,6 +337,7 @@ std::string status() {
 }
 
 SweepResult sweep(const SweepArgs& args, int device) {
+    if (args.statistic == Statistic::topk) throw std::runtime_error("the CUDA engine does not find neighbours yet");
     const DeviceGuard guard(device);
     const bool wide =
         std::any_of(args.x.begin(), args.x.end(), [](const Representation& x) { return x.rows.dtype() == DType::f64; });

@@ -37,6 +37,7 @@ KERNELS: dict[str, Callable[[int], tuple[str, Parameters]]] = {
     "distance": lambda d: ("distance", {}),
     "squared_distance": lambda d: ("squared_distance", {}),
     "cosine_distance": lambda d: ("cosine_distance", {}),
+    "manhattan_distance": lambda d: ("manhattan_distance", {}),
 }
 FACTORS: dict[str, tuple[Any, ...]] = {
     "kernel": tuple(KERNELS),
@@ -127,7 +128,9 @@ def gram(X: Array, name: str, parameters: Parameters) -> Array:
         "l1_distances": lambda X, Z: distance.cdist(X, Z, "cityblock"),
     }
     with patch.multiple(oracle, **fast):
-        if name in ("squared_distance", "cosine_distance"):  # −d²/2, which are no public kernels
+        if name == "manhattan_distance":  # −‖x − y‖₁ and −d²/2 are no public kernels
+            return -oracle.l1_distances(X, X)
+        if name in ("squared_distance", "cosine_distance"):
             U = X if name == "squared_distance" else oracle.unit_rows(X)
             return -0.5 * oracle.squared_distances(U, U)
         return oracle.gram(name, X, **parameters)
