@@ -26,11 +26,12 @@ PROMISED = [
     "kernel_alignment", "hsic", "cka", "distance_alignment", "mmd2", "median_bandwidth",
     "compare", "alignment", "independence_test", "cka_matrix", "Comparison", "ComparisonRow", "Estimate",
     "TestResult", "AlignmentMatrix",
+    "neighbors", "mutual_knn", "cycle_knn", "lcs_knn", "edit_knn", "cknna", "neighbor_overlap", "Overlap",
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "info", "__version__",
 ]
 # fmt: on
-DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "kernel", "count"}
+DATA_AND_KERNEL = {"X", "Y", "Z", "Xs", "Ys", "A", "B", "kernel", "k", "count"}
 
 
 def in_fresh_python(code: str) -> str:

@@ -24,6 +24,7 @@ ROOMS = {
     "moments": "arrays estimators kernels sources",
     "routes": "arrays estimators gram kernels moments sources",
     "independence": "arrays estimators gram kernels moments routes",
+    "knn": "arrays gram kernels moments routes sources",
     "plots": "",
     "metrics": "arrays estimators gram independence kernels plots routes sources",
     "report": "arrays estimators gram independence kernels metrics routes",

@@ -2,6 +2,7 @@
 
 Kernel functions      Linear Cosine Polynomial RBF Exponential Laplacian RationalQuadratic ArcCosine Distance
 Measures              kernel_alignment hsic cka distance_alignment mmd2
+Nearest neighbours    neighbors mutual_knn cycle_knn lcs_knn edit_knn cknna neighbor_overlap
 With uncertainty      compare alignment cka_matrix independence_test
 Sufficient statistics gram_moments feature_moments median_bandwidth
 The rest              set_num_threads get_num_threads info
@@ -21,6 +22,7 @@ _HOME = {
     "gram": "GramMoments get_num_threads gram_moments median_bandwidth set_num_threads",
     "moments": "FeatureMoments feature_moments",
     "metrics": ("AlignmentMatrix Estimate alignment cka cka_matrix distance_alignment hsic kernel_alignment mmd2"),
+    "knn": "Overlap cknna cycle_knn edit_knn lcs_knn mutual_knn neighbor_overlap neighbors",
     "independence": "TestResult independence_test",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
@@ -41,6 +43,7 @@ __all__ = [
     "GramMoments",
     "Laplacian",
     "Linear",
+    "Overlap",
     "Polynomial",
     "RationalQuadratic",
     "TestResult",
@@ -48,8 +51,11 @@ __all__ = [
     "alignment",
     "cka",
     "cka_matrix",
+    "cknna",
     "compare",
+    "cycle_knn",
     "distance_alignment",
+    "edit_knn",
     "feature_moments",
     "get_num_threads",
     "gram_moments",
@@ -58,8 +64,12 @@ __all__ = [
     "info",
     "kernel_alignment",
     "kernels",
+    "lcs_knn",
     "median_bandwidth",
     "mmd2",
+    "mutual_knn",
+    "neighbor_overlap",
+    "neighbors",
     "set_num_threads",
 ]
 
@@ -77,6 +87,16 @@ if TYPE_CHECKING:
         Linear,
         Polynomial,
         RationalQuadratic,
+    )
+    from gramian.knn import (
+        Overlap,
+        cknna,
+        cycle_knn,
+        edit_knn,
+        lcs_knn,
+        mutual_knn,
+        neighbor_overlap,
+        neighbors,
     )
     from gramian.metrics import (
         AlignmentMatrix,
