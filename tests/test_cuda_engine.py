@@ -462,6 +462,19 @@ def test_float64_keeps_twelve_digits(gpu: ModuleType, source: int, kernel: str) 
         assert epsilon == 2.0**-52
 
 
+@each_of("kernel", ["rbf", "exponential"])
+@each_of("distance", [1.0, 20.0, 100.0])
+def test_tiny_float64_values_keep_their_digits(gpu: ModuleType, kernel: str, distance: float) -> None:
+    X, function = np.array([[0.0], [distance], [3 * distance]]), (kernel, {"bandwidth": 4.0})
+    x = represent(gpu, function, X, shift=np.zeros(3), base=0)
+    gpu.emulator.configure()
+    K = oracle.hollow(oracle.gram(kernel, X, bandwidth=4.0))
+    rows = gpu.fixed_values(gpu.sweep([x])["rows"])[0]
+    np.testing.assert_allclose(rows, K.sum(1), rtol=1e-13, atol=1e-29)
+    times = gpu.fixed_values(gpu.sweep([x], statistic="matmul", vectors=np.eye(3))["rows"])
+    np.testing.assert_allclose(times, K, rtol=1e-13, atol=1e-29)
+
+
 @each_of("source", SOURCES)
 def test_one_float64_array_makes_all_float64(gpu: ModuleType, source: int) -> None:
     X, Y, Z = normal(200, 30, 20, 10)

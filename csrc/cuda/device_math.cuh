@@ -48,8 +48,7 @@ struct Math<double> {
         return ::copysign(1.0, sign) < 0.0 ? negative : positive;
     }
     GRAMIAN_DEVICE static double exp2_minus(double y, double base) {
-        const double e = ::expm1(y * 0.69314718055994530942);
-        return base == 0.0 ? e + 1.0 : e;
+        return base == 0.0 ? ::exp2(y) : ::expm1(y * 0.69314718055994530942);
     }
 };
 

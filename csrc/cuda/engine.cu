@@ -19,7 +19,7 @@ constexpr std::int64_t kDefaultMemory = std::int64_t{1} << 30;  // of stored til
 constexpr double kFlopsOfLaunch = 2e13;                         // some 50 ms: between launches Ctrl-C is heard
 constexpr int kRowBits = 58;                                    // of |Σ| ≤ 16·n: what a row's fixed-point sum has room for
 
-/// A row's sum as the engines exchange it: the same integer, its lowest bit moved up to where 2^-bits is.
+/// A fixed-point sum as the engines exchange it: the same integer, its lowest bit moved up to where 2^-bits is.
 RowSum row_sum(unsigned long long fixed, int bits) {
     const int up = RowSum::fraction - bits, word = up / 64, offset = up % 64;
     const std::uint64_t sign = fixed >> 63 ? ~std::uint64_t{0} : 0;
@@ -56,7 +56,7 @@ public:
                        : args.statistic == Statistic::products ? pairs_
                        : args.statistic == Statistic::matmul   ? static_cast<int>(args.columns)
                                                                : 0;
-        rows_ = DeviceBuffer<unsigned long long>(row_vectors_ * padded(n_), stream);
+        rows_ = DeviceBuffer<unsigned long long>(row_vectors_ * padded(n_) * (fused() ? 1 : 2), stream);
         rows_.zero();
         pair_totals_ = DeviceBuffer<PairSum>(kTotals * pairs_, stream);
         pair_totals_.zero();
@@ -188,7 +188,8 @@ private:
         if (tiles_ > std::numeric_limits<int>::max())
             throw std::runtime_error("the CUDA engine counts stored tiles in 32 bits, for up to 8388480 rows; got " +
                                      std::to_string(n_));
-        const std::int64_t most = std::min(tiles_of_launch(), tiles_in_memory());
+        const std::int64_t blocks = std::numeric_limits<int>::max() / (pairs_ + 1);  // of a reduction's grid
+        const std::int64_t most = std::min({tiles_of_launch(), tiles_in_memory(), blocks});
         DeviceBuffer<T> values;
         DeviceBuffer<double> terms;
         for (int first = static_cast<int>(owned_.begin), last = first; first < static_cast<int>(owned_.end); first = last) {
@@ -203,7 +204,8 @@ private:
             if (terms.size() < static_cast<std::int64_t>(tiles) * (pairs_ + 1))
                 terms = DeviceBuffer<double>(static_cast<std::int64_t>(tiles) * (pairs_ + 1), stream_);
             for (int q = 0; q < m_; ++q) store_tiles(q, values.data() + q * plane, first, last);
-            reduce({values.data(), m_, tiles, unit_table_.data(), first, last, first_tile, row_scale_}, terms.data());
+            reduce({values.data(), m_, tiles, unit_table_.data(), first, last, first_tile, row_scale_, rows_.size() / 2},
+                   terms.data());
             report(last);
         }
     }
@@ -253,9 +255,13 @@ private:
         const bool matmul = args_.statistic == Statistic::matmul;
         const std::int64_t vectors = matmul ? 1 : row_vectors_, length = n_ * (matmul ? args_.columns : 1);
         r.rows.reserve(static_cast<std::size_t>(vectors * length));
+        const std::int64_t low = fused() ? 0 : rows_.size() / 2;
         for (std::int64_t v = 0; v < vectors; ++v)
-            for (std::int64_t k = 0; k < length; ++k)
-                r.rows.push_back(row_sum(fixed[static_cast<std::size_t>(v * padded(n_) + k)], row_bits_));
+            for (std::int64_t k = 0; k < length; ++k) {
+                const auto at = static_cast<std::size_t>(v * padded(n_) + k);
+                r.rows.push_back(row_sum(fixed[at], row_bits_));
+                if (low) r.rows.back().add(row_sum(fixed[at + static_cast<std::size_t>(low)], row_bits_ + kLowBits).limb);
+            }
         for (DeviceRepresentation<T>& x : x_) {
             Prepared<T>& p = x.host;
             for (std::size_t i = 0; i < p.offset.size(); ++i) {

@@ -46,16 +46,26 @@ GRAMIAN_DEVICE double block_sum(double v, double* shared) {
     return sum;
 }
 
+/// Adds to a sum of two words: what is below the first one's lowest bit goes to the second.
+template <class T>
+GRAMIAN_DEVICE void add_wide(const StoredTiles<T>& x, unsigned long long* sum, double value) {
+    const double scaled = value * x.row_scale, whole = rint(scaled),
+                 rest = (scaled - whole) * static_cast<double>(1LL << kLowBits);
+    atomicAdd(sum, static_cast<unsigned long long>(__double2ll_rn(whole)));
+    if (rest != 0) atomicAdd(sum + x.low_words, static_cast<unsigned long long>(__double2ll_rn(rest)));
+}
+
 /// Rows and columns of one tile of f(element) added to fixed-point sums.
-template <class F>
-GRAMIAN_DEVICE void add_rows_and_columns(F value, const Place& at, double scale, unsigned long long* sums, double* shared) {
+template <class T, class F>
+GRAMIAN_DEVICE void add_rows_and_columns(const StoredTiles<T>& x, F value, const Place& at, unsigned long long* sums,
+                                         double* shared) {
     const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
     for (int row = thread / 32; row < kTile; row += kWarps) {
         double sum = 0;
 #pragma unroll
         for (int k = 0; k < kTile / 32; ++k) sum += value(row * kTile + lane + 32 * k);
         sum = warp_sum(sum);
-        if (lane == 0) add_fixed(sums + at.row + row, sum, scale);
+        if (lane == 0) add_wide(x, sums + at.row + row, sum);
     }
     const int column = thread % kTile, half = thread / kTile;
     double sum = 0;
@@ -63,17 +73,17 @@ GRAMIAN_DEVICE void add_rows_and_columns(F value, const Place& at, double scale,
     __syncthreads();
     if (half == 1) shared[column] = sum;
     __syncthreads();
-    if (half == 0) add_fixed(sums + at.column + column, sum + shared[column], scale);
+    if (half == 0) add_wide(x, sums + at.column + column, sum + shared[column]);
 }
 
-// grid: (tiles, m)
+// A block for every representation of every tile; those of one tile follow each other, and so do those of pairs below:
+// what they read again is still in the cache.
 template <class T>
 __global__ void __launch_bounds__(kThreads) row_sums(StoredTiles<T> x, std::int64_t padded_n, unsigned long long* sums) {
     double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
-    const int tile = static_cast<int>(blockIdx.x), rep = static_cast<int>(blockIdx.y);
+    const int tile = static_cast<int>(blockIdx.x) / x.m, rep = static_cast<int>(blockIdx.x) % x.m;
     const T* v = x.values + (static_cast<std::int64_t>(rep) * x.tiles + tile) * kElements;
-    add_rows_and_columns([&](int e) { return static_cast<double>(v[e]); }, place_of(x, tile), x.row_scale, sums + rep * padded_n,
-                         shared);
+    add_rows_and_columns(x, [&](int e) { return static_cast<double>(v[e]); }, place_of(x, tile), sums + rep * padded_n, shared);
 }
 
 /// p and q of the pair with this number, counted along the rows of the upper triangle.
@@ -83,27 +93,28 @@ GRAMIAN_DEVICE void pair_of(int number, int m, int& p, int& q) {
     q = p + number;
 }
 
-// grid: (tiles, pairs)
 template <class T>
 __global__ void __launch_bounds__(kThreads) row_products(StoredTiles<T> x, std::int64_t padded_n, unsigned long long* sums) {
     double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
-    const int tile = static_cast<int>(blockIdx.x);
+    const int pairs = x.m * (x.m + 1) / 2;
+    const int tile = static_cast<int>(blockIdx.x) / pairs, pair = static_cast<int>(blockIdx.x) % pairs;
     int p, q;
-    pair_of(static_cast<int>(blockIdx.y), x.m, p, q);
+    pair_of(pair, x.m, p, q);
     const T* a = x.values + (static_cast<std::int64_t>(p) * x.tiles + tile) * kElements;
     const T* b = x.values + (static_cast<std::int64_t>(q) * x.tiles + tile) * kElements;
-    add_rows_and_columns([&](int e) { return static_cast<double>(a[e]) * static_cast<double>(b[e]); }, place_of(x, tile),
-                         x.row_scale, sums + blockIdx.y * padded_n, shared);
+    add_rows_and_columns(
+        x, [&](int e) { return static_cast<double>(a[e]) * static_cast<double>(b[e]); }, place_of(x, tile),
+        sums + pair * padded_n, shared);
 }
 
-// grid: (tiles, pairs of groups)
+// A block for every pair of groups of every tile.
 template <class T>
 __global__ void __launch_bounds__(kThreads) pair_sums(StoredTiles<T> x, bool star, int pairs, double* terms) {
     double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
-    const int tile = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
-    const int groups = (x.m + kGroup - 1) / kGroup;
-    int p = 0, q = static_cast<int>(blockIdx.y);
-    if (!star) pair_of(static_cast<int>(blockIdx.y), groups, p, q);
+    const int groups = (x.m + kGroup - 1) / kGroup, blocks = star ? groups : groups * (groups + 1) / 2;
+    const int tile = static_cast<int>(blockIdx.x) / blocks, thread = static_cast<int>(threadIdx.x);
+    int p = 0, q = static_cast<int>(blockIdx.x) % blocks;
+    if (!star) pair_of(static_cast<int>(blockIdx.x) % blocks, groups, p, q);
     const int rows = star ? 1 : kGroup;
     const T* v = x.values + static_cast<std::int64_t>(tile) * kElements;
     const std::int64_t stride = static_cast<std::int64_t>(x.tiles) * kElements;
@@ -136,11 +147,12 @@ __global__ void __launch_bounds__(kThreads) pair_sums(StoredTiles<T> x, bool sta
         }
 }
 
-// grid: (tiles, pairs + 1)
+// A block for every pair of every tile, and one more for the difference.
 template <class T>
 __global__ void __launch_bounds__(kThreads) squares(StoredTiles<T> x, int pairs, T weight0, T weight1, double* terms) {
     double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
-    const int tile = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x), number = static_cast<int>(blockIdx.y);
+    const int tile = static_cast<int>(blockIdx.x) / (pairs + 1), number = static_cast<int>(blockIdx.x) % (pairs + 1);
+    const int thread = static_cast<int>(threadIdx.x);
     const bool difference = number == pairs;
     int p = 0, q = x.m > 1 ? 1 : 0;
     if (!difference) pair_of(number, x.m, p, q);
@@ -171,7 +183,7 @@ __global__ void __launch_bounds__(kThreads) multiply(StoredTiles<T> x, const T* 
             sum +=
                 static_cast<double>(value) * static_cast<double>(vectors[static_cast<std::int64_t>(from + k) * columns + column]);
         }
-        add_fixed(sums + static_cast<std::int64_t>(to + row) * columns + column, sum, x.row_scale);
+        add_wide(x, sums + static_cast<std::int64_t>(to + row) * columns + column, sum);
     }
 }
 
@@ -197,24 +209,25 @@ constexpr std::size_t kShared = kTile * sizeof(double);
 
 template <class T>
 void launch_row_sums(const StoredTiles<T>& x, std::int64_t padded_n, unsigned long long* sums, cudaStream_t stream) {
-    launch(row_sums<T>, x.tiles, x.m, kThreads, kShared, stream, x, padded_n, sums);
+    launch(row_sums<T>, x.tiles * x.m, 1, kThreads, kShared, stream, x, padded_n, sums);
 }
 
 template <class T>
 void launch_row_products(const StoredTiles<T>& x, std::int64_t padded_n, unsigned long long* sums, cudaStream_t stream) {
-    launch(row_products<T>, x.tiles, x.m * (x.m + 1) / 2, kThreads, kShared, stream, x, padded_n, sums);
+    launch(row_products<T>, x.tiles * (x.m * (x.m + 1) / 2), 1, kThreads, kShared, stream, x, padded_n, sums);
 }
 
 template <class T>
 void launch_pair_sums(const StoredTiles<T>& x, bool star, double* terms, cudaStream_t stream) {
     const int groups = (x.m + kGroup - 1) / kGroup, pairs = star ? x.m - 1 : x.m * (x.m + 1) / 2;
-    launch(pair_sums<T>, x.tiles, star ? groups : groups * (groups + 1) / 2, kThreads, kShared, stream, x, star, pairs, terms);
+    launch(pair_sums<T>, x.tiles * (star ? groups : groups * (groups + 1) / 2), 1, kThreads, kShared, stream, x, star, pairs,
+           terms);
 }
 
 template <class T>
 void launch_squares(const StoredTiles<T>& x, T weight0, T weight1, double* terms, cudaStream_t stream) {
     const int pairs = x.m * (x.m + 1) / 2;
-    launch(squares<T>, x.tiles, pairs + 1, kThreads, kShared, stream, x, pairs, weight0, weight1, terms);
+    launch(squares<T>, x.tiles * (pairs + 1), 1, kThreads, kShared, stream, x, pairs, weight0, weight1, terms);
 }
 
 template <class T>

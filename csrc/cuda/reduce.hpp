@@ -18,8 +18,11 @@ struct StoredTiles {
     const Unit* units;
     int first, last;
     int first_tile;
-    double row_scale;  // of fixed-point sums
+    double row_scale;        // of fixed-point sums, which have two words each:
+    std::int64_t low_words;  // so far after the first, in units of 2^-kLowBits of its lowest bit
 };
+
+constexpr int kLowBits = 44;  // as many as leave room for the terms of 2^18 tiles
 
 /// sums (m, padded n) += Σ_j v_p, over both sides of the diagonal.
 template <class T>
