@@ -290,7 +290,8 @@ Collective::Slot& exchange(unsigned mask, const Collective::Words& words, const 
         slot.where = where;
         slot.done = false;
     }
-    if (std::strcmp(slot.where, where) != 0) fail(std::string("lanes of one warp meet in ") + slot.where + " and " + where);
+    if (slot.where != where && std::strcmp(slot.where, where) != 0)
+        fail(std::string("lanes of one warp meet in ") + slot.where + " and " + where);
     slot.lane[static_cast<std::size_t>(lane)] = words;
     arrive_and_wait(all.barrier, __builtin_popcount(mask), where, mask);
     return slot;
@@ -411,7 +412,7 @@ void launch(int grid_x, int grid_y, int threads, std::size_t shared_bytes, const
     body = &kernel;
     scheduler.reset(new Context{});
     const Access access;
-    std::mt19937_64 random(settings.seed);
+    Random random{settings.seed};
     std::vector<unsigned> order(gridDim.x * gridDim.y);
     std::iota(order.begin(), order.end(), 0u);
     std::shuffle(order.begin(), order.end(), random);
@@ -419,7 +420,7 @@ void launch(int grid_x, int grid_y, int threads, std::size_t shared_bytes, const
         Block state{};
         block = &state;
         blockIdx = {index % gridDim.x, index / gridDim.x, 0};
-        state.random.seed(random());
+        state.random = {random()};
         state.shared = shared;
         state.shared_bytes = shared_bytes;
         state.live = threads;

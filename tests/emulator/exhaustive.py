@@ -1,17 +1,23 @@
 """Runs the full product of cases, or what of it fits into some minutes, in an order that a seed decides.
 
 python -m emulator.exhaustive --minutes 25 prints what exhaustive.txt keeps; `pytest -m exhaustive` runs the same cases.
+What is found is kept under build/emulator, by the sources it was found with: the next run goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
+import json
 import multiprocessing
 import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import emulator
@@ -34,6 +40,20 @@ def stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def kept() -> Path:
+    """Where results of these sources are kept."""
+    digest = hashlib.sha256()
+    for folder in ("csrc/core", "csrc/cuda", "tests/emulator"):
+        for path in sorted((emulator.ROOT / folder).glob("*.*")):
+            digest.update(path.read_bytes() if path.suffix != ".txt" else b"")
+    return emulator.ROOT / "build" / "emulator" / f"exhaustive-{digest.hexdigest()[:16]}.jsonl"
+
+
+def results(lines: Iterable[str]) -> list[tuple[Case, Errors | str]]:
+    found = [json.loads(line) for line in lines]
+    return [(Case(**case), Errors(*errors) if isinstance(errors, list) else errors) for case, errors in found]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
@@ -42,21 +62,23 @@ def main() -> None:
     given = parser.parse_args()
     emulator.build("_core")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    order = random.Random(given.seed).sample(CASES, len(CASES))
-    began, found = time.monotonic(), []
-    with multiprocessing.Pool(given.processes) as pool:
+    path, began = kept(), time.monotonic()
+    path.touch()
+    done = {case for case, _ in results(path.read_text().splitlines())}
+    order = [case for case in random.Random(given.seed).sample(CASES, len(CASES)) if case not in done]
+    with multiprocessing.Pool(given.processes) as pool, path.open("a") as file:
         signal.signal(signal.SIGTERM, stop)
         try:
-            for result in pool.imap_unordered(attempt, order):
-                found.append(result)
+            for case, errors in pool.imap_unordered(attempt, order):
+                print(json.dumps([asdict(case), errors]), file=file, flush=True)
                 if time.monotonic() - began > 60 * given.minutes:
                     break
         except KeyboardInterrupt:
             pass
-    minutes = (time.monotonic() - began) / 60
+    found = results(path.read_text().splitlines())
     right = [(case, errors) for case, errors in found if isinstance(errors, Errors)]
-    print(f"{datetime.date.today()}, commit {commit}, {given.processes} processes, {minutes:.0f} minutes")
-    print(f"{len(found)} of {len(CASES)} cases, in the order of seed {given.seed}; {len(SCHEDULES)} runs each")
+    print(f"{datetime.date.today()}, commit {commit}")
+    print(f"{len(found)} of {len(CASES)} cases; {len(SCHEDULES)} runs each")
     print(f"factors: {FACTORS}; widths of the second representation: {WIDTHS}")
     for name in ("n", "d", "source", "m"):
         counts = {value: sum(getattr(case, name) == value for case, _ in found) for value in FACTORS[name]}

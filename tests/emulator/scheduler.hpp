@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +25,20 @@ struct Settings {
     std::size_t memory_limit = std::size_t{2} << 30;
 };
 inline Settings settings;
+
+/// SplitMix64: emulated threads ask for a number at every copy.
+struct Random {
+    using result_type = std::uint64_t;
+    std::uint64_t state;
+    static constexpr std::uint64_t min() { return 0; }
+    static constexpr std::uint64_t max() { return std::numeric_limits<std::uint64_t>::max(); }
+    std::uint64_t operator()() {
+        std::uint64_t z = state += 0x9e3779b97f4a7c15u;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        return z ^ z >> 31;
+    }
+};
 
 constexpr int kLanes = 32;
 constexpr unsigned kAllLanes = 0xffffffff;
@@ -119,7 +133,7 @@ struct Block {
     std::array<Barrier, 16> barriers;
     std::map<std::uint32_t, MemoryBarrier> memory_barriers;  // by address
     std::vector<Load> loads;                                 // under way
-    std::mt19937_64 random;
+    Random random;
     std::uint8_t* shared;
     std::size_t shared_bytes;
     std::uint64_t round;
