@@ -41,35 +41,20 @@ T rounded_down(double x) {
 
 template <class T>
 NeighborLists<T>::NeighborLists(const Representation& given, const Prepared<T>& tiles, std::int64_t k, int threads)
-    : tiles_(tiles), n_(given.rows.n), k_(k), out_(static_cast<double>(tiles.operand.out)) {
-    exact_.rows = given.rows;
-    exact_.ranking = ranking_of(given.kernel.kind);
-    exact_.scale = static_cast<double>(tiles.operand.scale);
+    : tiles_(tiles),
+      n_(given.rows.n),
+      k_(k),
+      out_(static_cast<double>(tiles.operand.out)),
+      exact_(exact_rows(given, tiles, reference_)) {
     const auto rows = static_cast<std::size_t>(n_);
-    switch (exact_.ranking) {
-        case Ranking::dot:
-            reference_.assign(tiles.reference.begin(), tiles.reference.end());
-            exact_.reference = reference_.data();
-            break;
-        case Ranking::polynomial: {
-            const KernelFunction kernel = ranking_kernel(given.kernel);
-            double constants[kConstants] = {};
-            Polynomial::constants(kernel.parameter, exact_.scale, constants);
-            exact_.constant[0] = constants[0], exact_.constant[1] = constants[1];
-            exact_.power = static_cast<int>(kernel.parameter[0]);
-            break;
-        }
-        case Ranking::arc_cosine: exact_.constant[0] = given.kernel.parameter[0]; break;
-        case Ranking::cosine: exact_.scale = tiles.first_scale; break;
-        default: break;
-    }
-    if (exact_.ranking == Ranking::cosine || exact_.ranking == Ranking::arc_cosine || exact_.ranking == Ranking::distance) {
+    const RowSize read = row_size_of(exact_.ranking);
+    if (read != RowSize::none) {
         size_.resize(rows);
         with_element(given.rows.dtype(), [&](auto e) {
             using E = decltype(e);
-            const bool inverse = exact_.ranking != Ranking::distance;
             over_rows(n_, threads, [&](std::int64_t i) {
-                size_[static_cast<std::size_t>(i)] = inverse ? exact_inverse_norm<E>(exact_, i) : exact_norm<E>(exact_, i);
+                size_[static_cast<std::size_t>(i)] =
+                    read == RowSize::inverse_norm ? exact_inverse_norm<E>(exact_, i) : exact_norm<E>(exact_, i);
             });
         });
         exact_.size = size_.data();
@@ -85,71 +70,12 @@ NeighborLists<T>::NeighborLists(const Representation& given, const Prepared<T>& 
     locks_ = std::make_unique<std::mutex[]>(static_cast<std::size_t>((n_ + kTileEdge - 1) / kTileEdge));
 }
 
-// A tile's value is T arithmetic all the way: features are rounded when they are translated (and, if normalised, divided
-// by a rounded norm), products are summed in runs of 256, and b_i and b_j are added last. With unit roundoff u, rows x' as
-// the tiles see them, w = ‖x'‖², and
-//
-//     m = min(d, 256) + ⌈d/256⌉ + 2,   + d/8 in float64, where the exact value's own sum has so many roundings
-//
-// an inner product is off by (m + 2)u‖x'_i‖‖x'_j‖ ≤ (m + 2)u(w_i + w_j)/2, and adding the two shifts s = b + e rounds sums
-// of at most |φ| + |s_i| + |s_j| twice. That is a part for each of the two rows:
-//
-//     dot        (m + 16)u·w + 8u|b|                     b = μ·x' (w/2 negative for −‖x − y‖²/2)
-//     cosine     the same + 16u‖x'‖ + 64u²               ‖x̂‖ = 1 is what was rounded before translation
-//     L1         (m + 16)u‖x'‖₁
-//     distance   4(m + 16)u‖x'‖ + 8u|b|                  d² above 1/32 of w_i + w_j, where the root's slope is bounded; what
-//                                                        is below comes from differences, to 2(m + 4)u of itself
-//     polynomial p·(m + 16)u(c·w + c')                   its base is at most 1
-//     arc-cosine 16(m + 16)u, times w for order 1         the chord of an angle at least 1/4, or from differences
-//
-// and float64's rounding of b itself, (d + 8)·2^-52 of the terms it is the difference of. Constants are rounded up by half
-// of what they need and more; what never leaves is a term for subnormal products.
+// Products are summed in runs of 256 features; in float64 the exact value's own sum has d/8 more roundings.
 template <class T>
 std::vector<T> NeighborLists<T>::tile_shift() const {
-    const Prepared<T>& p = tiles_;
     const auto d = static_cast<double>(exact_.rows.d);
-    const double u = 0.5 * static_cast<double>(std::numeric_limits<T>::epsilon());
     const double m = std::min(d, 256.0) + std::ceil(d / 256) + 2 + (sizeof(T) == sizeof(double) ? d / 8 : 0);
-    const double c = (m + 16) * u, wide = (d + 8) * std::numeric_limits<double>::epsilon();
-    const double tiny = (d + 8) * static_cast<double>(std::numeric_limits<T>::min());
-    double reference_square = 0;
-    for (const T r : p.reference) reference_square += static_cast<double>(r) * static_cast<double>(r);
-    const double reference = std::sqrt(reference_square);
-
-    std::vector<T> shift(static_cast<std::size_t>(n_));
-    for (std::size_t i = 0; i < shift.size(); ++i) {
-        const double size = p.size[i], w = size * size, offset = p.offset[i];  // the offset in the tiles' units: times out
-        double b = 0, e = 0;
-        switch (exact_.ranking) {
-            case Ranking::dot:  // its offset is x·μ − ‖μ‖²/2
-                b = offset - 0.5 * reference_square * out_;
-                e = (c * w + wide * (size + reference) * reference) * out_;
-                break;
-            case Ranking::squared_distance:
-                b = -0.5 * w * out_;
-                e = c * w * out_;
-                break;
-            case Ranking::cosine:
-                b = offset - 0.5 * out_;
-                e = (c * w + 16 * u * size + 64 * u * u + wide) * out_;
-                break;
-            case Ranking::l1_distance: e = c * size * out_; break;
-            case Ranking::polynomial:
-                e = exact_.power * c * (std::abs(exact_.constant[0]) * w + std::abs(exact_.constant[1])) * out_;
-                break;
-            case Ranking::distance:
-                b = offset;
-                e = 4 * c * size * out_ + wide * offset;
-                break;
-            case Ranking::arc_cosine:
-                b = exact_.constant[0] == 1 ? 0 : -0.5 * out_;
-                e = 16 * c * (exact_.constant[0] == 1 ? w : 1) * out_;
-                break;
-        }
-        e += 8 * u * std::abs(b);
-        shift[i] = static_cast<T>(-(b + 1.01 * e + tiny));
-    }
-    return shift;
+    return bounding_shift(exact_, tiles_, {(m + 16) * 0.5 * static_cast<double>(std::numeric_limits<T>::epsilon()), 0});
 }
 
 template <class T>
@@ -206,7 +132,8 @@ void NeighborLists<T>::offer(void* owner, std::int64_t row0, std::int64_t col0, 
     with_element(self.exact_.rows.dtype(), [&](auto e) {
         for (int c = 0; c < count; ++c) {
             const std::int64_t row = row0 + candidates[c].row, col = col0 + candidates[c].col;
-            const bool to_row = self.may_enter(row, col, candidates[c].bound), to_col = self.may_enter(col, row, candidates[c].bound);
+            const bool to_row = self.may_enter(row, col, candidates[c].bound),
+                       to_col = self.may_enter(col, row, candidates[c].bound);
             if (to_row || to_col)
                 found[held++] = {row, col, self.out_ * exact_value<decltype(e)>(self.exact_, row, col), to_row, to_col};
         }

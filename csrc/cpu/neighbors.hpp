@@ -5,8 +5,7 @@
 #include <mutex>
 #include <vector>
 
-#include "core/exact_value.hpp"
-#include "core/prepared.hpp"
+#include "core/neighbors.hpp"
 #include "cpu/kernels.hpp"
 
 namespace gramian {
@@ -44,8 +43,8 @@ private:
     const Prepared<T>& tiles_;
     std::int64_t n_, k_;
     double out_;
-    ExactRows exact_;
     std::vector<double> size_, reference_;
+    ExactRows exact_;                  // points to them
     std::vector<std::int64_t> index_;  // (n, k) heaps, the last of the list at the root; what is free stands behind all rows
     std::vector<double> value_;
     std::unique_ptr<std::atomic<T>[]> threshold_;
