@@ -58,6 +58,21 @@ GRAMIAN_DEVICE void insert(int* index, double* value, int k, double v, int j, in
     __syncwarp();
 }
 
+/// Computes the pairs of a row that may be near, a lane for each, and puts them into its list. A function of its own: few pairs
+/// get here, and the loop that finds them keeps its registers.
+template <class T, class E>
+__device__ __noinline__ void settle(const NearestArgs<T>& args, int row, int other, bool may) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    int* index = args.index + static_cast<std::int64_t>(row) * args.k;
+    double* value = args.value + static_cast<std::int64_t>(row) * args.k;
+    double exact = 0;
+    if (may) exact = args.out * exact_value<E>(args.exact, min(row, other), max(row, other));
+    for (unsigned found = __ballot_sync(0xffffffffu, may); found; found &= found - 1) {
+        const int from = __ffs(static_cast<int>(found)) - 1;
+        insert(index, value, args.k, __shfl_sync(0xffffffffu, exact, from), __shfl_sync(0xffffffffu, other, from), lane);
+    }
+}
+
 // A block owns kOwn rows, its warps kOwn/kWarps of them each, for the whole launch: nobody else touches their lists. For one
 // side of a tile after the other the block brings kOwn × kTile values to shared memory, and each warp compares 32 of them at a
 // time with the last of a row's list. What passes is computed in float64, a pair to a lane, and inserted by all of them.
@@ -83,24 +98,16 @@ __global__ void __launch_bounds__(kThreads) nearest(const __grid_constant__ Near
         __syncthreads();
         for (int r = warp; r < kOwn && row0 + r < args.n; r += kWarps) {
             const int row = row0 + r;
-            int* index = args.index + static_cast<std::int64_t>(row) * args.k;
-            double* value = args.value + static_cast<std::int64_t>(row) * args.k;
+            const std::int64_t end = static_cast<std::int64_t>(row + 1) * args.k - 1;
             const double most = args.out * exact_maximum(args.exact, row);
+#pragma unroll 1
             for (int first = 0; first < kTile; first += 32) {
                 const int other = side.other * kTile + first + lane;
-                const double last = value[args.k - 1];
-                const int settled = last == most ? index[args.k - 1] : kFree;  // from here on nothing enters
+                const double last = args.value[end];
+                const int settled = last == most ? args.index[end] : kFree;  // from here on nothing enters
                 const bool may = other < args.n && (side.transposed ? other < row : other > row) && other < settled &&
                                  static_cast<double>(panel[r * kPitch + first + lane]) >= last;
-                unsigned found = __ballot_sync(0xffffffffu, may);
-                if (!found) continue;
-                double exact = 0;
-                if (may) exact = args.out * exact_value<E>(args.exact, min(row, other), max(row, other));
-                for (; found; found &= found - 1) {
-                    const int from = __ffs(static_cast<int>(found)) - 1;
-                    insert(index, value, args.k, __shfl_sync(0xffffffffu, exact, from), __shfl_sync(0xffffffffu, other, from),
-                           lane);
-                }
+                if (__any_sync(0xffffffffu, may)) settle<T, E>(args, row, other, may);
             }
         }
     }
@@ -118,7 +125,7 @@ __global__ void __launch_bounds__(kThreads) clear_lists(std::int64_t count, int*
     const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
     if (t >= count) return;
     index[t] = kFree;
-    value[t] = -std::numeric_limits<double>::infinity();
+    value[t] = -kInfinity;
 }
 
 int blocks_for(std::int64_t items) { return static_cast<int>((items + kThreads - 1) / kThreads); }
