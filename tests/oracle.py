@@ -326,9 +326,7 @@ def lcs(a: Sequence[int], b: Sequence[int]) -> int:
 def levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
     if not a or not b:
         return len(a) + len(b)
-    return min(
-        levenshtein(a[:-1], b) + 1, levenshtein(a, b[:-1]) + 1, levenshtein(a[:-1], b[:-1]) + (a[-1] != b[-1])
-    )
+    return min(levenshtein(a[:-1], b) + 1, levenshtein(a, b[:-1]) + 1, levenshtein(a[:-1], b[:-1]) + (a[-1] != b[-1]))
 
 
 def lcs_knn(A: Array, B: Array) -> float:
