@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -315,7 +315,7 @@ def cycle_knn(A: Array, B: Array) -> float:
 
 
 def lcs(a: Sequence[int], b: Sequence[int]) -> int:
-    """Longest common subsequence of two lists without repetition: the longest rising one of places in the other."""
+    """Length of the longest common subsequence."""
     if not a or not b:
         return 0
     if a[-1] == b[-1]:
@@ -326,9 +326,7 @@ def lcs(a: Sequence[int], b: Sequence[int]) -> int:
 def levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
     if not a or not b:
         return len(a) + len(b)
-    return min(
-        levenshtein(a[:-1], b) + 1, levenshtein(a, b[:-1]) + 1, levenshtein(a[:-1], b[:-1]) + (a[-1] != b[-1])
-    )
+    return min(levenshtein(a[:-1], b) + 1, levenshtein(a, b[:-1]) + 1, levenshtein(a[:-1], b[:-1]) + (a[-1] != b[-1]))
 
 
 def lcs_knn(A: Array, B: Array) -> float:
