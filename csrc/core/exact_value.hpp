@@ -74,8 +74,8 @@ GRAMIAN_HD double exact_over_features(const ExactRows& x, std::int64_t i, std::i
     const std::int64_t d = x.rows.d;
     double lane[kExactLanes] = {};
     const auto term = [&](std::int64_t k, std::int64_t p, std::int64_t q) {
-        return f(exact_product(x.scale, static_cast<double>(widen(u[p]))), exact_product(x.scale, static_cast<double>(widen(v[q]))),
-                 k);
+        return f(exact_product(x.scale, static_cast<double>(widen(u[p]))),
+                 exact_product(x.scale, static_cast<double>(widen(v[q]))), k);
     };
     std::int64_t k = 0;
     if (a.stride == 1 && b.stride == 1) {
@@ -107,8 +107,7 @@ GRAMIAN_HD double exact_value(const ExactRows& x, std::int64_t i, std::int64_t j
     switch (x.ranking) {
         case Ranking::dot: {
             const double* r = x.reference;
-            if (!r)
-                return exact_over_features<E>(x, i, j, [](double a, double b, std::int64_t) { return exact_product(a, b); });
+            if (!r) return exact_over_features<E>(x, i, j, [](double a, double b, std::int64_t) { return exact_product(a, b); });
             return exact_over_features<E>(x, i, j, [r](double a, double b, std::int64_t k) {
                 const double s = exact_sum(a, -r[k]), t = exact_sum(b, -r[k]);
                 return exact_sum(exact_product(s, t), exact_product(r[k], exact_sum(s, t)));
@@ -118,16 +117,14 @@ GRAMIAN_HD double exact_value(const ExactRows& x, std::int64_t i, std::int64_t j
             const double f = x.size[i], g = x.size[j];
             if (f == 0 || g == 0) return -1;
             return exact_product(-0.5, exact_over_features<E>(x, i, j, [&](double a, double b, std::int64_t) {
-                                     return square(exact_sum(exact_product(f, a), -exact_product(g, b)));
-                                 }));
+                return square(exact_sum(exact_product(f, a), -exact_product(g, b)));
+            }));
         }
         case Ranking::squared_distance:
-            return exact_product(-0.5, exact_over_features<E>(x, i, j, [&](double a, double b, std::int64_t) {
-                                     return square(exact_sum(a, -b));
-                                 }));
+            return exact_product(-0.5, exact_over_features<E>(
+                                           x, i, j, [&](double a, double b, std::int64_t) { return square(exact_sum(a, -b)); }));
         case Ranking::l1_distance:
-            return -exact_over_features<E>(x, i, j,
-                                           [](double a, double b, std::int64_t) { return std::fabs(exact_sum(a, -b)); });
+            return -exact_over_features<E>(x, i, j, [](double a, double b, std::int64_t) { return std::fabs(exact_sum(a, -b)); });
         case Ranking::polynomial: {
             const double dot =
                 exact_over_features<E>(x, i, j, [](double a, double b, std::int64_t) { return exact_product(a, b); });
@@ -135,8 +132,8 @@ GRAMIAN_HD double exact_value(const ExactRows& x, std::int64_t i, std::int64_t j
             return x.power == 2 ? exact_product(base, base) : base;
         }
         case Ranking::distance: {
-            const double d = std::sqrt(exact_over_features<E>(
-                x, i, j, [&](double a, double b, std::int64_t) { return square(exact_sum(a, -b)); }));
+            const double d = std::sqrt(
+                exact_over_features<E>(x, i, j, [&](double a, double b, std::int64_t) { return square(exact_sum(a, -b)); }));
             return exact_product(0.5, exact_sum(exact_sum(x.size[i], x.size[j]), -d));
         }
         case Ranking::arc_cosine: {

@@ -206,7 +206,8 @@ void NeighborLists<T>::offer(void* owner, std::int64_t row0, std::int64_t col0, 
     with_element(self.exact_.rows.dtype(), [&](auto e) {
         for (int c = 0; c < count; ++c) {
             const std::int64_t row = row0 + candidates[c].row, col = col0 + candidates[c].col;
-            const bool to_row = self.may_enter(row, col, candidates[c].bound), to_col = self.may_enter(col, row, candidates[c].bound);
+            const bool to_row = self.may_enter(row, col, candidates[c].bound),
+                       to_col = self.may_enter(col, row, candidates[c].bound);
             if (to_row || to_col)
                 found[held++] = {row, col, self.out_ * exact_value<decltype(e)>(self.exact_, row, col), to_row, to_col};
         }
