@@ -102,8 +102,8 @@ NeighborLists<T>::NeighborLists(const Representation& given, const Prepared<T>& 
 //     polynomial p·(m + 16)u(c·w + c')                   its base is at most 1
 //     arc-cosine 16(m + 16)u, times w for order 1         the chord of an angle at least 1/4, or from differences
 //
-// and float64's rounding of b itself, (d + 8)·2^-52 of the terms it is the difference of. Constants are rounded up by half
-// of what they need and more; what never leaves is a term for subnormal products.
+// and (d + 8)·2^-52 of the terms that b is the difference of, for its own rounding in float64. The factors are generous by
+// half and more; what is always added stands for products that are subnormal.
 template <class T>
 std::vector<T> NeighborLists<T>::tile_shift() const {
     const Prepared<T>& p = tiles_;
