@@ -258,6 +258,26 @@ def test_neighbours_by_a_kernel_have_its_largest_values(name: str, dtype: str) -
     assert_nearest(found.index, K, 100 * EPS["float64"] * float(np.abs(K).max()))
 
 
+@pytest.mark.parametrize("d", [3, 64])
+@pytest.mark.parametrize("name", CASES)
+def test_values_that_float32_cannot_tell_apart(name: str, d: int) -> None:
+    rng = np.random.default_rng(d)
+    centre = rng.normal(size=d) / math.sqrt(d)
+    side = np.where(rng.random(N) < 0.5, 2, -2)[:, None]
+    X = rounded(side * centre + 1e-6 * rng.normal(size=(N, d)), "float32")
+    wide = X.astype(np.longdouble)
+    if name.startswith(("rbf", "exponential", "rational")):  # all of them 1 to many digits: by what they fall with
+        K = -oracle.squared_distances(wide, wide)
+    else:
+        K = -oracle.l1_distances(wide, wide) if name == "laplacian" else CASES[name].gram(wide)
+
+    found = nearest_by(name, X, 20, "float32")
+
+    want = np.take_along_axis(K, oracle.nearest(K, 20), axis=1)
+    scale = np.abs(want).max() if (K <= 0).all() else np.abs(K).max()
+    assert np.abs(np.take_along_axis(K, found.index, axis=1) - want).max() <= 100 * EPS["float64"] * scale
+
+
 @pytest.mark.parametrize("name", [n for n in CASES if n not in ("arc_cosine_1",)])
 def test_what_neighbours_are_ranked_by_gives_the_kernel_back(name: str) -> None:
     X, _ = hard_pair(N, 9, 5)
