@@ -558,6 +558,17 @@ def test_cknna_of_lower_precision_is_that_of_its_values(name: str, dtype: str) -
     assert got == pytest.approx(gm.cknna(X, Y, 12, kernel=CASES[name].kernel), abs=16 * EPS["float32"])
 
 
+def test_mean_cknna_over_all_shuffles_follows_from_the_sums_over_the_lists() -> None:
+    n, k = 6, 2
+    X, Y = normal(n, 2, 0), normal(n, 2, 1)
+    values = [gm.cknna(X, Y[list(p)], k) for p in itertools.permutations(range(n))]
+    grams = [oracle.linear(Z, Z) for Z in (X, Y)]
+    U, V = (oracle.mask(oracle.nearest(K, k)) * oracle.u_centred(K) for K in grams)
+    want = U.sum() * V.sum() / (n * (n - 1)) / np.sqrt((U * U).sum() * (V * V).sum())
+    assert np.mean(values) == pytest.approx(want, abs=1e-12)
+    assert want <= k / (n - 1)
+
+
 def test_cknna_takes_a_kernel_for_each() -> None:
     X, Y = normal(80, 5), normal(80, 4, 1)
     got = gm.cknna(X, Y, 8, kernel="rbf", kernel_y="cosine")

@@ -41,6 +41,7 @@ struct ExactRows {
     int power = 1;                      // polynomial: p
 };
 
+constexpr double kNoMaximum = std::numeric_limits<double>::infinity();
 constexpr int kExactLanes = 8;  // partial sums of a row, added in halves
 
 GRAMIAN_HD double exact_product(double a, double b) {
@@ -162,7 +163,7 @@ GRAMIAN_HD double exact_maximum(const ExactRows& x, std::int64_t i) {
         case Ranking::cosine: return x.size[i] == 0 ? -1.0 : 0.0;
         case Ranking::squared_distance:
         case Ranking::l1_distance: return 0.0;
-        default: return std::numeric_limits<double>::infinity();
+        default: return kNoMaximum;
     }
 }
 

@@ -588,9 +588,9 @@ def cknna(
     Returns
     -------
     float
-        In [−1, 1] for "paper"; debiased CKA at k = n − 1, for both variants. nan if nothing is left of a representation
-        after centring ("paper"), or if a self term is not positive, which happens to "reference" (it is no square
-        there).
+        In [−1, 1] for "paper", where unrelated data has k/(n−1) at most; debiased CKA at k = n − 1, for both
+        variants. nan if nothing is left of a representation after centring ("paper"), or if a self term is not
+        positive, which happens to "reference" (it is no square there).
 
     Raises
     ------
