@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -315,7 +315,7 @@ def cycle_knn(A: Array, B: Array) -> float:
 
 
 def lcs(a: Sequence[int], b: Sequence[int]) -> int:
-    """Longest common subsequence of two lists without repetition: the longest rising one of places in the other."""
+    """Length of the longest common subsequence."""
     if not a or not b:
         return 0
     if a[-1] == b[-1]:

@@ -31,7 +31,7 @@ ROOMS = {
     "system": "_core",
     "__init__": "_core",
     "demo": "__init__ independence plots",
-    "cli": "__init__ demo independence kernels plots sources",
+    "cli": "__init__ demo independence kernels knn plots sources",
     "__main__": "cli",
 }
 # what a file may import when it loads; all other libraries are imported by the function that needs them

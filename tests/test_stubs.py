@@ -18,7 +18,7 @@ from gramian.arrays import as_matrix
 from gramian.kernels import KERNELS
 
 STUB = ast.parse((Path(__file__).parents[1] / "python/gramian/_core.pyi").read_text())
-# kernel functions of the native code alone: -d²/2 of rows and of normalised rows, and -d₁, by which neighbours are found
+# kernel functions of the native code alone: -d²/2 of rows and of normalised rows, and -d₁, for nearest neighbours
 INTERNAL = {"squared_distance", "cosine_distance", "manhattan_distance"}
 
 

@@ -612,24 +612,22 @@ void offer_candidates(const Layout<T>& l, const Sink& sink, std::int64_t row0, s
     *l.held = 0;
 }
 
-/// How far the best of `rows` rows of a strip is above the threshold of its row or of its column, in some lane.
+/// Whether a register block has a value that is not below the threshold of its row or of its column.
 template <class T>
-bool any_above(const T* values, int rows, const T* row_threshold, const T* col_threshold) {
+bool reaches_threshold(const T* values, const T* row_threshold, const T* col_threshold) {
     using S = Shape<T>;
     using V = Vector<T>;
     using vec = typename V::vec;
-    vec most = V::all(T(-1));
-    for (int i = 0; i < rows; ++i) {
+    vec most = V::all(T(-1)), tc[S::vectors];
+    for (int v = 0; v < S::vectors; ++v) tc[v] = V::load(col_threshold + v * S::width);
+    GRAMIAN_UNROLL(16)
+    for (int i = 0; i < S::rows; ++i) {
         const vec tr = V::all(row_threshold[i]);
         GRAMIAN_UNROLL(4)
-        for (int v = 0; v < S::vectors; ++v) {
-            const vec tc = V::load(col_threshold + v * S::width);
-            most = V::max(most, V::load(values + i * S::cols + v * S::width) - (tr < tc ? tr : tc));
-        }
+        for (int v = 0; v < S::vectors; ++v)
+            most = V::max(most, V::load(values + i * S::cols + v * S::width) - (tr < tc[v] ? tr : tc[v]));
     }
-    bool any = false;
-    for (int l = 0; l < S::width; ++l) any |= most[l] >= T(0);
-    return any;
+    return V::bits(most >= vec{}) != 0;
 }
 
 /// Offers what may be among the nearest of its row or column: few pairs, once the thresholds have grown.
@@ -637,25 +635,27 @@ template <class T>
 void find_neighbors(const Layout<T>& l, const Sink& sink, const T* values, std::int64_t row0, std::int64_t col0, const Extent2& e,
                     int strip) {
     using S = Shape<T>;
-    const T* col_threshold = l.col_threshold + strip * S::cols;
-    const int cols = e.col_end - strip * S::cols < S::cols ? e.col_end - strip * S::cols : S::cols;
+    using V = Vector<T>;
+    const int first_col = strip * S::cols;
+    const T* col_threshold = l.col_threshold + first_col;
     for (int block = 0; block < e.row_end; block += S::rows) {
         const T* of_block = values + block * S::cols;
-        if (below_diagonal<T>(e, block, strip * S::cols) || !any_above(of_block, S::rows, l.row_threshold + block, col_threshold))
+        if (below_diagonal<T>(e, block, first_col) || !reaches_threshold(of_block, l.row_threshold + block, col_threshold))
             continue;
-        for (int i = 0; i < S::rows && block + i < e.row_end; ++i) {
-            const int row = block + i;
-            const T* v = of_block + i * S::cols;
-            if (!any_above(v, 1, l.row_threshold + row, col_threshold)) continue;
-            const int first = e.diagonal && row + 1 > strip * S::cols ? row + 1 - strip * S::cols : 0;
-            for (int j = first; j < cols; ++j) {
-                if (!(v[j] >= l.row_threshold[row] || v[j] >= col_threshold[j])) continue;
-                l.candidates[(*l.held)++] = {row, strip * S::cols + j, static_cast<double>(v[j])};
-                if (*l.held < kCandidates) continue;
-                offer_candidates(l, sink, row0, col0);
-                read_thresholds(l, sink, row0, col0, e);
+        for (int row = block; row < block + S::rows && row < e.row_end; ++row)
+            for (int v = 0; v < S::vectors; ++v) {
+                const T* p = of_block + (row - block) * S::cols + v * S::width;
+                const auto x = V::load(p);
+                unsigned found = V::bits((x >= V::all(l.row_threshold[row])) | (x >= V::load(col_threshold + v * S::width)));
+                for (; found; found &= found - 1) {
+                    const int lane = __builtin_ctz(found), col = first_col + v * S::width + lane;
+                    if (col >= e.col_end || (e.diagonal && col <= row)) continue;
+                    l.candidates[(*l.held)++] = {row, col, static_cast<double>(p[lane])};
+                    if (*l.held < kCandidates) continue;
+                    offer_candidates(l, sink, row0, col0);
+                    read_thresholds(l, sink, row0, col0, e);
+                }
             }
-        }
     }
 }
 

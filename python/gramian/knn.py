@@ -300,12 +300,33 @@ def _measure(
     memory: int | None,
     progress: Progress | None,
 ) -> float:
+    return _MEAN[measure](*_both(X, Y, k, metric, memory, progress))
+
+
+def _both(
+    X: object, Y: object, k: int, metric: Metric, memory: int | None, progress: Progress | None
+) -> tuple[Lists, Lists]:
+    """The lists of two arrays of the same samples."""
     one_of(metric, get_args(Metric), "metric")
-    kernel = _KERNEL[metric][0]
-    pair = routes.paired(X, Y, kernel, None, memory=memory, progress=progress)
+    pair = routes.paired(X, Y, _KERNEL[metric][0], None, memory=memory, progress=progress)
     _check_k(k, pair.n)
-    x, y = pair.matrices
-    return _MEAN[measure](*(_nearest(z, "X", k, metric, memory, progress) for z in (x, y)))
+    x, y = (_nearest(z, "X", k, metric, memory, progress) for z in pair.matrices)
+    return x, y
+
+
+def overlaps(
+    X: object,
+    Y: object,
+    k: int,
+    *,
+    metric: Metric = "cosine",
+    seed: int = 0,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> list[Overlap]:
+    """Every measure of two arrays, from one list for each."""
+    a, b = _both(X, Y, k, metric, memory, progress)
+    return [neighbor_overlap(a, b, measure=measure, seed=seed) for measure in get_args(NeighborMeasure)]
 
 
 # ---- from lists to numbers -------------------------------------------------------------------------------------------
@@ -567,9 +588,9 @@ def cknna(
     Returns
     -------
     float
-        In [−1, 1] for "paper"; debiased CKA at k = n − 1, for both variants. nan if nothing is left of a representation
-        after centring ("paper"), or if a self term is not positive, which happens to "reference" (it is no square
-        there).
+        In [−1, 1] for "paper", where unrelated data has k/(n−1) at most; debiased CKA at k = n − 1, for both
+        variants. nan if nothing is left of a representation after centring ("paper"), or if a self term is not
+        positive, which happens to "reference" (it is no square there).
 
     Raises
     ------

@@ -40,7 +40,7 @@ KERNELS: dict[str, Callable[[int], tuple[str, Parameters]]] = {
     "manhattan_distance": lambda d: ("manhattan_distance", {}),
 }
 FACTORS: dict[str, tuple[Any, ...]] = {
-    "kernel": tuple(KERNELS),
+    "kernel": tuple(name for name in KERNELS if name != "manhattan_distance"),  # which has no moments, only neighbours
     "m": (2, 3),
     "source": (80, 90),
     "n": (127, 128, 129, 600, 2049),
