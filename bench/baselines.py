@@ -1,7 +1,7 @@
 """The contestants: gramian, what people write instead, and matrix products of as many operations as a yardstick.
 
 Each takes the arrays and the case and returns the number. `CONTESTANTS` lists them per device and per way of computing:
-"gram" (n×n kernel values) or "features" (d×d moments, linear kernel, many rows).
+"gram" (n×n kernel values), "features" (d×d moments, linear kernel, many rows), "neighbors" (lists of nearest rows).
 """
 
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .cases import Answer, Array, Arrays, Case, in_feature_space, kernel_parameters
+from . import nearest
+from .cases import NEIGHBORS, Answer, Array, Arrays, Case, in_feature_space, kernel_parameters
 from .kernel_tiles import kernel_tile
 from .reference import answer, unbiased_hsic
 
@@ -31,6 +32,9 @@ class Contestant:
 def gramian(arrays: Arrays, case: Case) -> Answer:
     import gramian as gm
 
+    if case.measure == "mutual_knn":
+        metric: Any = case.kernel
+        return gm.mutual_knn(*arrays, NEIGHBORS, metric=metric)
     kernel_class: Any = gm.kernels.KERNELS[case.kernel]
     kernel = kernel_class(**kernel_parameters(case))
     if case.measure == "cka_matrix":
@@ -252,6 +256,43 @@ def torch_gemm(arrays: Arrays, case: Case, *, tile: int) -> Answer:
     return float("nan")
 
 
+def scikit_learn_neighbors(arrays: Arrays, case: Case) -> Answer:
+    """The brute force of the library that people use for it."""
+    from sklearn.neighbors import NearestNeighbors
+
+    def lists(x: Array) -> nearest.Lists:
+        search = NearestNeighbors(n_neighbors=NEIGHBORS, algorithm="brute", metric=case.kernel).fit(x)
+        found: nearest.Lists = search.kneighbors(return_distance=False)
+        return found
+
+    x, y = (lists(x) for x in arrays)
+    return nearest.mutual_knn((x, y))
+
+
+def numpy_neighbors(arrays: Arrays, case: Case) -> Answer:
+    x, y = (nearest.neighbors(x, case, block=NUMPY_TILE) for x in arrays)
+    return nearest.mutual_knn((x, y))
+
+
+def torch_neighbors(arrays: Arrays, case: Case) -> Answer:
+    """Blocks of rows against all others, and topk."""
+    import torch
+
+    def lists(array: Array) -> nearest.Lists:
+        x = torch.from_numpy(array)
+        x = x / x.norm(dim=1, keepdim=True) if case.kernel == "cosine" else x - x.mean(0)
+        half_squares = (x * x).sum(1) / 2 if case.kernel == "euclidean" else torch.zeros(len(x), dtype=x.dtype)
+        found = []
+        for i, rows in zip(range(0, len(x), NUMPY_TILE), x.split(NUMPY_TILE), strict=True):
+            near = torch.addmm(half_squares, rows, x.T, beta=-1)
+            near[torch.arange(len(rows)), torch.arange(i, i + len(rows))] = -torch.inf
+            found.append(near.topk(NEIGHBORS, dim=1).indices.numpy())
+        return np.concatenate(found)
+
+    x, y = (lists(x) for x in arrays)
+    return nearest.mutual_knn((x, y))
+
+
 GEMM = (
     Contestant("numpy_gemm_1024", partial(numpy_gemm, tile=1024), yardstick=True),
     Contestant("numpy_gemm_4096", partial(numpy_gemm, tile=4096), yardstick=True),
@@ -277,8 +318,17 @@ CONTESTANTS: dict[tuple[str, str], tuple[Contestant, ...]] = {
         Contestant("numpy_features", numpy_features),
         *GEMM,
     ),
+    ("cpu", "neighbors"): (
+        OURS,
+        Contestant("scikit_learn_brute", scikit_learn_neighbors, library="sklearn"),
+        Contestant("torch_neighbors", torch_neighbors, library="torch"),
+        Contestant("numpy_neighbors", numpy_neighbors),
+        *GEMM,
+    ),
 }
 
 
 def contestants(case: Case) -> tuple[Contestant, ...]:
+    if case.measure == "mutual_knn":
+        return CONTESTANTS[case.device, "neighbors"]
     return CONTESTANTS[case.device, "features" if in_feature_space(case) else "gram"]

@@ -12,6 +12,7 @@ Arrays = tuple[Array, ...]
 Answer = float | NDArray[np.float64]
 Route = Literal["time", "memory", "import"]
 
+NEIGHBORS = 10  # of a row, where neighbours are compared
 KERNELS = (
     "linear",
     "cosine",
@@ -32,8 +33,8 @@ class Case:
     d: int  # columns of every representation
     m: int = 2  # representations; cka_matrix compares the first half with the second
     dtype: Literal["float32", "float64"] = "float32"
-    kernel: str = "rbf"
-    measure: Literal["cka", "cka_matrix"] = "cka"  # both unbiased
+    kernel: str = "rbf"  # of mutual_knn: the metric
+    measure: Literal["cka", "cka_matrix", "mutual_knn"] = "cka"  # the first two unbiased
     device: Literal["cpu"] = "cpu"
     mean: float = 0.0  # of every column, in units of its standard deviation
     threads: int | None = None  # None: what the command line says
@@ -53,6 +54,11 @@ CASES = (
     Case("linear-n100000-d256", 100_000, 256, kernel="linear"),
     Case("matrix-6x6-rbf-n4096-d128", 4096, 128, m=12, measure="cka_matrix"),
     *(Case(f"kernel-{kernel}-n4096-d64", 4096, 64, kernel=kernel) for kernel in KERNELS),
+    *(
+        Case(f"knn-{metric}-n{n}-d64", n, 64, kernel=metric, measure="mutual_knn", routes=("time", "memory"))
+        for n in (20_000, 100_000)
+        for metric in ("euclidean", "cosine")
+    ),
     Case("memory-rbf-n20000-d768", 20_000, 768, routes=("memory",)),
     Case("memory-rbf-n100000-d32", 100_000, 32, routes=("memory",)),
     Case("import", 0, 0, m=0, routes=("import",)),

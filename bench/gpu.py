@@ -276,6 +276,38 @@ def layers(bench: Bench) -> None:
     bench.line("layers", n=n, d=d, layers=count, seconds=statistics.median(times))
 
 
+def torch_neighbors(bench: Bench, x: Any, k: int) -> Any:
+    """The k nearest by the cosine, a block of rows at a time."""
+    unit = bench.torch.nn.functional.normalize(x, dim=1)
+    found = []
+    for start in range(0, len(x), 4096):
+        similarity = unit[start : start + 4096] @ unit.T
+        bench.torch.diagonal(similarity, offset=start).fill_(-2)
+        found.append(similarity.topk(k, dim=1).indices)
+    return bench.torch.cat(found)
+
+
+def nearest(bench: Bench) -> None:
+    import gramian as gm
+
+    k = 10
+    x, _ = bench.arrays(150 if bench.dry else 5000, 40)
+    for metric in ("cosine", "euclidean", "inner_product"):
+        same = (
+            gm.neighbors(bench.on_device(x), k, metric=metric) == gm.neighbors(x.cpu().numpy(), k, metric=metric)
+        ).all()
+        bench.line("neighbors", n=len(x), metric=metric, right=bool(same))
+    for n, d in [(200, 20)] if bench.dry else [(100_000, 64), (100_000, 768)]:
+        x, _ = bench.arrays(n, d)
+        contestants = {
+            "gramian": partial(gm.neighbors, bench.on_device(x), k),
+            "torch in blocks": partial(torch_neighbors, bench, x, k),
+        }
+        for name, run in contestants.items():
+            times = bench.seconds(run)
+            bench.line("neighbors", contestant=name, n=n, d=d, k=k, seconds=statistics.median(times), times=times)
+
+
 def _note_memory(least: list[int], memory: Callable[[], tuple[int, int]], *_: int) -> None:
     least.append(memory()[0])
 
@@ -324,6 +356,7 @@ STEPS: dict[str, Callable[[Bench], None]] = {
     "bits": same_bits,
     "speed": speed,
     "layers": layers,
+    "neighbors": nearest,
     "million": million,
 }
 
@@ -340,6 +373,8 @@ def small(bench: Bench) -> None:
                     gm.cka(x, y, kernel)
                 gm.alignment(x, y, kernel="rbf")
                 gm.cka_matrix([x, y, x], kernel="rbf")
+                for metric in ("cosine", "euclidean"):
+                    gm.mutual_knn(x, y, 5, metric=metric)
     bench.line("small", right=True)
 
 

@@ -37,7 +37,7 @@ if [ ${#dry[@]} -eq 0 ]; then
     [ ! -d build/wheels ] || step wheels 60 "$python" -m pip install --quiet --no-index --no-deps --upgrade --target "$site" build/wheels/*.whl
     export PYTHONPATH=$site:$PWD XLA_PYTHON_CLIENT_PREALLOCATE=false # else JAX takes three quarters of the memory
     step bits 60 "$python" -m bench.gpu --step accuracy --step bits --out "$out/accuracy.jsonl"
-    step speed 240 "$python" -m bench.gpu --step speed --step layers --step million --out "$out/speed.jsonl"
+    step speed 240 "$python" -m bench.gpu --step speed --step layers --step neighbors --step million --out "$out/speed.jsonl"
     # the installed libraries need not be those that the tests were written with: their warnings are none of ours
     step tests 150 "$python" -m pytest -q -m cuda -p no:cacheprovider -W default tests/test_cuda_arrays.py tests/test_cuda_measures.py
     for tool in memcheck racecheck synccheck; do

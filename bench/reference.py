@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernel_tiles
+from . import kernel_tiles, nearest
 from .cases import Answer, Array, Arrays, Case, in_feature_space, kernel_parameters
 from .machine import available_threads
 
@@ -87,6 +87,8 @@ def feature_sums(arrays: Arrays) -> tuple[Float64, Float64]:
 
 
 def reference(arrays: Arrays, case: Case) -> Answer:
+    if case.measure == "mutual_knn":
+        return nearest.reference(arrays, case)
     sums = feature_sums(arrays) if in_feature_space(case) else tile_sums(arrays, case)
     return answer(unbiased_hsic(*sums), case)
 
@@ -97,7 +99,7 @@ def cached_reference(arrays: Arrays, case: Case, folder: Path) -> Answer:
     for x in arrays:
         key.update(np.ascontiguousarray(x).data)
     key.update(repr((case.kernel, case.measure, case.m, kernel_parameters(case))).encode())
-    key.update((Path(__file__).read_text() + inspect.getsource(kernel_tiles)).encode())
+    key.update((Path(__file__).read_text() + inspect.getsource(kernel_tiles) + inspect.getsource(nearest)).encode())
     path = folder / f"{case.name}-{key.hexdigest()}.json"
     if path.exists():
         value = json.loads(path.read_text())

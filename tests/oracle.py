@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -485,3 +485,78 @@ def rsa(a: Array, b: Array, correlation: str) -> float:
     if correlation != "cosine":
         a, b = a - a.mean(), b - b.mean()
     return (a @ b) / np.sqrt(a @ a) / np.sqrt(b @ b)
+
+
+# ---- nearest neighbours --------------------------------------------------------------------------
+
+
+def nearness(metric: str, X: Array) -> Array:
+    """What neighbours are ranked by, larger is nearer; the cosine by the chord, which keeps the digits of near rows."""
+    if metric == "inner_product":
+        return linear(X, X)
+    if metric == "cosine":
+        zero = norms(X) == 0
+        return np.where(zero[:, None] | zero[None, :], 0, 1 - squared_distances(unit_rows(X), unit_rows(X)) / 2)
+    return -squared_distances(X, X) if metric == "euclidean" else -l1_distances(X, X)
+
+
+def nearest(S: Array, k: int) -> Array:
+    """(n, k) the columns of the k largest of each row, its own left out, ties to the lower index."""
+    order = np.argsort(-S, axis=1, kind="stable")
+    return order[order != np.arange(len(S))[:, None]].reshape(len(S), -1)[:, :k]
+
+
+def mutual_knn(A: Array, B: Array) -> float:
+    return float(np.mean([len(set(a) & set(b)) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)]))
+
+
+def cycle_knn(A: Array, B: Array) -> float:
+    return float(np.mean([i in {a for j in b for a in A[j].tolist()} for i, b in enumerate(B.tolist())]))
+
+
+def lcs(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common subsequence."""
+    if not a or not b:
+        return 0
+    if a[-1] == b[-1]:
+        return 1 + lcs(a[:-1], b[:-1])
+    return max(lcs(a[:-1], b), lcs(a, b[:-1]))
+
+
+def levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
+    if not a or not b:
+        return len(a) + len(b)
+    return min(levenshtein(a[:-1], b) + 1, levenshtein(a, b[:-1]) + 1, levenshtein(a[:-1], b[:-1]) + (a[-1] != b[-1]))
+
+
+def lcs_knn(A: Array, B: Array) -> float:
+    return float(np.mean([lcs(a, b) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)]))
+
+
+def edit_knn(A: Array, B: Array) -> float:
+    return float(np.mean([1 - levenshtein(a, b) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)]))
+
+
+def mask(A: Array) -> Array:
+    """M_ij = 1 if j is in row i of the lists."""
+    M = np.zeros((len(A), len(A)))
+    np.put_along_axis(M, A, 1, axis=1)
+    return M
+
+
+def cknna(K: Array, L: Array, k: int) -> float:
+    """Huh et al. (2024), values centred over all rows, then masked."""
+    U, V, M, N = u_centred(K), u_centred(L), mask(nearest(K, k)), mask(nearest(L, k))
+    return float(inner(M * U, N * V) / np.sqrt(inner(M * U, U) * inner(N * V, V)))
+
+
+def cknna_reference(K: Array, L: Array, k: int) -> float:
+    """As the authors' code has it: Song et al.'s formula on masked matrices, which are not symmetric."""
+    M, N = mask(nearest(K, k)), mask(nearest(L, k))
+
+    def song(A: Array, B: Array) -> Any:
+        n = len(A)
+        return (A * B.T).sum() + A.sum() * B.sum() / ((n - 1) * (n - 2)) - 2 * (A @ B).sum() / (n - 2)
+
+    kl, kk, ll = song(M * N * K, M * N * L), song(M * K, M * K), song(N * L, N * L)
+    return float(kl / np.sqrt(kk * ll)) if kk > 0 and ll > 0 else math.nan

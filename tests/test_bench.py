@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # bench is no part of the insta
 
 from bench import baselines, measure, reference, report, spectra
 from bench.__main__ import main
-from bench.cases import CASES, KERNELS, Case, in_feature_space, kernel_parameters, make_arrays
+from bench.cases import CASES, KERNELS, NEIGHBORS, Case, in_feature_space, kernel_parameters, make_arrays
 from bench.measure import Row
 
 TINY = Case("tiny", 70, 5)
@@ -81,6 +81,19 @@ def test_every_contestant_finds_the_matrix() -> None:
 
     errors = {c.name: reference.largest_error(c.run(make_arrays(case), case), want) for c in available(case)}
 
+    assert {name: error for name, error in errors.items() if not error <= 1e-12} == {}
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_every_contestant_finds_the_neighbours(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "NUMPY_TILE", 32)
+    case = replace(TINY, kernel=metric, measure="mutual_knn", mean=1.0)
+    lists = [oracle.nearest(oracle.nearness(metric, x.astype(np.float64)), NEIGHBORS) for x in make_arrays(case)]
+    want = oracle.mutual_knn(*lists)
+
+    errors = {c.name: reference.largest_error(c.run(make_arrays(case), case), want) for c in available(case)}
+
+    assert reference.reference(make_arrays(case), case) == pytest.approx(want, abs=1e-15)
     assert {name: error for name, error in errors.items() if not error <= 1e-12} == {}
 
 

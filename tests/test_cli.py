@@ -72,13 +72,14 @@ def test_help_lists_the_commands(run: Any) -> None:
         "compare",
         "demo",
         "info",
+        "knn",
         "matrix",
         "spectrum",
         "test",
     ]
 
 
-@pytest.mark.parametrize("command", ["compare", "matrix", "test", "spectrum", "info", "demo"])
+@pytest.mark.parametrize("command", ["compare", "matrix", "test", "knn", "spectrum", "info", "demo"])
 def test_every_command_has_help(run: Any, command: str) -> None:
     code, out, err = run(command, "--help")
 
@@ -101,8 +102,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_choices_are_those_of_the_functions() -> None:
-    from gramian import estimators, independence
+    from gramian import estimators, independence, knn
 
+    assert set(cli.METRICS) == set(get_args(knn.Metric))
     assert set(cli.METHODS) == set(get_args(independence.Method))
     assert set(cli.MEASURES) == set(get_args(estimators.Measure))
     assert set(cli.ESTIMATORS) == set(get_args(estimators.Estimator))
@@ -319,6 +321,51 @@ def test_without_matplotlib_png_names_the_extra(run: Any, files: Path, monkeypat
 
     assert code == 1
     assert "a .png needs matplotlib: pip install 'gramian[viz]'; .svg does not" in err
+
+
+# ---- knn -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", cli.METRICS)
+def test_knn_json_is_the_overlap_of_the_lists(run: Any, files: Path, metric: Any) -> None:
+    code, out, err = run("knn", files / "x.npy", files / "y.npy", "-k", "5", "--metric", metric, "--json")
+
+    document = json.loads(out)
+    a, b = (gm.neighbors(z, 5, metric=metric) for z in load(files, "x", "y"))
+    assert (code, err) == (0, "")
+    assert (document["n"], document["k"], document["metric"]) == (60, 5, metric)
+    for row in document["rows"]:
+        assert {**row, "n": 60, "k": 5} == gm.neighbor_overlap(a, b, measure=row["measure"]).to_dict()
+    assert [row["measure"] for row in document["rows"]] == ["mutual_knn", "cycle_knn", "lcs_knn", "edit_knn"]
+
+
+def test_knn_prints_a_line_for_every_measure(run: Any, files: Path) -> None:
+    code, out, err = run("knn", files / "x.npy", files / "y.npy")
+
+    x, y = load(files, "x", "y")
+    first, _, _, *lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert first == "10 nearest neighbours by cosine, n = 60"
+    for line in lines:
+        measure, value, _, corrected = line.split()
+        assert value == f"{getattr(gm, measure)(x, y):.4f}"
+        assert float(corrected) < float(value)
+
+
+def test_knn_has_nothing_to_correct_when_all_are_neighbours(run: Any, files: Path) -> None:
+    code, out, _ = run("knn", files / "tiny.npy", files / "tiny.npy", "-k", "2")
+    document = json.loads(run("knn", files / "tiny.npy", files / "tiny.npy", "-k", "2", "--json")[1])
+
+    assert code == 0
+    assert out.splitlines()[3].split() == ["mutual_knn", "1.0000", "1.0000", "-"]
+    assert document["rows"][0]["corrected"] is None
+
+
+def test_too_many_neighbours_are_one_line(run: Any, files: Path) -> None:
+    code, out, err = run("knn", files / "x.npy", files / "y.npy", "-k", "60")
+
+    assert (code, out) == (1, "")
+    assert err == "Error: k must be at most 59, the number of other rows, got 60\n"
 
 
 # ---- spectrum --------------------------------------------------------------------------------------------------------

@@ -195,13 +195,11 @@ def test_of_distances_the_small_ones_are_extreme():
 
 def test_every_name_is_that_of_a_measure():
     for name, known in nulls._NAMED.items():
-        module = pytest.importorskip(f"gramian.{known.module}")
-        assert callable(getattr(module, name))
+        assert getattr(gm, name).__module__ == f"gramian.{known.module}"
 
 
 @pytest.mark.parametrize("name", ["mutual_knn", "cycle_knn", "cknna", "svcca", "pwcca"])
 def test_measures_of_other_families_have_a_null(name):
-    pytest.importorskip(f"gramian.{nulls._NAMED[name].module}")
     X, Y = shared(80)
     found = gm.null(name, X, Y, permutations=49)
     assert found.value == getattr(gm, name)(X, Y)

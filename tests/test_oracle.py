@@ -400,3 +400,79 @@ def upper_gamma(shape, x):
     """Q(shape, x) by quadrature of the density in the logarithm of its argument."""
     t = np.linspace(math.log(x), math.log(x + 60 + 40 * shape), 2_000_001)
     return float(trapezoid(np.exp(shape * t - np.exp(t) - math.lgamma(shape)), t))
+
+
+# ---- nearest neighbours --------------------------------------------------------------------------
+
+
+def lists(n, k, seed):
+    return oracle.nearest(np.random.default_rng(seed).normal(size=(n, n)), k)
+
+
+def test_nearest_are_sorted_by_value_then_by_index():
+    S = np.random.default_rng(0).integers(0, 4, size=(9, 9)).astype(float)
+    for i, row in enumerate(oracle.nearest(S, 5).tolist()):
+        assert row == sorted((j for j in range(9) if j != i), key=lambda j: (-S[i, j], j))[:5]
+
+
+def test_nearness_is_the_metric_of_each_pair():
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    X[2] = 0
+    with np.errstate(invalid="ignore"):
+        cosine = np.nan_to_num(1 - cdist(X, X, "cosine"))
+    for metric, want in (
+        ("inner_product", X @ X.T),
+        ("euclidean", -cdist(X, X, "sqeuclidean")),
+        ("manhattan", -cdist(X, X, "cityblock")),
+        ("cosine", cosine),
+    ):
+        np.testing.assert_allclose(oracle.nearness(metric, X), want, atol=1e-14)
+
+
+def test_mutual_and_cycle_knn_are_counts_over_masks():
+    A, B = lists(9, 3, 0), lists(9, 3, 1)
+    M, N = oracle.mask(A), oracle.mask(B)
+    assert oracle.mutual_knn(A, B) == pytest.approx((M * N).sum() / 27)
+    assert oracle.cycle_knn(A, B) == pytest.approx((np.diag(N @ M) > 0).mean())
+
+
+def test_longest_common_subsequence_is_the_longest_of_all():
+    def subsequences(items):
+        return {c for r in range(len(items) + 1) for c in itertools.combinations(items, r)}
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = (rng.choice(7, 5, replace=False).tolist() for _ in range(2))
+        assert oracle.lcs(a, b) == max(map(len, subsequences(a) & subsequences(b)))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "distance"), [("kitten", "sitting", 3), ("flaw", "lawn", 2), ("", "abc", 3), ("ab", "ba", 2)]
+)
+def test_edit_distance_of_words(a, b, distance):
+    assert oracle.levenshtein(list(a), list(b)) == distance
+
+
+def test_measures_of_order_are_means_over_rows():
+    A, B = np.array([[1, 2], [0, 2], [1, 0]]), np.array([[2, 1], [0, 2], [0, 1]])
+    assert oracle.lcs_knn(A, B) == pytest.approx((1 + 2 + 1) / 6)
+    assert oracle.edit_knn(A, B) == pytest.approx((0 + 2 + 0) / 6)
+
+
+def test_cknna_is_a_sum_over_common_neighbours():
+    rng = np.random.default_rng(0)
+    n, k = 8, 3
+    K, L = (Z @ Z.T for Z in rng.normal(size=(2, n, 2)))
+    A, B, U, V = oracle.nearest(K, k), oracle.nearest(L, k), oracle.u_centred(K), oracle.u_centred(L)
+
+    def total(P, Q, first, second):
+        return sum(P[i, j] * Q[i, j] for i in range(n) for j in range(n) if j in first[i] and j in second[i])
+
+    want = total(U, V, A, B) / math.sqrt(total(U, U, A, A) * total(V, V, B, B))
+    assert oracle.cknna(K, L, k) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("cknna", [oracle.cknna, oracle.cknna_reference])
+def test_cknna_of_all_neighbours_is_debiased_cka(cknna):
+    K, L = (Z @ Z.T for Z in np.random.default_rng(0).normal(size=(2, 9, 4)))
+    assert cknna(K, L, 8) == pytest.approx(oracle.cka(K, L, "unbiased"))

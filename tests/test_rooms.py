@@ -24,6 +24,7 @@ ROOMS = {
     "moments": "arrays estimators kernels sources",
     "routes": "arrays estimators gram kernels moments sources",
     "independence": "arrays estimators gram kernels moments routes",
+    "knn": "arrays gram kernels moments routes sources",
     "plots": "",
     "eigen": "arrays estimators gram kernels moments",
     "spectral": "arrays eigen estimators gram kernels routes sources",
@@ -40,7 +41,7 @@ ROOMS = {
     "system": "_core",
     "__init__": "_core",
     "demo": "__init__ independence plots",
-    "cli": "__init__ demo independence kernels plots sources",
+    "cli": "__init__ demo independence kernels knn plots sources",
     "__main__": "cli",
 }
 # what a file may import when it loads; all other libraries are imported by the function that needs them

@@ -18,8 +18,8 @@ from gramian.arrays import as_matrix
 from gramian.kernels import KERNELS
 
 STUB = ast.parse((Path(__file__).parents[1] / "python/gramian/_core.pyi").read_text())
-# kernel functions of the native code alone: -d²/2 of rows and of normalised rows, for distance alignment
-INTERNAL = {"squared_distance", "cosine_distance"}
+# kernel functions of the native code alone: -d²/2 of rows and of normalised rows, and -d₁, for nearest neighbours
+INTERNAL = {"squared_distance", "cosine_distance", "manhattan_distance"}
 
 
 def members(body: list[ast.stmt]) -> dict[str, ast.stmt]:

@@ -46,6 +46,7 @@ Statistic statistic_of(const std::string& name) {
     if (name == "star") return Statistic::star;
     if (name == "products") return Statistic::products;
     if (name == "matmul") return Statistic::matmul;
+    if (name == "topk") return Statistic::topk;
     throw py::value_error("unknown statistic '" + name + "'");
 }
 
@@ -79,7 +80,7 @@ using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::opt
 
 py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& statistic, const std::string& precision,
                std::pair<std::int64_t, std::int64_t> shard, std::pair<double, double> weights,
-               const std::optional<Doubles>& vectors, std::int64_t memory, const py::object& progress) {
+               const std::optional<Doubles>& vectors, std::int64_t neighbors, std::int64_t memory, const py::object& progress) {
     SweepArgs args;
     std::vector<View*> all;
     for (const auto& [views, kernel, index, shift, base] : xs) {
@@ -99,6 +100,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     args.weight[0] = weights.first;
     args.weight[1] = weights.second;
     if (vectors) args.vectors = vectors->data(), args.columns = vectors->shape(1);
+    args.neighbors = neighbors;
     args.memory = memory;
     args.progress = [&](std::int64_t done, std::int64_t total) {
         const py::gil_scoped_acquire gil;
@@ -137,6 +139,9 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     out["squares"] = limbs(std::move(r.squares), {squares});
     out["difference"] = limbs(std::vector<PairSum>{r.difference}, {1});
     out["rows"] = limbs(std::move(r.rows), rows);
+    const auto listed = static_cast<py::ssize_t>(r.index.size()) / n;
+    out["index"] = hand_over<std::int64_t>(std::move(r.index), {n, listed});
+    out["similarity"] = hand_over<double>(std::move(r.similarity), {n, listed});
     return out;
 }
 
@@ -202,8 +207,8 @@ Doubles rows_to_host(const std::vector<View*>& views, const Indices& listed) {
 void bind_sweeps(py::module_& m) {
     m.attr("TILE_EDGE") = kTileEdge;
     m.def("sweep", &sweep, "representations"_a, py::kw_only(), "statistic"_a = "moments", "precision"_a = "highest",
-          "shard"_a = std::make_pair(0, 1), "weights"_a = std::make_pair(1.0, 1.0), "vectors"_a = py::none(), "memory"_a = 0,
-          "progress"_a = py::none(), "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
+          "shard"_a = std::make_pair(0, 1), "weights"_a = std::make_pair(1.0, 1.0), "vectors"_a = py::none(), "neighbors"_a = 0,
+          "memory"_a = 0, "progress"_a = py::none(), "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
     m.def(
         "fixed_values",
         [](const Words& words) { return is_pair_sum(words) ? values_of<PairSum>(words) : values_of<RowSum>(words); }, "words"_a,

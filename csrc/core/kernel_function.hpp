@@ -311,6 +311,30 @@ struct CosineDistance : SquaredDistance {
     static constexpr Preparation preparation{true, true};
 };
 
+// −‖x − y‖₁, which the Laplacian kernel falls with: what its nearest neighbours are found by. Not a public kernel.
+struct ManhattanDistance {
+    static constexpr const char* name = "manhattan_distance";
+    static constexpr Geometry geometry = Geometry::l1_distance;
+    static constexpr Preparation preparation{false, true};
+    static constexpr Offset offset = Offset::none;
+    static constexpr int parameters = 0;
+    static constexpr Parameter parameter[1] = {};
+
+    static void constants(const double*, double, double*) {}
+    static double value_exponent(const double*, double unit) { return std::log2(unit); }
+    static double bound(const double*, const Extent& e) { return 2 * e.max_l1; }
+    static double rounding(const double*, const Extent& e) {
+        const double ratio = e.max_norm > 0 ? e.max_l1 / e.max_norm : 1.0;
+        return ratio * (std::sqrt(2 * e.mean_square) + 2 * e.feature_rounding);
+    }
+    static double diagonal(const double*, double) { return 0.0; }
+
+    template <class M, class V, class T>
+    GRAMIAN_HD static V phi(const T*, V g, V, V) {
+        return -g;
+    }
+};
+
 // The one list: the bindings, the tile kernels and the tests read it.
 #define GRAMIAN_KERNEL_FUNCTIONS(X) \
     X(Linear)                       \
@@ -318,7 +342,7 @@ struct CosineDistance : SquaredDistance {
     X(Polynomial)                   \
     X(RBF)                          \
     X(Exponential)                  \
-    X(Laplacian) X(RationalQuadratic) X(ArcCosine) X(Distance) X(SquaredDistance) X(CosineDistance)
+    X(Laplacian) X(RationalQuadratic) X(ArcCosine) X(Distance) X(SquaredDistance) X(CosineDistance) X(ManhattanDistance)
 
 enum class KernelKind : int {
 #define GRAMIAN_ENUM(K) K,

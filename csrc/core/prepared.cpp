@@ -80,7 +80,9 @@ void finish_preparation(const Representation& x, int base, double first_scale, c
     o.scale = static_cast<T>(unit);
     o.direct = d <= kFewFeatures;
 
+    out.first_scale = first_scale;
     out.diagonal.resize(rows_n);
+    out.size.resize(rows_n);
     out.offset.assign(rows_n, 0.0);
     if (geometry == Geometry::squared_distance || angle) out.aux.resize(rows_n);
     if (how.normalize) out.factor.resize(rows_n);
@@ -91,6 +93,7 @@ void finish_preparation(const Representation& x, int base, double first_scale, c
         for (std::size_t i = 0; i < rows_n; ++i) {
             const RowSizes& s = sizes[i];
             const double size = (angle ? s.raw : s.prepared) * scale;
+            out.size[i] = geometry == Geometry::l1_distance ? s.l1 * scale : size;
             out.diagonal[i] = K::diagonal(constants, size * size) * scale_out;
             if (offset == Offset::half_base) out.offset[i] = std::ldexp(0.5 * base, -out.exponent);
             if (offset == Offset::half_norm) out.offset[i] = 0.5 * s.raw * scale * scale_out;

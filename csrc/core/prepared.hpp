@@ -30,6 +30,8 @@ struct Prepared {
     std::vector<T> factor, reference, aux, shift;
     std::vector<double> offset;    // (n,) b·2^-e
     std::vector<double> diagonal;  // (n,) φ_ii·2^-e
+    std::vector<double> size;      // (n,) ‖x'‖, in the norm of the kernel's geometry; of angles ‖x‖
+    double first_scale;            // power of two that brings the data near 1, whatever the kernel makes of it
     int exponent;
     double rounding;
 };

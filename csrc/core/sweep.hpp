@@ -17,6 +17,8 @@ enum class Statistic : int {
     star,      // pair sums of representation 0 with each of the others: (0, 1), (0, 2), ...
     products,  // row sums Σ_j v_p·v_q and Σ (v_p·v_q)² for p ≤ q; Σ (w_0·v_0 − w_1·v_1)² of the first two
     matmul,    // Σ_j v_p,ij·z_j for a block of vectors z; one representation
+    topk,      // for every row its k nearest: the largest exact values (core/exact_value.hpp), ties to the lower index; one
+               // representation
 };
 
 struct Representation {
@@ -30,7 +32,8 @@ struct Representation {
 inline int pair_count(Statistic statistic, int m) {
     switch (statistic) {
         case Statistic::star: return m - 1;
-        case Statistic::matmul: return 0;
+        case Statistic::matmul:
+        case Statistic::topk: return 0;
         default: return m * (m + 1) / 2;
     }
 }
@@ -50,6 +53,7 @@ struct SweepArgs {
     double weight[2] = {1, 1};        // products: w of the weighted difference
     const double* vectors = nullptr;  // matmul: (n, columns), row-major
     std::int64_t columns = 0;
+    std::int64_t neighbors = 0;                                           // topk: k
     std::int64_t memory = 0;                                              // bytes of scratch; 0: the default
     int threads = 0;                                                      // 0: the pool's
     std::function<void(std::int64_t done, std::int64_t total)> progress;  // on the calling thread; may throw
@@ -63,12 +67,14 @@ struct SweepResult {
     std::vector<double> rounding;               // (m,) scale at which v is rounded, as a multiple of eps of the tile's type
     bool single = false;                        // tiles in float32 (else float64)
     double epsilon = 0;                         // rounding of a tile value, relative to `rounding`
-    std::vector<std::vector<double>> shift;     // (m)(n,) s·2^-e
-    std::vector<std::vector<double>> diagonal;  // (m)(n,) v_ii
+    std::vector<std::vector<double>> shift;     // (m)(n,) s·2^-e; topk: none
+    std::vector<std::vector<double>> diagonal;  // (m)(n,) v_ii; topk: none
     std::vector<PairSum> pairs;                 // one per pair, see Statistic
     std::vector<PairSum> squares;               // products: Σ (v_p·v_q)²
     PairSum difference{};                       // products
     std::vector<RowSum> rows;                   // moments: (m, n); products: (pairs, n); matmul: (n, columns)
+    std::vector<std::int64_t> index;            // topk: (n, k) nearest first; -1 where the shard has fewer
+    std::vector<double> similarity;             // topk: (n, k) exact values in units of 2^e; NaN where there is no neighbour
 };
 
 SweepResult sweep_cpu(const SweepArgs& args);

@@ -9,6 +9,14 @@
 
 namespace gramian {
 
+constexpr int kCandidates = 128;  // offered at once
+
+/// A pair of a tile that may be among the nearest of its row or of its column.
+struct Candidate {
+    int row, col;  // in the tile
+    double bound;  // no less than its exact value
+};
+
 // What the tile kernels see: plain values only, since they are compiled once per instruction set.
 
 /// Where a thread's sums go. `rows` is shared by all threads: add_rows locks it.
@@ -20,6 +28,9 @@ struct Sink {
     PairSum* pairs;
     PairSum* squares;
     PairSum* difference;
+    void* neighbors;
+    void (*thresholds)(void* neighbors, std::int64_t first, int count, void* out);  // of T
+    void (*offer)(void* neighbors, std::int64_t row0, std::int64_t col0, const Candidate* candidates, int count);
 };
 
 template <class T>

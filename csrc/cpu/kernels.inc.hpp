@@ -318,12 +318,18 @@ struct Layout {
     Side<T>* col;  // (m)
     double* pair;  // (pairs)
     double* square;
+    T* row_threshold;        // topk: (edge)
+    T* col_threshold;        // (edge)
+    Candidate* candidates;   // (kCandidates)
+    int* held;               // how many of them
     unsigned char* flagged;  // (strips, row blocks)
     std::size_t bytes;
 };
 
 constexpr int sums_of(Statistic s, int m) { return s == Statistic::moments ? m : s == Statistic::products ? m * (m + 1) / 2 : 0; }
-constexpr int pairs_of(Statistic s, int m) { return s == Statistic::star ? m - 1 : s == Statistic::matmul ? 0 : m * (m + 1) / 2; }
+constexpr int pairs_of(Statistic s, int m) {
+    return s == Statistic::star ? m - 1 : s == Statistic::matmul || s == Statistic::topk ? 0 : m * (m + 1) / 2;
+}
 
 template <class T>
 Layout<T> layout(const Plan<T>& plan, char* memory) {
@@ -358,6 +364,11 @@ Layout<T> layout(const Plan<T>& plan, char* memory) {
     l.col = reinterpret_cast<Side<T>*>(take(m * sizeof(Side<T>)));
     l.pair = reinterpret_cast<double*>(take((pairs + 1) * sizeof(double)));  // the last: the weighted difference
     l.square = reinterpret_cast<double*>(take(pairs * sizeof(double)));
+    const std::size_t compared = plan.statistic == Statistic::topk ? edge : 0;
+    l.row_threshold = reinterpret_cast<T*>(take(compared * sizeof(T)));
+    l.col_threshold = reinterpret_cast<T*>(take(compared * sizeof(T)));
+    l.candidates = reinterpret_cast<Candidate*>(take(compared ? kCandidates * sizeof(Candidate) : 0));
+    l.held = reinterpret_cast<int*>(take(sizeof(int)));
     l.flagged = reinterpret_cast<unsigned char*>(take(static_cast<std::size_t>(S::strips * S::row_blocks)));
     l.bytes = at;
     return l;
@@ -625,8 +636,67 @@ void matmul_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std:
 }
 
 template <class T>
-void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std::int64_t row0, std::int64_t col0,
-                  const Extent2& e, int strip) {
+void read_thresholds(const Layout<T>& l, const Sink& sink, std::int64_t row0, std::int64_t col0, const Extent2& e) {
+    sink.thresholds(sink.neighbors, row0, e.row_end, l.row_threshold);
+    sink.thresholds(sink.neighbors, col0, e.col_end, l.col_threshold);
+}
+
+template <class T>
+void offer_candidates(const Layout<T>& l, const Sink& sink, std::int64_t row0, std::int64_t col0) {
+    sink.offer(sink.neighbors, row0, col0, l.candidates, *l.held);
+    *l.held = 0;
+}
+
+/// Whether a register block has a value that is not below the threshold of its row or of its column.
+template <class T>
+bool reaches_threshold(const T* values, const T* row_threshold, const T* col_threshold) {
+    using S = Shape<T>;
+    using V = Vector<T>;
+    using vec = typename V::vec;
+    vec most = V::all(T(-1)), tc[S::vectors];
+    for (int v = 0; v < S::vectors; ++v) tc[v] = V::load(col_threshold + v * S::width);
+    GRAMIAN_UNROLL(16)
+    for (int i = 0; i < S::rows; ++i) {
+        const vec tr = V::all(row_threshold[i]);
+        GRAMIAN_UNROLL(4)
+        for (int v = 0; v < S::vectors; ++v)
+            most = V::max(most, V::load(values + i * S::cols + v * S::width) - (tr < tc[v] ? tr : tc[v]));
+    }
+    return V::bits(most >= vec{}) != 0;
+}
+
+/// Offers what may be among the nearest of its row or column: few pairs, once the thresholds have grown.
+template <class T>
+void find_neighbors(const Layout<T>& l, const Sink& sink, const T* values, std::int64_t row0, std::int64_t col0, const Extent2& e,
+                    int strip) {
+    using S = Shape<T>;
+    using V = Vector<T>;
+    const int first_col = strip * S::cols;
+    const T* col_threshold = l.col_threshold + first_col;
+    for (int block = 0; block < e.row_end; block += S::rows) {
+        const T* of_block = values + block * S::cols;
+        if (below_diagonal<T>(e, block, first_col) || !reaches_threshold(of_block, l.row_threshold + block, col_threshold))
+            continue;
+        for (int row = block; row < block + S::rows && row < e.row_end; ++row)
+            for (int v = 0; v < S::vectors; ++v) {
+                const T* p = of_block + (row - block) * S::cols + v * S::width;
+                const auto x = V::load(p);
+                unsigned found = V::bits((x >= V::all(l.row_threshold[row])) | (x >= V::load(col_threshold + v * S::width)));
+                for (; found; found &= found - 1) {
+                    const int lane = __builtin_ctz(found), col = first_col + v * S::width + lane;
+                    if (col >= e.col_end || (e.diagonal && col <= row)) continue;
+                    l.candidates[(*l.held)++] = {row, col, static_cast<double>(p[lane])};
+                    if (*l.held < kCandidates) continue;
+                    offer_candidates(l, sink, row0, col0);
+                    read_thresholds(l, sink, row0, col0, e);
+                }
+            }
+    }
+}
+
+template <class T>
+void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, const T* values, std::int64_t row0,
+                  std::int64_t col0, const Extent2& e, int strip) {
     switch (plan.statistic) {
         case Statistic::moments:
             if (plan.m == 2) return moments_of_two(l, values, e.row_end, strip);
@@ -634,13 +704,15 @@ void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std:
         case Statistic::star: return star_of_many(l, values, plan.m, e.row_end);
         case Statistic::products: return products_of_many(plan, l, values, e.row_end, strip);
         case Statistic::matmul: return matmul_strip(plan, l, values, row0, col0, e, strip);
+        case Statistic::topk: return find_neighbors(l, sink, values, row0, col0, e, strip);
     }
 }
 
 // ---- a tile, a block of tiles -------------------------------------------------------------------------------------------
 
 template <class T>
-void begin_tile(const Plan<T>& plan, const Layout<T>& l) {
+void begin_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::int64_t row0, std::int64_t col0,
+                const Extent2& e) {
     using S = Shape<T>;
     const std::size_t sums = static_cast<std::size_t>(sums_of(plan.statistic, plan.m));
     const std::size_t pairs = static_cast<std::size_t>(pairs_of(plan.statistic, plan.m));
@@ -650,6 +722,11 @@ void begin_tile(const Plan<T>& plan, const Layout<T>& l) {
     std::memset(l.square, 0, pairs * sizeof(double));
     std::memset(l.out_rows, 0, static_cast<std::size_t>(kTileEdge * plan.columns) * sizeof(T));
     std::memset(l.out_cols, 0, static_cast<std::size_t>(kTileEdge * plan.columns) * sizeof(T));
+    if (plan.statistic == Statistic::topk) {
+        *l.held = 0;
+        for (int i = 0; i < kTileEdge; ++i) l.row_threshold[i] = l.col_threshold[i] = T(__builtin_inf());
+        read_thresholds(l, sink, row0, col0, e);
+    }
 }
 
 template <class T>
@@ -669,6 +746,7 @@ void end_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::in
         for (int p = 0; p < pairs; ++p) sink.squares[p].add(2 * l.square[p]);
         sink.difference->add(2 * l.pair[pairs]);
     }
+    if (plan.statistic == Statistic::topk) offer_candidates(l, sink, row0, col0);
     if (plan.statistic == Statistic::matmul) {
         constexpr int together = 16;  // rows
         double wide[together * 64];
@@ -726,7 +804,7 @@ void tile_of_panels(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
     using S = Shape<T>;
     const Extent2 e = extent(plan.n, row, col);
     const std::int64_t row0 = row * kTileEdge, col0 = col * kTileEdge;
-    begin_tile(plan, l);
+    begin_tile(plan, l, sink, row0, col0, e);
     for (int q = 0; q < plan.m; ++q) {
         fill_side(plan.x[q], nullptr, row0, plan.n, l.row[q]);
         fill_side(plan.x[q], nullptr, col0, plan.n, l.col[q]);
@@ -740,7 +818,7 @@ void tile_of_panels(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
             strip_function<T>(plan.x[q].kind)({&plan.x[q], &l.row[q], &l.col[q]}, e, a, b, strip, l.values + q * S::strip);
             features += d;
         }
-        reduce_strip(plan, l, l.values, row0, col0, e, strip);
+        reduce_strip(plan, l, sink, l.values, row0, col0, e, strip);
     }
     end_tile(plan, l, sink, row0, col0, e);
 }
@@ -750,7 +828,7 @@ void tile_of_chunks(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
     using S = Shape<T>;
     const Extent2 e = extent(plan.n, row, col);
     const std::int64_t row0 = row * kTileEdge, col0 = col * kTileEdge;
-    begin_tile(plan, l);
+    begin_tile(plan, l, sink, row0, col0, e);
     const int all = (e.col_end + S::cols - 1) / S::cols;
     for (int strip0 = 0; strip0 < all; strip0 += plan.strips) {
         const int strips = all - strip0 < plan.strips ? all - strip0 : plan.strips;
@@ -761,7 +839,8 @@ void tile_of_chunks(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, s
                                               q, strip0, strips);
         }
         for (int strip = 0; strip < strips; ++strip)
-            reduce_strip(plan, l, l.values + static_cast<std::int64_t>(strip) * plan.m * S::strip, row0, col0, e, strip0 + strip);
+            reduce_strip(plan, l, sink, l.values + static_cast<std::int64_t>(strip) * plan.m * S::strip, row0, col0, e,
+                         strip0 + strip);
     }
     end_tile(plan, l, sink, row0, col0, e);
 }

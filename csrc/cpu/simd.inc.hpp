@@ -1,5 +1,9 @@
 // Vectors of the instruction set that this translation unit is compiled for. Everything here is in an unnamed
 // namespace: no function of one instruction set can be linked in place of another's.
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -93,6 +97,24 @@ struct Vector {
     }
     GRAMIAN_LOCAL vec select_negative(vec sign, vec negative, vec positive) { return (ivec)sign < 0 ? negative : positive; }
     GRAMIAN_LOCAL vec negate_where(ivec mask, vec a) { return mask ? -a : a; }
+
+    /// One bit for each lane of a comparison's outcome.
+    GRAMIAN_LOCAL unsigned bits(ivec mask) {
+#if defined(__AVX512DQ__)
+        if constexpr (sizeof(T) == 4) return _mm512_movepi32_mask((__m512i)mask);
+        if constexpr (sizeof(T) == 8) return _mm512_movepi64_mask((__m512i)mask);
+#elif defined(__AVX2__)
+        if constexpr (sizeof(T) == 4) return static_cast<unsigned>(_mm256_movemask_ps((__m256)mask));
+        if constexpr (sizeof(T) == 8) return static_cast<unsigned>(_mm256_movemask_pd((__m256d)mask));
+#elif defined(__x86_64__)
+        if constexpr (sizeof(T) == 4) return static_cast<unsigned>(_mm_movemask_ps((__m128)mask));
+        if constexpr (sizeof(T) == 8) return static_cast<unsigned>(_mm_movemask_pd((__m128d)mask));
+#else
+        unsigned found = 0;
+        for (int l = 0; l < S::width; ++l) found |= static_cast<unsigned>(mask[l] != 0) << l;
+        return found;
+#endif
+    }
 
     GRAMIAN_LOCAL vec sqrt(vec a) {
         T t[S::width];

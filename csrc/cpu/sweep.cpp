@@ -8,6 +8,7 @@
 
 #include "cpu/instruction_set.hpp"
 #include "cpu/kernels.hpp"
+#include "cpu/neighbors.hpp"
 #include "cpu/prepare.hpp"
 #include "cpu/thread_pool.hpp"
 
@@ -139,6 +140,14 @@ std::pair<std::int64_t, std::int64_t> upper_triangle(std::int64_t item, std::int
     return {low, low + item - first(low)};
 }
 
+/// The same with the diagonal in front: of data in some order, time or class, the nearest lie there, and after it few other
+/// pairs have to be looked at twice.
+std::pair<std::int64_t, std::int64_t> diagonal_first(std::int64_t item, std::int64_t side) {
+    if (item < side) return {item, item};
+    const auto [row, col] = upper_triangle(item - side, side - 1);
+    return {row, col + 1};
+}
+
 template <class T>
 SweepResult run(const SweepArgs& args) {
     const int m = static_cast<int>(args.x.size());
@@ -150,11 +159,20 @@ SweepResult run(const SweepArgs& args) {
     std::vector<Prepared<T>> prepared(args.x.size());
     std::vector<Operand<T>> operands(args.x.size());
     std::vector<int> base(args.x.size());
+    std::unique_ptr<NeighborLists<T>> neighbors;
     for (std::size_t q = 0; q < args.x.size(); ++q) {
-        const Representation& x = args.x[q];
+        Representation x = args.x[q];
         Prepared<T>& p = prepared[q];
         base[q] = x.base < 0 ? 1 : x.base;
+        if (args.statistic == Statistic::topk) x.kernel = ranking_kernel(x.kernel);
         prepare<T>(x, base[q], threads, p);
+        if (args.statistic == Statistic::topk) {
+            neighbors = std::make_unique<NeighborLists<T>>(args.x[q], p, args.neighbors, threads);
+            p.shift = neighbors->tile_shift();
+            p.operand.shift = p.shift.data();
+            operands[q] = p.operand;
+            break;
+        }
         const bool chosen_here = x.base < 0 && has_base(x.kernel), narrow = x.base == 0 && has_base(x.kernel);
         std::vector<double> sums;
         if (!x.shift || chosen_here || narrow) sums = landmark_sums(p.operand, n, threads);
@@ -225,9 +243,17 @@ SweepResult run(const SweepArgs& args) {
                 mine.pairs.assign(pairs, PairSum{});
                 mine.squares.assign(pairs, PairSum{});
             }
-            const Sink sink{&shared,           SharedRows::add_rows, SharedRows::add_vectors, SharedRows::stop,
-                            mine.pairs.data(), mine.squares.data(),  &mine.difference};
-            const auto [i, j] = upper_triangle(item, blocks);
+            const Sink sink{&shared,
+                            SharedRows::add_rows,
+                            SharedRows::add_vectors,
+                            SharedRows::stop,
+                            mine.pairs.data(),
+                            mine.squares.data(),
+                            &mine.difference,
+                            neighbors.get(),
+                            NeighborLists<T>::thresholds,
+                            NeighborLists<T>::offer};
+            const auto [i, j] = neighbors ? diagonal_first(item, blocks) : upper_triangle(item, blocks);
             kernels.block(plan, schedule, mine.workspace, sink, i, j);
         },
         [&](std::int64_t done) {
@@ -249,15 +275,17 @@ SweepResult run(const SweepArgs& args) {
         }
         result.difference.add(mine.difference.limb);
     }
+    if (neighbors) neighbors->take(threads, result.index, result.similarity);
     for (std::size_t q = 0; q < prepared.size(); ++q) {
         Prepared<T>& p = prepared[q];
+        result.exponent.push_back(p.exponent);
+        result.base.push_back(base[q]);
+        result.rounding.push_back(p.rounding);
+        if (neighbors) continue;
         for (std::size_t i = 0; i < p.offset.size(); ++i) {
             p.diagonal[i] -= 2 * static_cast<double>(p.shift[i]);
             p.offset[i] += static_cast<double>(p.shift[i]);
         }
-        result.exponent.push_back(p.exponent);
-        result.base.push_back(base[q]);
-        result.rounding.push_back(p.rounding);
         result.shift.push_back(std::move(p.offset));
         result.diagonal.push_back(std::move(p.diagonal));
     }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 
+#include "cuda/neighbors.hpp"
 #include "cuda/prepare.hpp"
 #include "cuda/reduce.hpp"
 #include "cuda/representation.hpp"
@@ -47,7 +49,11 @@ public:
           row_scale_(std::exp2(row_bits_)) {
         if (n_ > std::numeric_limits<int>::max() - 2 * kTile)
             throw std::runtime_error("the CUDA engine counts rows in 32 bits; got " + std::to_string(n_) + " rows");
-        for (const Representation& x : args.x) x_.push_back(prepare<T>(x, args.precision, device_, stream));
+        if (args.statistic == Statistic::topk) {
+            prepare_ranking(args.x[0]);
+        } else {
+            for (const Representation& x : args.x) x_.push_back(prepare<T>(x, args.precision, device_, stream));
+        }
         for (const Unit& u : units_) tiles_ += u.count;
         unit_table_ = DeviceBuffer<Unit>(static_cast<std::int64_t>(units_.size()), stream);
         unit_table_.from_host(units_.data(), static_cast<std::int64_t>(units_.size()));
@@ -83,6 +89,18 @@ private:
     }
 
     static bool in_registers(const DeviceRepresentation<T>& x) { return x.tensor && x.tile.form != Form::product; }
+
+    /// Exact values settle who is near, so precision is a matter of speed alone. Distances and angles are left to float32: what
+    /// tensor cores make of them from norms and products would let too many pairs pass.
+    void prepare_ranking(const Representation& given) {
+        Representation x = given;
+        x.kernel = ranking_kernel(x.kernel);
+        Capability device = device_;
+        if (x.kernel.kind == KernelKind::Distance || x.kernel.kind == KernelKind::ArcCosine)
+            device.version = std::min(device.version, kLeastVersion);
+        x_.push_back(prepare<T>(x, args_.precision, device, stream_, &given));
+        neighbors_ = std::make_unique<NeighborLists<T>>(given, x_[0], args_.neighbors, stream_);
+    }
 
     void upload_vectors() {
         std::vector<T> vectors(static_cast<std::size_t>(padded(n_) * args_.columns), T(0));
@@ -203,6 +221,7 @@ private:
             if (terms.size() < static_cast<std::int64_t>(tiles) * (pairs_ + 1))
                 terms = DeviceBuffer<double>(static_cast<std::int64_t>(tiles) * (pairs_ + 1), stream_);
             for (int q = 0; q < m_; ++q) store_tiles(q, values.data() + q * plane, first, last);
+            if (neighbors_) neighbors_->add(values.data(), units_, first, last);
             reduce({values.data(), m_, tiles, unit_table_.data(), first, last, first_tile, row_scale_, rows_.size() / 2},
                    terms.data());
             report(last);
@@ -225,6 +244,7 @@ private:
             case Statistic::matmul:
                 launch_multiply(stored, vectors_.data(), static_cast<int>(args_.columns), rows_.data(), stream_);
                 return;
+            case Statistic::topk: return;  // in the lists already
         }
         launch_total(terms, stored.tiles, pairs_, pair_totals_.data(), stream_);
     }
@@ -260,16 +280,18 @@ private:
                 r.rows.push_back(row_sum(fixed[at], row_bits_));
                 if (low) r.rows.back().add(row_sum(fixed[at + static_cast<std::size_t>(low)], row_bits_ + kLowBits).limb);
             }
+        if (neighbors_) neighbors_->take(r.index, r.similarity);
         for (DeviceRepresentation<T>& x : x_) {
             Prepared<T>& p = x.host;
-            for (std::size_t i = 0; i < p.offset.size(); ++i) {
-                p.diagonal[i] -= 2 * static_cast<double>(p.shift[i]);
-                p.offset[i] += static_cast<double>(p.shift[i]);
-            }
             r.epsilon = std::max(r.epsilon, x.epsilon);
             r.exponent.push_back(p.exponent);
             r.base.push_back(x.base);
             r.rounding.push_back(p.rounding);
+            if (neighbors_) continue;
+            for (std::size_t i = 0; i < p.offset.size(); ++i) {
+                p.diagonal[i] -= 2 * static_cast<double>(p.shift[i]);
+                p.offset[i] += static_cast<double>(p.shift[i]);
+            }
             r.shift.push_back(std::move(p.offset));
             r.diagonal.push_back(std::move(p.diagonal));
         }
@@ -287,6 +309,7 @@ private:
     int row_bits_;
     double row_scale_;
     std::vector<DeviceRepresentation<T>> x_;
+    std::unique_ptr<NeighborLists<T>> neighbors_;
     DeviceBuffer<Unit> unit_table_;
     DeviceBuffer<unsigned long long> rows_;
     DeviceBuffer<PairSum> pair_totals_, square_totals_;

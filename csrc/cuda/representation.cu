@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/neighbors.hpp"
 #include "cuda/prepare.hpp"
 #include "cuda/tile_simt.hpp"
 
@@ -164,13 +165,13 @@ std::vector<double> landmark_sums(const DeviceRepresentation<T>& x, std::int64_t
     return found;
 }
 
-/// Panels, and how a value follows from their products.
-void make_tile_operand(DeviceRepresentation<float>& out, const std::vector<RowSizes>& sizes, bool plain, Precision precision,
-                       cudaStream_t stream) {
+/// Panels of 16-bit features; returns the gain of their values over x'.
+double make_panels(DeviceRepresentation<float>& out, const std::vector<RowSizes>& sizes, bool plain, Precision precision,
+                   cudaStream_t stream) {
     const Operand<float>& o = out.host.operand;
     const Rows& rows = out.operand.rows;
     TileOperand& tile = out.tile;
-    double gain = 1;  // of the panels' values over x'
+    double gain = 1;
     const std::int64_t width = (rows.d + kSteps - 1) / kSteps * kSteps;
     tile.steps = static_cast<int>(width / kSteps);
     if (plain && readable_in_place(rows)) {
@@ -207,7 +208,14 @@ void make_tile_operand(DeviceRepresentation<float>& out, const std::vector<RowSi
         tile.panel = out.panel.data();
     }
     out.map = make_tensor_map(tile.panel, rows.n, tile.columns, tile.pitch);
+    return gain;
+}
 
+/// How a value follows from the panels' products.
+void make_formula(DeviceRepresentation<float>& out, double gain, cudaStream_t stream) {
+    const Operand<float>& o = out.host.operand;
+    const Rows& rows = out.operand.rows;
+    TileOperand& tile = out.tile;
     const double ungain = 1 / (gain * gain), scale_out = o.out;
     tile.kind = o.kind;
     tile.out = o.out;
@@ -244,6 +252,18 @@ void make_tile_operand(DeviceRepresentation<float>& out, const std::vector<RowSi
     tile.rows = out.rows.data();
 }
 
+/// Of the tiles' inner products. Tensor cores cut off what 16 products and the sum so far have below about 2^-23 of the
+/// largest, 17 times 2^-24 of the product of the norms; other sums are rounded at every feature. In float64 the exact value's
+/// own sum has d/8 roundings more.
+template <class T>
+TileRounding tile_rounding(const DeviceRepresentation<T>& x, bool plain) {
+    const auto d = static_cast<double>(x.operand.rows.d);
+    const double u = 0.5 * static_cast<double>(std::numeric_limits<T>::epsilon());
+    if (!x.tensor) return {(d + 18 + (sizeof(T) == sizeof(double) ? d / 8 : 0)) * u, 0};
+    const double sums = all_steps(x.tile) * (kSteps / 16) * 0x1p-20 + 32 * u;
+    return {sums + (plain ? 0 : 4 * x.epsilon), plain || x.bfloat ? 0 : 0x1p-24 / kHalfGain};
+}
+
 }  // namespace
 
 Capability capability() {
@@ -260,7 +280,8 @@ Capability capability() {
 }
 
 template <class T>
-DeviceRepresentation<T> prepare(const Representation& given, Precision precision, const Capability& device, cudaStream_t stream) {
+DeviceRepresentation<T> prepare(const Representation& given, Precision precision, const Capability& device, cudaStream_t stream,
+                                const Representation* ranked) {
     constexpr bool single = sizeof(T) == sizeof(float);
     DeviceRepresentation<T> out;
     Representation x = given;
@@ -292,14 +313,21 @@ DeviceRepresentation<T> prepare(const Representation& given, Precision precision
     const bool chosen_here = given.base < 0 && has_base(x.kernel);
     prepare_with(given.base < 0 ? 1 : given.base);
     std::vector<double> sums;
-    if (!given.shift || has_base(x.kernel)) sums = landmark_sums(out, n, stream);
+    if ((!given.shift && !ranked) || has_base(x.kernel)) sums = landmark_sums(out, n, stream);
     if (chosen_here && mean_of_landmarks(sums, n) < -0.5 * static_cast<double>(out.host.operand.out)) {
         prepare_with(0);
         sums = landmark_sums(out, n, stream);
     }
     // values that are all small are rounded at their own scale
     if (out.base == 0 && has_base(x.kernel)) out.host.rounding = narrow_rounding<T>(sums, n);
-    if (given.shift) {
+    double gain = 1;
+    if constexpr (single) {
+        if (out.tensor) gain = make_panels(out, sizes, plain, precision, stream);
+    }
+    if (ranked) {
+        std::vector<double> kept;
+        out.host.shift = bounding_shift(exact_rows(*ranked, out.host, kept), out.host, tile_rounding(out, plain));
+    } else if (given.shift) {
         out.host.shift.resize(static_cast<std::size_t>(n));
         for (std::size_t i = 0; i < out.host.shift.size(); ++i)
             out.host.shift[i] = static_cast<T>(given.shift[i] - out.host.offset[i]);
@@ -309,12 +337,14 @@ DeviceRepresentation<T> prepare(const Representation& given, Precision precision
     out.shift = uploaded(out.host.shift, stream);
     out.operand.shift = out.shift.data();
     if constexpr (single) {
-        if (out.tensor) make_tile_operand(out, sizes, plain, precision, stream);
+        if (out.tensor) make_formula(out, gain, stream);
     }
     return out;
 }
 
-template DeviceRepresentation<float> prepare<float>(const Representation&, Precision, const Capability&, cudaStream_t);
-template DeviceRepresentation<double> prepare<double>(const Representation&, Precision, const Capability&, cudaStream_t);
+template DeviceRepresentation<float> prepare<float>(const Representation&, Precision, const Capability&, cudaStream_t,
+                                                    const Representation*);
+template DeviceRepresentation<double> prepare<double>(const Representation&, Precision, const Capability&, cudaStream_t,
+                                                      const Representation*);
 
 }  // namespace gramian::cuda

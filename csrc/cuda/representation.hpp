@@ -32,8 +32,10 @@ struct DeviceRepresentation {
     DeviceBuffer<RowTerms> rows;
 };
 
-/// x.rows lies on the device, x.rows.index and x.shift on the host.
+/// x.rows lies on the device, x.rows.index and x.shift on the host. If x is the ranking_kernel of another representation, its
+/// values become upper bounds of that one's exact values.
 template <class T>
-DeviceRepresentation<T> prepare(const Representation& x, Precision precision, const Capability& device, cudaStream_t stream);
+DeviceRepresentation<T> prepare(const Representation& x, Precision precision, const Capability& device, cudaStream_t stream,
+                                const Representation* ranked = nullptr);
 
 }  // namespace gramian::cuda

@@ -6,6 +6,7 @@ Measures              kernel_alignment hsic cka distance_alignment mmd2
                       bipartite_matching semi_matching
   of dissimilarities  rsa rsa_estimate
   of many layers      platonic_score platonic_layers
+  of neighbours       neighbors mutual_knn cycle_knn lcs_knn edit_knn cknna neighbor_overlap
 With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
@@ -27,6 +28,7 @@ _HOME = {
     "gram": "GramMoments get_num_threads gram_moments median_bandwidth set_num_threads",
     "moments": "FeatureMoments feature_moments",
     "metrics": ("AlignmentMatrix Estimate alignment cka cka_matrix distance_alignment hsic kernel_alignment mmd2"),
+    "knn": "Overlap cknna cycle_knn edit_knn lcs_knn mutual_knn neighbor_overlap neighbors",
     "independence": "TestResult independence_test",
     "subspace": (
         "CanonicalCorrelations UnitMatching bipartite_matching canonical_correlations cca coco linear_regression_r2 "
@@ -64,6 +66,7 @@ __all__ = [
     "LearningCurve",
     "Linear",
     "Null",
+    "Overlap",
     "PlatonicScore",
     "Polynomial",
     "RSAEstimate",
@@ -80,9 +83,12 @@ __all__ = [
     "cca",
     "cka",
     "cka_matrix",
+    "cknna",
     "coco",
     "compare",
+    "cycle_knn",
     "distance_alignment",
+    "edit_knn",
     "eigen_overlap",
     "feature_moments",
     "get_num_threads",
@@ -93,10 +99,14 @@ __all__ = [
     "kare",
     "kernel_alignment",
     "kernels",
+    "lcs_knn",
     "learning_curve",
     "linear_regression_r2",
     "median_bandwidth",
     "mmd2",
+    "mutual_knn",
+    "neighbor_overlap",
+    "neighbors",
     "nocco",
     "null",
     "platonic_layers",
@@ -130,6 +140,7 @@ if TYPE_CHECKING:
         Polynomial,
         RationalQuadratic,
     )
+    from gramian.knn import Overlap, cknna, cycle_knn, edit_knn, lcs_knn, mutual_knn, neighbor_overlap, neighbors
     from gramian.metrics import (
         AlignmentMatrix,
         Estimate,

@@ -51,6 +51,8 @@ class _Sweep(TypedDict):
     squares: npt.NDArray[np.uint64]
     difference: npt.NDArray[np.uint64]
     rows: npt.NDArray[np.uint64]
+    index: npt.NDArray[np.int64]
+    similarity: npt.NDArray[np.float64]
 
 def sweep(
     representations: Sequence[
@@ -62,6 +64,7 @@ def sweep(
     shard: tuple[int, int] = ...,
     weights: tuple[float, float] = ...,
     vectors: npt.NDArray[np.float64] | None = ...,
+    neighbors: int = ...,
     memory: int = ...,
     progress: Callable[[int, int], object] | None = ...,
 ) -> _Sweep: ...

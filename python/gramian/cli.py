@@ -25,6 +25,7 @@ from gramian.kernels import KERNELS
 if TYPE_CHECKING:
     from gramian.estimators import Estimator, Measure
     from gramian.independence import Method
+    from gramian.knn import Metric
     from gramian.metrics import AlignmentMatrix
     from gramian.spectral import Spectrum
 
@@ -32,8 +33,10 @@ Progress = Callable[[int, int], None]
 
 MEASURES = ("cka", "hsic", "kernel_alignment")
 ESTIMATORS = ("unbiased", "biased")
+METRICS = ("cosine", "inner_product", "euclidean", "manhattan")
 METHODS = ("gamma", "permutation", "pearson3", "t", "chi2", "gretton")
 MATRIX_SUFFIXES = (".png", ".svg", ".csv", ".npy", ".json")
+_OVERLAP = ("measure", "value", "chance", "corrected")
 _INTERRUPTED, _BROKEN_PIPE = 130, 141
 
 
@@ -249,6 +252,33 @@ def test(
     if result.pvalue < independence.SMALLEST:
         fields["pvalue"] = independence.format_pvalue(result.pvalue)
     _emit(_pairs(fields))
+
+
+@commands.command()
+@click.argument("x", metavar="X")
+@click.argument("y", metavar="Y")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours of a row.")
+@click.option("--metric", type=click.Choice(METRICS), default="cosine", show_default=True, help="Who is near whom.")
+@_seed
+@_json
+@_quiet
+def knn(x: str, y: str, *, k: int, metric: Metric, seed: int, as_json: bool, quiet: bool) -> None:
+    """Compare who is near whom in X and in Y: measures of nearest neighbours beside what chance gives."""
+    from gramian.knn import overlaps
+    from gramian.sources import open_array
+
+    with _named(X=x, Y=y), _progress(quiet) as progress:
+        found = overlaps(open_array(x), open_array(y), k, metric=metric, seed=seed, progress=progress)
+    if as_json:
+        rows = [{name: row[name] for name in _OVERLAP} for row in (overlap.to_dict() for overlap in found)]
+        _emit(_document({"n": found[0].n, "k": k, "metric": metric, "rows": rows}, x=x, y=y))
+        return
+    lines = [f"{k} nearest neighbours by {metric}, n = {found[0].n}", ""]
+    lines.append(f"{'':<10}  {'value':>8}  {'chance':>8}  {'corrected':>9}")
+    for overlap in found:
+        corrected = "-" if math.isnan(overlap.corrected) else f"{overlap.corrected:z.4f}"
+        lines.append(f"{overlap.measure:<10}  {overlap.value:8.4f}  {overlap.chance:8.4f}  {corrected:>9}")
+    _emit("\n".join(lines))
 
 
 @commands.command()

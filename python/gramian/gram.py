@@ -623,6 +623,59 @@ def _multiply(
     return out
 
 
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """For every row its k nearest others, from all tiles or from a shard of them; shards of the same rows add with
+    ``+``.
+
+    Every entry is an exact float64 value of its pair, whoever computed it, so any shards in any order give the same
+    bits.
+    """
+
+    index: npt.NDArray[np.int64]  # (n, k) nearest first, ties to the lower index; −1 where the shard has fewer
+    similarity: Array  # (n, k) what they are ranked by, in units of 2^exponent (csrc/core/exact_value.hpp); nan at −1
+    exponent: int
+
+    def __add__(self, other: Nearest) -> Nearest:
+        if not isinstance(other, Nearest):
+            return NotImplemented
+        if (self.index.shape, self.exponent) != (other.index.shape, other.exponent):
+            raise ValueError("these neighbours are of different rows, or not of as many, and cannot be added")
+        index = np.concatenate([self.index, other.index], axis=1)
+        similarity = np.concatenate([self.similarity, other.similarity], axis=1)
+        # by index first, then, keeping that order among equals, by similarity; nan sorts behind everything
+        order = np.argsort(index, axis=1)
+        by_index = np.take_along_axis(-similarity, order, axis=1)
+        order = np.take_along_axis(order, np.argsort(by_index, axis=1, kind="stable"), axis=1)[:, : self.index.shape[1]]
+        return replace(
+            self,
+            index=np.take_along_axis(index, order, axis=1),
+            similarity=np.take_along_axis(similarity, order, axis=1),
+        )
+
+
+def sweep_nearest(
+    x: Representation,
+    k: int,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Nearest:
+    """The k nearest of every row by its kernel. No precision changes a bit of it."""
+    raw = _core.sweep(
+        [x.native()],
+        statistic="topk",
+        neighbors=k,
+        shard=shard,
+        precision=precision,
+        memory=memory or 0,
+        progress=progress,
+    )
+    return Nearest(raw["index"], raw["similarity"], int(raw["exponent"][0]))
+
+
 def set_num_threads(count: int | None) -> None:
     """Set the number of threads of all sweeps to come.
 

@@ -37,9 +37,10 @@ KERNELS: dict[str, Callable[[int], tuple[str, Parameters]]] = {
     "distance": lambda d: ("distance", {}),
     "squared_distance": lambda d: ("squared_distance", {}),
     "cosine_distance": lambda d: ("cosine_distance", {}),
+    "manhattan_distance": lambda d: ("manhattan_distance", {}),
 }
 FACTORS: dict[str, tuple[Any, ...]] = {
-    "kernel": tuple(KERNELS),
+    "kernel": tuple(name for name in KERNELS if name != "manhattan_distance"),  # which has no moments, only neighbours
     "m": (2, 3),
     "source": (80, 90),
     "n": (127, 128, 129, 600, 2049),
@@ -127,7 +128,9 @@ def gram(X: Array, name: str, parameters: Parameters) -> Array:
         "l1_distances": lambda X, Z: distance.cdist(X, Z, "cityblock"),
     }
     with patch.multiple(oracle, **fast):
-        if name in ("squared_distance", "cosine_distance"):  # −d²/2, which are no public kernels
+        if name == "manhattan_distance":  # −‖x − y‖₁ and −d²/2 are no public kernels
+            return -oracle.l1_distances(X, X)
+        if name in ("squared_distance", "cosine_distance"):
             U = X if name == "squared_distance" else oracle.unit_rows(X)
             return -0.5 * oracle.squared_distances(U, U)
         return oracle.gram(name, X, **parameters)

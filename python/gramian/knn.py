@@ -1,0 +1,743 @@
+"""Nearest neighbours, and how alike two representations are by who is near whom.
+
+`neighbors` makes the lists, in one sweep that stores nothing but them; `neighbor_overlap` compares two lists by any
+of the measures and says what chance would give. Many layers are compared best through lists that are made once each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian import gram, moments, routes
+from gramian.arrays import check_budget, check_count, check_seed, one_of, require_rows
+from gramian.gram import Nearest, Progress, Representation
+from gramian.kernels import (
+    RBF,
+    ArcCosine,
+    Cosine,
+    Exponential,
+    Kernel,
+    Laplacian,
+    Linear,
+    Polynomial,
+    RationalQuadratic,
+)
+from gramian.sources import matrix
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Lists: TypeAlias = npt.NDArray[np.int64]  # (n, k)
+Metric: TypeAlias = Literal["cosine", "inner_product", "euclidean", "manhattan"]
+NeighborMeasure: TypeAlias = Literal["mutual_knn", "cycle_knn", "lcs_knn", "edit_knn"]
+Variant: TypeAlias = Literal["paper", "reference"]
+
+# a metric is a kernel, whose largest values are the nearest; the last two are native functions only
+_KERNEL: dict[Metric, tuple[Kernel, str | None]] = {
+    "cosine": (Cosine(), None),
+    "inner_product": (Linear(), None),
+    "euclidean": (Linear(), "squared_distance"),
+    "manhattan": (Linear(), "manhattan_distance"),
+}
+_ELEMENTS = 1 << 21  # of scratch at a time
+_TOLERANCE = 16.0  # roundings below which a centred value is nothing
+
+
+def neighbors(
+    X: object,
+    k: int,
+    *,
+    metric: Metric = "cosine",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Lists:
+    """The k nearest neighbours of every row among the others, nearest first.
+
+    Row i of the result lists the k rows j ≠ i of largest s(x_i, x_j), ties to the lower index, where s is the cosine,
+    the inner product, or the distance with a minus sign.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+        Any float, integer or boolean array that is a NumPy array or speaks DLPack, or the path of a file.
+    k : int
+        From 1 to n − 1.
+    metric : {"cosine", "inner_product", "euclidean", "manhattan"}
+        The cosine with a row of zeros is 0.
+    memory : int, optional
+        Bytes that scratch may take beyond the lists.
+    progress : callable, optional
+        Called with (done, total).
+
+    Returns
+    -------
+    array of shape (n, k), int64
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; k is not from 1 to n − 1.
+    RuntimeError
+        CUDA, with the call and the device's message.
+
+    Notes
+    -----
+    O(n²p) time and O(nk) memory. Tiles find the pairs that might matter and float64 decides: the lists are those of
+    float64 arithmetic on the values of X in any dtype, the same for any number of threads and any memory. Distances are
+    taken from differences and cosines from normalised differences, so a mean far from 0 costs no digits. Theory, 6.1.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> gm.neighbors(np.array([[0.0], [1], [3], [7], [15]]), 1, metric="euclidean").ravel().tolist()
+    [1, 0, 1, 2, 3]
+    """
+    return _nearest(X, "X", k, metric, memory, progress)
+
+
+def mutual_knn(
+    X: object,
+    Y: object,
+    k: int = 10,
+    *,
+    metric: Metric = "cosine",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Mutual nearest neighbours: the share of a row's k neighbours in X that are its neighbours in Y too.
+
+    1/(nk) Σ_i |N_X(i) ∩ N_Y(i)|, a row never its own neighbour.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+    Y : array of shape (n, q)
+        Row i of both is the same sample.
+    k : int
+        From 1 to n − 1.
+    metric, memory, progress
+        As in `neighbors`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; k/(n−1) for unrelated data, which `neighbor_overlap` corrects for.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    O(n²(p+q)) time, O(nk) memory. It does not change under whatever keeps the order of distances: rotations and
+    scaling of either array, and shifts if the metric is a distance. Source: Huh et al. 2024; Theory, 6.2.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[0.0], [1], [3], [7], [15]]), np.array([[0.0], [3], [1], [7], [15]])
+    >>> gm.mutual_knn(x, y, 1, metric="euclidean")
+    0.2
+    """
+    return _measure(X, Y, k, metric, "mutual_knn", memory, progress)
+
+
+def cycle_knn(
+    X: object,
+    Y: object,
+    k: int = 10,
+    *,
+    metric: Metric = "cosine",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Cycle consistency: the share of rows that are among the neighbours in X of one of their neighbours in Y.
+
+    1/n #{i : i ∈ ∪_{j ∈ N_Y(i)} N_X(j)}: from a row to a neighbour by Y, from there to a neighbour by X, and back.
+
+    Parameters
+    ----------
+    X, Y, k, metric, memory, progress
+        As in `mutual_knn`. X and Y do not play the same part.
+
+    Returns
+    -------
+    float
+        In [0, 1]; far from 0 for unrelated data if k² is not far below n (`neighbor_overlap` says how far).
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost and invariances as `mutual_knn`. Source: Huh et al. 2024; Theory, 6.3.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[0.0], [1], [3], [7], [15]]), np.array([[0.0], [3], [1], [7], [15]])
+    >>> gm.cycle_knn(x, y, 1, metric="euclidean")
+    0.2
+    """
+    return _measure(X, Y, k, metric, "cycle_knn", memory, progress)
+
+
+def lcs_knn(
+    X: object,
+    Y: object,
+    k: int = 10,
+    *,
+    metric: Metric = "cosine",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Common order of the neighbours: the longest common subsequence of a row's two lists, as a part of k.
+
+    1/(nk) Σ_i LCS(N_X(i), N_Y(i)), lists nearest first. The length itself, as some report it, is k times this.
+
+    Parameters
+    ----------
+    X, Y, k, metric, memory, progress
+        As in `mutual_knn`.
+
+    Returns
+    -------
+    float
+        In [0, 1], at most `mutual_knn`.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    O(n²(p+q) + nk²) time, O(nk) memory; invariances as `mutual_knn`. Source: Huh et al. 2024; Theory, 6.4.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[0.0], [1], [3], [7], [15]]), np.array([[0.0], [3], [1], [7], [15]])
+    >>> gm.lcs_knn(x, y, 4, metric="euclidean")
+    0.75
+    """
+    return _measure(X, Y, k, metric, "lcs_knn", memory, progress)
+
+
+def edit_knn(
+    X: object,
+    Y: object,
+    k: int = 10,
+    *,
+    metric: Metric = "cosine",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """One minus the edit distance of a row's two lists of neighbours, as a part of k.
+
+    1 − 1/(nk) Σ_i Levenshtein(N_X(i), N_Y(i)), lists nearest first; insertions, deletions and substitutions count 1.
+
+    Parameters
+    ----------
+    X, Y, k, metric, memory, progress
+        As in `mutual_knn`.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    O(n²(p+q) + nk²) time, O(nk) memory; invariances as `mutual_knn`. Source: Huh et al. 2024; Theory, 6.4.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[0.0], [1], [3], [7], [15]]), np.array([[0.0], [3], [1], [7], [15]])
+    >>> gm.edit_knn(x, y, 1, metric="euclidean")
+    0.2
+    """
+    return _measure(X, Y, k, metric, "edit_knn", memory, progress)
+
+
+def _nearest(x: object, name: str, k: int, metric: Metric, memory: int | None, progress: Progress | None) -> Lists:
+    one_of(metric, get_args(Metric), "metric")
+    check_budget(memory, progress)
+    rows = matrix(x, name)
+    _check_k(k, rows.n)
+    kernel, native = _KERNEL[metric]
+    return gram.sweep_nearest(
+        Representation((rows,), kernel, native_name=native), k, memory=memory, progress=progress
+    ).index
+
+
+def _check_k(k: object, n: int) -> None:
+    check_count(k, "k")
+    require_rows(n, 2, "a nearest neighbour")
+    if cast("int", k) > n - 1:
+        raise ValueError(f"k must be at most {n - 1}, the number of other rows, got {k}")
+
+
+def _measure(
+    X: object,
+    Y: object,
+    k: int,
+    metric: Metric,
+    measure: NeighborMeasure,
+    memory: int | None,
+    progress: Progress | None,
+) -> float:
+    return _MEAN[measure](*_both(X, Y, k, metric, memory, progress))
+
+
+def _both(
+    X: object, Y: object, k: int, metric: Metric, memory: int | None, progress: Progress | None
+) -> tuple[Lists, Lists]:
+    """The lists of two arrays of the same samples."""
+    one_of(metric, get_args(Metric), "metric")
+    pair = routes.paired(X, Y, _KERNEL[metric][0], None, memory=memory, progress=progress)
+    _check_k(k, pair.n)
+    x, y = (_nearest(z, "X", k, metric, memory, progress) for z in pair.matrices)
+    return x, y
+
+
+def overlaps(
+    X: object,
+    Y: object,
+    k: int,
+    *,
+    metric: Metric = "cosine",
+    seed: int = 0,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> list[Overlap]:
+    """Every measure of two arrays, from one list for each."""
+    a, b = _both(X, Y, k, metric, memory, progress)
+    return [neighbor_overlap(a, b, measure=measure, seed=seed) for measure in get_args(NeighborMeasure)]
+
+
+# ---- from lists to numbers -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A measure of two neighbour lists beside its value for unrelated data."""
+
+    value: float
+    chance: float  # expected where the rows of one array are shuffled
+    n: int
+    k: int
+    measure: NeighborMeasure
+
+    @property
+    def corrected(self) -> float:
+        """(value − chance)/(1 − chance): 0 for unrelated data, 1 for equal lists; nan where chance is 1 already."""
+        return (self.value - self.chance) / (1 - self.chance) if self.chance < 1 else math.nan
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.measure} = {self.value:.4g}, chance {self.chance:.2g}, corrected {self.corrected:.4g} "
+            f"(k = {self.k}, n = {self.n})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "measure": self.measure,
+            "value": self.value,
+            "chance": self.chance,
+            "corrected": self.corrected,
+            "n": self.n,
+            "k": self.k,
+        }
+
+
+def neighbor_overlap(
+    A: object, B: object, *, measure: NeighborMeasure = "mutual_knn", shuffles: int = 10, seed: int = 0
+) -> Overlap:
+    """A measure of two lists of neighbours, with its value for unrelated data and the value corrected for it.
+
+    Parameters
+    ----------
+    A : array of shape (n, k), integers
+        What `neighbors` gave for X; row i lists the neighbours of sample i, nearest first, without i.
+    B : array of shape (n, k), integers
+        The same for Y.
+    measure : {"mutual_knn", "cycle_knn", "lcs_knn", "edit_knn"}
+    shuffles : int
+        Over how many shuffles of Y's rows the chance level of "lcs_knn" and "edit_knn" is averaged; those of the
+        other two are exact.
+    seed : int
+        Of the shuffles.
+
+    Returns
+    -------
+    Overlap
+        ``.value``, ``.chance``, ``.corrected`` = (value − chance)/(1 − chance).
+
+    Raises
+    ------
+    TypeError, ValueError
+        A or B is not a list of neighbours: of integers, in range, no row in its own list, none twice; shapes differ.
+
+    Notes
+    -----
+    O(nk log k) time for "mutual_knn", O(nk²) for the others, and no array as large as the data: lists of 48 layers
+    are made once each and compared 48·47/2 times. Chance is the mean over all shuffles of the rows of Y: k/(n−1) for
+    "mutual_knn"; for "cycle_knn" 1 − mean_i C(n−1−g_i, k)/C(n−1, k), with g_i the number of lists in A that hold i.
+    Theory, 6.5.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[0.0], [1], [3], [7], [15]]), np.array([[0.0], [3], [1], [7], [15]])
+    >>> a, b = (gm.neighbors(z, 1, metric="euclidean") for z in (x, y))
+    >>> gm.neighbor_overlap(a, b).chance
+    0.25
+    """
+    one_of(measure, get_args(NeighborMeasure), "measure")
+    check_count(shuffles, "shuffles")
+    check_seed(seed)
+    a, b = _lists(A, "A"), _lists(B, "B")
+    if a.shape != b.shape:
+        raise ValueError(f"A lists {_sizes(a)} but B lists {_sizes(b)}; row i of both must be the same sample")
+    n, k = a.shape
+    if measure == "mutual_knn":
+        chance = k / (n - 1)
+    elif measure == "cycle_knn":
+        chance = _cycle_chance(a)
+    else:
+        rng = np.random.default_rng(seed)
+        chance = float(np.mean([_MEAN[measure](a, _shuffled(b, rng)) for _ in range(shuffles)]))
+    return Overlap(_MEAN[measure](a, b), chance, n, k, measure)
+
+
+def _lists(lists: object, name: str) -> Lists:
+    """Through the gate: neighbour lists, whoever made them."""
+    found = np.asarray(lists)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold the integers that gramian.neighbors gives, got dtype {found.dtype}")
+    if found.ndim != 2 or 0 in found.shape:
+        raise ValueError(f"{name} must be 2-d (samples by neighbours), got shape {found.shape}")
+    n = len(found)
+    rows = found.astype(np.int64, copy=False)
+    if rows.min() < 0 or rows.max() >= n:
+        row = int(np.argmax(((rows < 0) | (rows >= n)).any(axis=1)))
+        raise ValueError(f"{name} lists a neighbour of row {row} that is not from 0 to {n - 1}")
+    own = (rows == np.arange(n)[:, None]).any(axis=1)
+    if own.any():
+        raise ValueError(f"{name} lists row {int(np.argmax(own))} as its own neighbour; leave each row out of its list")
+    ordered = np.sort(rows, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if twice.any():
+        raise ValueError(f"{name} lists a neighbour of row {int(np.argmax(twice))} twice")
+    return rows
+
+
+def _sizes(lists: Lists) -> str:
+    return f"{lists.shape[1]} neighbours of {lists.shape[0]} rows"
+
+
+def _spans(n: int, width: int) -> Iterator[slice]:
+    step = max(1, _ELEMENTS // max(1, width))
+    return (slice(start, min(n, start + step)) for start in range(0, n, step))
+
+
+def _mutual(a: Lists, b: Lists) -> float:
+    n, k = a.shape
+    common = 0
+    for span in _spans(n, 2 * k):
+        both = np.sort(np.concatenate([a[span], b[span]], axis=1), axis=1)
+        common += int(np.count_nonzero(both[:, 1:] == both[:, :-1]))
+    return float(common / (n * k))
+
+
+def _cycle(a: Lists, b: Lists) -> float:
+    n, k = a.shape
+    back = 0
+    for span in _spans(n, k * k):
+        own = np.arange(span.start, span.stop)[:, None, None]
+        back += int(np.count_nonzero((a[b[span]] == own).any(axis=(1, 2))))
+    return float(back / n)
+
+
+def _cycle_chance(a: Lists) -> float:
+    """1 − mean over i of the odds that k random others of i are none of the lists that hold i."""
+    n, k = a.shape
+    holding = np.bincount(a.ravel(), minlength=n)
+    most = int(holding.max())
+    missed = np.zeros(most + 1)  # by how many lists hold i: Π_{t<k} (n−1−g−t)/(n−1−t)
+    others = np.arange(most + 1)
+    with np.errstate(divide="ignore"):
+        for t in range(k):
+            missed += np.log(np.maximum(n - 1 - others - t, 0) / (n - 1 - t))
+    return float(1 - np.exp(missed)[holding].mean())
+
+
+def _over_sequences(a: Lists, b: Lists, fill: Callable[[Lists, Lists], npt.NDArray[np.int32]]) -> int:
+    """Σ over the rows of what dynamic programming finds, a block of rows at a time."""
+    n, k = a.shape
+    return sum(
+        int(fill(np.ascontiguousarray(a[span].T), np.ascontiguousarray(b[span].T)).sum()) for span in _spans(n, 64 * k)
+    )
+
+
+def _lcs_lengths(a: Lists, b: Lists) -> npt.NDArray[np.int32]:
+    """(rows,) from lists (k, rows): table[j] is the length for the first items of a and j of b."""
+    k, rows = a.shape
+    table = np.zeros((k + 1, rows), dtype=np.int32)
+    for item in a:
+        above = table.copy()
+        equal = b == item
+        for j in range(k):
+            np.maximum(above[j + 1], table[j], out=table[j + 1])
+            np.copyto(table[j + 1], above[j] + 1, where=equal[j])
+    return cast("npt.NDArray[np.int32]", table[k])
+
+
+def _edit_distances(a: Lists, b: Lists) -> npt.NDArray[np.int32]:
+    k, rows = a.shape
+    table = np.repeat(np.arange(k + 1, dtype=np.int32)[:, None], rows, axis=1)
+    for i, item in enumerate(a):
+        above = table.copy()
+        differs = b != item
+        table[0] = i + 1
+        for j in range(k):
+            np.minimum(above[j + 1], table[j], out=table[j + 1])
+            table[j + 1] += 1
+            np.minimum(table[j + 1], above[j] + differs[j], out=table[j + 1])
+    return cast("npt.NDArray[np.int32]", table[k])
+
+
+def _lcs(a: Lists, b: Lists) -> float:
+    return _over_sequences(a, b, _lcs_lengths) / a.size
+
+
+def _edit(a: Lists, b: Lists) -> float:
+    return (a.size - _over_sequences(a, b, _edit_distances)) / a.size
+
+
+_MEAN: dict[NeighborMeasure, Callable[[Lists, Lists], float]] = {
+    "mutual_knn": _mutual,
+    "cycle_knn": _cycle,
+    "lcs_knn": _lcs,
+    "edit_knn": _edit,
+}
+
+
+def _shuffled(lists: Lists, rng: np.random.Generator) -> Lists:
+    """The lists of the same array with its rows in another order."""
+    order = rng.permutation(len(lists))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return place[lists[order]]
+
+
+# ---- CKNNA -----------------------------------------------------------------------------------------------------------
+
+
+def cknna(
+    X: object,
+    Y: object,
+    k: int = 10,
+    *,
+    kernel: Kernel | str = "linear",
+    kernel_y: Kernel | str | None = None,
+    variant: Variant = "paper",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Centred kernel nearest-neighbour alignment: CKA of the pairs that are neighbours in both representations.
+
+    With U(K) the U-centred kernel matrix and α_ij = 1 if j is among the k largest K_ij, j ≠ i, and among the k
+    largest L_ij: A(K, L) = Σ_ij α_ij U(K)_ij U(L)_ij, and the result is A(K, L)/√(A(K, K)·A(L, L)), each self term
+    with its own lists.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+    Y : array of shape (n, q)
+        Row i of both is the same sample.
+    k : int
+        From 1 to n − 1.
+    kernel : kernel or its name
+        Of X, and of Y unless `kernel_y` is given: for the neighbours and for their values. Nothing is normalised; for
+        the usual normalised features choose "cosine".
+    kernel_y : kernel or its name, optional
+    variant : {"paper", "reference"}
+        "paper": values are centred over all rows, then masked, as the text of the paper has it. "reference": as the
+        code that came with the paper computes it: kernel values are masked first and go through the formula of Song
+        et al. 2012 as if the masked, unsymmetric matrices were kernel matrices. It needs k ≥ 2; the code's 1e-6 in
+        the denominator is left out.
+    memory, progress
+        As in `neighbors`.
+
+    Returns
+    -------
+    float
+        In [−1, 1] for "paper", where unrelated data has k/(n−1) at most; debiased CKA at k = n − 1, for both
+        variants. nan if nothing is left of a representation after centring ("paper"), or if a self term is not
+        positive, which happens to "reference" (it is no square there).
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; n < 4.
+
+    Notes
+    -----
+    The sweep for the neighbours, O(n²(p+q)), one more for the row means if the kernel is neither linear nor cosine,
+    then O(nkp) time and O(nk) memory. Linear and cosine values are taken from centred rows in float64, so means far
+    from 0 cost no digits; "paper" does not change under rotations and scaling, nor under what leaves the neighbours
+    as they are. Source: Huh et al. 2024; Theory, 6.6.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((50, 4))
+    >>> round(gm.cknna(X, 3 * X, 5), 12), bool(np.isclose(gm.cknna(X, X**3, 49), gm.cka(X, X**3)))
+    (1.0, True)
+    """
+    one_of(variant, get_args(Variant), "variant")
+    pair = routes.paired(X, Y, kernel, kernel_y, memory=memory, progress=progress)
+    n = pair.n
+    require_rows(n, 4, "cknna")
+    _check_k(k, n)
+    if variant == "reference" and k < 2:
+        raise ValueError(f"k must be at least 2 for variant='reference', got {k}")
+    edges = [_edges(x, k, variant, memory, progress) for x in pair.xs]
+    return _centred_on_edges(*edges) if variant == "paper" else _masked(*edges)
+
+
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """Kernel values of the pairs in the lists of one representation."""
+
+    keys: Lists  # (n·k,) i·n + j
+    values: Array  # (n·k,) in some units
+    rounding: float  # of a value
+    n: int
+
+
+def _edges(x: Representation, k: int, variant: Variant, memory: int | None, progress: Progress | None) -> _Edges:
+    found = gram.sweep_nearest(x, k, memory=memory, progress=progress)
+    if isinstance(x.kernel, Linear | Cosine):
+        values, rounding = _inner_products(x, found.index, centred=variant == "paper")
+    elif variant == "paper":
+        values, rounding = _centred_values(x, found, memory, progress)
+    else:
+        values, rounding = _kernel_values(x.kernel, found, 0, int(gram.sweep_units([x], "highest")[0])), 0.0
+    keys = np.arange(x.n)[:, None] * x.n + found.index
+    # in units where squares stay in range
+    largest = float(np.abs(values).max())
+    unit = math.ldexp(1.0, math.frexp(largest)[1]) if largest > 0 and math.isfinite(largest) else 1.0
+    return _Edges(keys.ravel(), (values / unit).ravel(), rounding / unit, x.n)
+
+
+def _inner_products(x: Representation, index: Lists, *, centred: bool) -> tuple[Array, float]:
+    """K, or U(K), of a linear kernel at the listed pairs: with x̄ centred rows, Σ_{j≠i} x̄_i·x̄_j = −‖x̄_i‖²."""
+    (rows,) = x.parts
+    n, k = index.shape
+    features = moments.centre(rows, x.kernel)
+    mean = features.mean if centred else np.zeros(rows.d)
+    values, square, raw_square = np.empty((n, k)), np.empty(n), 0.0
+    for span in _spans(n, (k + 1) * rows.d):
+        own = features.raw(span.start, span.stop)
+        raw_square += float(np.vdot(own, own))
+        own -= mean
+        others = features.take(index[span].ravel()).reshape(-1, k, rows.d) - mean
+        values[span] = np.matmul(others, own[:, :, None])[:, :, 0]
+        square[span] = np.einsum("ij,ij->i", own, own)
+    if not centred:
+        return values, 0.0
+    total = square.sum()
+    values += (square[:, None] + square[index]) / (n - 2) - total / ((n - 1) * (n - 2))
+    size = total / n
+    return values, float(np.finfo(np.float64).eps) * (size + math.sqrt(raw_square / n / rows.d * size))
+
+
+def _centred_values(
+    x: Representation, found: Nearest, memory: int | None, progress: Progress | None
+) -> tuple[Array, float]:
+    """U(K) at the listed pairs: exact values less the row means of a Gram sweep."""
+    g = gram.stable_moments([x], memory=memory, progress=progress)
+    falls = isinstance(x.kernel, RBF | Exponential | Laplacian | RationalQuadratic)  # from 1: swept as k − 1, or as k
+    base, exponent = int(g.base[0]) if falls else 0, int(g.exponent[0])
+    offset = g.scaled_shift[0] + gram.half_offsets(g, hollow=True)[0] - math.ldexp(0.5 * base, -exponent)
+    values = _kernel_values(x.kernel, found, base, exponent)
+    return values - offset[:, None] - offset[found.index], float(g.rounding[0] * g.eps)
+
+
+def _kernel_values(kernel: Kernel, found: Nearest, base: int, exponent: int) -> Array:
+    """(n, k) K − base in units of 2^exponent, from what the neighbours were ranked by (csrc/core/exact_value.hpp)."""
+    s, unit = found.similarity, found.exponent
+
+    def fallen(log: Array) -> Array:
+        return cast("Array", np.ldexp(np.expm1(log) if base else np.exp(log), -exponent))
+
+    if isinstance(kernel, RBF | Exponential | Laplacian | RationalQuadratic):
+        width = cast("float", kernel.bandwidth)
+        width = 1.0 if math.isnan(width) else width  # all distances are 0
+        if isinstance(kernel, Laplacian):
+            return fallen(s / math.ldexp(width, -unit))
+        half_square = -s / (width * 2.0 ** (-unit / 2)) ** 2  # ‖x − y‖²/2 over the squared bandwidth
+        if isinstance(kernel, RBF):
+            return fallen(-half_square)
+        if isinstance(kernel, Exponential):
+            return fallen(-np.sqrt(2 * half_square))
+        return fallen(-kernel.alpha * np.log1p(half_square / kernel.alpha))
+    if isinstance(kernel, Polynomial):
+        # s is the base of the power, or its square
+        times = kernel.degree if kernel.degree % 2 else kernel.degree // 2
+        whole, rest = divmod(exponent, times)
+        return cast("Array", np.ldexp(np.ldexp(s, unit - whole) ** times, -rest))
+    if isinstance(kernel, ArcCosine) and kernel.order == 0:
+        return cast("Array", np.ldexp(1 + s, -exponent))
+    return cast("Array", np.ldexp(s, unit - exponent))
+
+
+def _centred_on_edges(x: _Edges, y: _Edges) -> float:
+    """Σ over common pairs of U(K)U(L), over the roots of the sums of squares."""
+    own = [float(np.vdot(e.values, e.values)) for e in (x, y)]
+    for e, square in zip((x, y), own, strict=True):
+        if not square > (_TOLERANCE * e.rounding) ** 2 * len(e.values):
+            return math.nan
+    _, i, j = np.intersect1d(x.keys, y.keys, assume_unique=True, return_indices=True)
+    return float(np.vdot(x.values[i], y.values[j]) / math.sqrt(own[0]) / math.sqrt(own[1]))
+
+
+def _masked(x: _Edges, y: _Edges) -> float:
+    """Song et al.'s HSIC of kernel matrices that are 0 but for common neighbours."""
+    keys, i, j = np.intersect1d(x.keys, y.keys, assume_unique=True, return_indices=True)
+    n = x.n
+    cross = _song(keys, x.values[i], y.values[j], n)
+    own = []
+    for e in (x, y):
+        order = np.argsort(e.keys)
+        own.append(_song(e.keys[order], e.values[order], e.values[order], n))
+    if not (own[0] > 0 and own[1] > 0):
+        return math.nan
+    return cross / math.sqrt(own[0]) / math.sqrt(own[1])
+
+
+def _song(keys: Lists, k: Array, l: Array, n: int) -> float:
+    """tr KL + 1'K1·1'L1/((n−1)(n−2)) − 2/(n−2)·1'KL1 of sparse matrices with entries at the same, sorted keys."""
+    row, column = np.divmod(keys, n)
+    at = np.searchsorted(keys, column * n + row)
+    at[at == len(keys)] = 0
+    both = keys[at] == column * n + row if len(keys) else np.zeros(0, dtype=bool)
+    through = np.bincount(column, k, n) @ np.bincount(row, l, n)
+    return float(k[both] @ l[at[both]] + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * through)
