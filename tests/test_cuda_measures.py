@@ -83,6 +83,29 @@ def test_strides_get_there(on_device: Any) -> None:
     assert_close(gm.cka(on_device(X), on_device(Y), "rbf"), gm.cka(X, Y, "rbf"), 1.0, "float32")
 
 
+METRICS = ("cosine", "inner_product", "euclidean", "manhattan")
+
+
+@pytest.mark.parametrize("dtype", [*CLOSE, "float16"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_neighbours_are_those_of_the_cpu(on_device: Any, metric: Any, dtype: str) -> None:
+    X, Y = pair(150, dtype)
+    np.testing.assert_array_equal(gm.neighbors(on_device(X), 12, metric=metric), gm.neighbors(X, 12, metric=metric))
+    want = gm.mutual_knn(X, Y, 5, metric=metric)
+    assert gm.mutual_knn(on_device(X), on_device(Y), 5, metric=metric) == want
+
+
+@pytest.mark.parametrize("variant", ["paper", "reference"])
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_cknna_is_that_of_the_cpu(on_device: Any, dtype: str, name: str, variant: Any) -> None:
+    X, Y = pair(150, dtype)
+    want = gm.cknna(X, Y, 20, kernel=KERNELS[name], variant=variant)
+    assert_close(
+        gm.cknna(on_device(X), on_device(Y), 20, kernel=KERNELS[name], variant=variant), want, 1.0, dtype, factor=10
+    )
+
+
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("normalize", ["none", "unit_diagonal", "hs_norm"])
 @pytest.mark.parametrize("dtype", CLOSE)
