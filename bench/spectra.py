@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "case": case.name,
             "k": given.k,
             "dtype": given.dtype,
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "commit": machine.commit(),
             "cpu": machine.cpu(),
         }
