@@ -86,12 +86,15 @@ __device__ __forceinline__ float bfloat16_to_float(std::uint16_t x) {
     return __uint_as_float(static_cast<std::uint32_t>(x) << 16);
 }
 
-/// Four 8 x 8 matrices of 16-bit elements; lanes 8m .. 8m + 7 give the addresses of the rows of matrix m. ldmatrix
-__device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], std::uint32_t address) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(address)
-                 : "memory");
+/// N times four 8 x 8 matrices of 16-bit elements; lanes 8m .. 8m + 7 give the addresses of the rows of matrix m. ldmatrix
+template <int N>
+__device__ __forceinline__ void load_matrices(std::uint32_t (&r)[N][4], const std::uint32_t (&address)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; ++i)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(r[i][0]), "=r"(r[i][1]), "=r"(r[i][2]), "=r"(r[i][3])
+                     : "r"(address[i])
+                     : "memory");
 }
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
@@ -107,20 +110,30 @@ __device__ __forceinline__ void copy_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
-/// d += a b: 16 x 8 from 16 x 16 by rows and 16 x 8 by columns, over one warp. mma.sync
-template <bool BF16>
-__device__ __forceinline__ void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
-    if constexpr (BF16) {
-        asm volatile(
-            "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-    } else {
-        asm volatile(
-            "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-    }
+/// d += a b over one warp: P x C blocks of 16 x 8, from P blocks of 16 x 16 by rows and C of 16 x 8 by columns, which come in
+/// pairs. mma.sync
+template <bool BF16, int P, int C>
+__device__ __forceinline__ void mma(float (&d)[P * C * 4], const std::uint32_t (&a)[P][4], const std::uint32_t (&b)[C / 2][4]) {
+#pragma unroll
+    for (int p = 0; p < P; ++p)
+#pragma unroll
+        for (int c = 0; c < C; ++c) {
+            float* e = d + (p * C + c) * 4;
+            const std::uint32_t b0 = b[c / 2][c % 2 * 2], b1 = b[c / 2][c % 2 * 2 + 1];
+            if constexpr (BF16) {
+                asm volatile(
+                    "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                    "{%0, %1, %2, %3};"
+                    : "+f"(e[0]), "+f"(e[1]), "+f"(e[2]), "+f"(e[3])
+                    : "r"(a[p][0]), "r"(a[p][1]), "r"(a[p][2]), "r"(a[p][3]), "r"(b0), "r"(b1));
+            } else {
+                asm volatile(
+                    "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                    "{%0, %1, %2, %3};"
+                    : "+f"(e[0]), "+f"(e[1]), "+f"(e[2]), "+f"(e[3])
+                    : "r"(a[p][0]), "r"(a[p][1]), "r"(a[p][2]), "r"(a[p][3]), "r"(b0), "r"(b1));
+            }
+        }
 }
 
 #endif

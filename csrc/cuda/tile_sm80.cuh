@@ -56,22 +56,16 @@ template <bool BFloat>
 GRAMIAN_DEVICE void multiply_step(Tile& tile, std::uint32_t stage, int warp_row, int warp_column, int lane) {
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-        std::uint32_t a[2][4], b[4][4];
+        std::uint32_t a[2][4], b[4][4], rows[2], columns[4];
 #pragma unroll
-        for (int p = 0; p < 2; ++p)
-            ptx::load_matrices(a[p], stage + swizzled(warp_row + 16 * p + (lane & 15), 2 * k + (lane >> 4)));
+        for (int p = 0; p < 2; ++p) rows[p] = stage + swizzled(warp_row + 16 * p + (lane & 15), 2 * k + (lane >> 4));
 #pragma unroll
         for (int c = 0; c < 4; ++c)
-            ptx::load_matrices(b[c],
-                               stage + kPanelBytes +
-                                   swizzled(warp_column + 16 * c + (lane & 7) + ((lane >> 4) << 3), 2 * k + ((lane >> 3) & 1)));
-#pragma unroll
-        for (int p = 0; p < 2; ++p)
-#pragma unroll
-            for (int c = 0; c < 8; ++c) {
-                float (&d)[4] = *reinterpret_cast<float (*)[4]>(tile.v + Tile::at(p, c, 0, 0));
-                ptx::mma<BFloat>(d, a[p], b[c / 2][c % 2 * 2], b[c / 2][c % 2 * 2 + 1]);
-            }
+            columns[c] =
+                stage + kPanelBytes + swizzled(warp_column + 16 * c + (lane & 7) + ((lane >> 4) << 3), 2 * k + ((lane >> 3) & 1));
+        ptx::load_matrices(a, rows);
+        ptx::load_matrices(b, columns);
+        ptx::mma<BFloat, 2, 8>(tile.v, a, b);
     }
 }
 

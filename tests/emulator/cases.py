@@ -67,7 +67,7 @@ class Case:
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        names = FACTORS["kernel"]
+        names = tuple(KERNELS)
         step = 0 if self.m < 3 else 4
         return tuple(names[(names.index(self.kernel) + step * p) % len(names)] for p in range(self.m))
 

@@ -214,48 +214,65 @@ void copy_wait() {
     }
 }
 
-inline void load_matrices(std::uint32_t (&r)[4], std::uint32_t address) {
-    detail::need_multiple(address, 16, "ldmatrix");
-    emulator::shared_at(address, 16);
-    const auto& slot = emulator::exchange(emulator::kAllLanes, {address}, "ldmatrix");
-    const int lane = detail::running->lane();
-    for (int matrix = 0; matrix < 4; ++matrix) {
-        const std::uint32_t row = slot.lane[static_cast<std::size_t>(matrix * 8 + lane / 4)][0];
-        std::memcpy(&r[matrix], emulator::shared_at(row + static_cast<std::uint32_t>(lane % 4 * 4), 4), 4);
+template <int N>
+void load_matrices(std::uint32_t (&r)[N][4], const std::uint32_t (&address)[N]) {
+    emulator::Collective::Words words{};
+    static_assert(N <= static_cast<int>(std::tuple_size_v<emulator::Collective::Words>));
+    for (std::size_t i = 0; i < N; ++i) {
+        detail::need_multiple(address[i], 16, "ldmatrix");
+        emulator::shared_at(address[i], 16);
+        words[i] = address[i];
     }
+    const auto& slot = emulator::exchange(emulator::kAllLanes, words, "ldmatrix");
+    const int lane = detail::running->lane();
+    for (std::size_t i = 0; i < N; ++i)
+        for (int matrix = 0; matrix < 4; ++matrix) {
+            const std::uint32_t row = slot.lane[static_cast<std::size_t>(matrix * 8 + lane / 4)][i];
+            std::memcpy(&r[i][matrix], emulator::shared_at(row + static_cast<std::uint32_t>(lane % 4 * 4), 4), 4);
+        }
 }
 
-template <bool BF16>
-void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+/// The lanes show where their operands lie; the one that leaves first multiplies for all.
+template <bool BF16, int P, int C>
+void mma(float (&d)[P * C * 4], const std::uint32_t (&a)[P][4], const std::uint32_t (&b)[C / 2][4]) {
     detail::need(80, "mma.m16n8k16");
-    const auto address = reinterpret_cast<std::uintptr_t>(d);
-    auto& slot = emulator::exchange(emulator::kAllLanes,
-                                    {a[0], a[1], a[2], a[3], b0, b1, static_cast<std::uint32_t>(address),
-                                     static_cast<std::uint32_t>(static_cast<std::uint64_t>(address) >> 32)},
-                                    BF16 ? "mma.bf16" : "mma.f16");
+    struct Operands {
+        float* d;
+        const std::uint32_t (*a)[4];
+        const std::uint32_t (*b)[4];
+    };
+    emulator::Collective::Words words{};
+    const Operands own{d, a, b};
+    static_assert(sizeof own <= sizeof words);
+    std::memcpy(words.data(), &own, sizeof own);
+    auto& slot = emulator::exchange(emulator::kAllLanes, words, BF16 ? "mma.bf16" : "mma.f16");
     if (slot.done) return;
     slot.done = true;
-    float left[16][16], right[16][8], sum[16][8] = {};
-    float* to[emulator::kLanes];
-    for (int lane = 0; lane < emulator::kLanes; ++lane) {
-        const auto& words = slot.lane[static_cast<std::size_t>(lane)];
-        const int row = lane / 4, column = lane % 4 * 2;
-        for (int word = 0; word < 6; ++word)
+    const auto half = [](std::uint32_t word, int e) {
+        return detail::to_float<BF16>(static_cast<std::uint16_t>(word >> (16 * e)));
+    };
+    Operands of[emulator::kLanes];
+    float left[16 * P][16], right[16][8 * C], sum[16 * P][8 * C] = {};
+    for (std::size_t lane = 0; lane < emulator::kLanes; ++lane) {
+        std::memcpy(&of[lane], slot.lane[lane].data(), sizeof own);
+        const std::size_t row = lane / 4, column = lane % 4 * 2;
+        for (std::size_t word = 0; word < 4; ++word)
             for (int e = 0; e < 2; ++e) {
-                const float x =
-                    detail::to_float<BF16>(static_cast<std::uint16_t>(words[static_cast<std::size_t>(word)] >> (16 * e)));
-                if (word < 4)
-                    left[row + word % 2 * 8][column + word / 2 * 8 + e] = x;
-                else
-                    right[column + (word - 4) * 8 + e][row] = x;
+                const std::size_t k = column + static_cast<std::size_t>(e);
+                for (std::size_t p = 0; p < P; ++p)
+                    left[16 * p + row + word % 2 * 8][k + word / 2 * 8] = half(of[lane].a[p][word], e);
+                for (std::size_t c = 0; c < C / 2; ++c)
+                    right[k + word % 2 * 8][16 * c + word / 2 * 8 + row] = half(of[lane].b[c][word], e);
             }
-        to[lane] = reinterpret_cast<float*>(static_cast<std::uintptr_t>(words[6] | static_cast<std::uint64_t>(words[7]) << 32));
     }
-    for (int row = 0; row < 16; ++row)
+    for (int row = 0; row < 16 * P; ++row)
         for (int k = 0; k < 16; ++k)
-            for (int column = 0; column < 8; ++column) sum[row][column] += left[row][k] * right[k][column];
+            for (int column = 0; column < 8 * C; ++column) sum[row][column] += left[row][k] * right[k][column];
     for (int lane = 0; lane < emulator::kLanes; ++lane)
-        for (int i = 0; i < 4; ++i) to[lane][i] += sum[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
+        for (int p = 0; p < P; ++p)
+            for (int c = 0; c < C; ++c)
+                for (int i = 0; i < 4; ++i)
+                    of[lane].d[(p * C + c) * 4 + i] += sum[16 * p + lane / 4 + i / 2 * 8][8 * c + lane % 4 * 2 + i % 2];
 }
 
 // ---- mbarrier, TMA ----

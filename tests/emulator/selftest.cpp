@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(128) multiply_mma(MatrixArgs args, Fault fault
         }
         ptx::copy_commit();
     };
-    float d[2][4] = {};
+    float d[8] = {};
     load(0);
     for (int k = 0; k < args.blocks; ++k) {
         if (k + 1 < args.blocks) load(k + 1);
@@ -123,18 +123,17 @@ __global__ void __launch_bounds__(128) multiply_mma(MatrixArgs args, Fault fault
         __syncthreads();
         const std::uint32_t a = base + static_cast<std::uint32_t>(k % kStages * 2 * kTile), b = a + kTile;
         for (int step = 0; step < 4; ++step) {
-            std::uint32_t left[4], right[4];
-            ptx::load_matrices(left, a + place(warp / 2 * 16 + lane % 16, step * 2 + lane / 16));
-            ptx::load_matrices(right, b + place(warp % 2 * 16 + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2));
-            ptx::mma<BF16>(d[0], left, right[0], right[1]);
-            ptx::mma<BF16>(d[1], left, right[2], right[3]);
+            std::uint32_t left[1][4], right[1][4];
+            ptx::load_matrices(left, {a + place(warp / 2 * 16 + lane % 16, step * 2 + lane / 16)});
+            ptx::load_matrices(right, {b + place(warp % 2 * 16 + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2)});
+            ptx::mma<BF16, 1, 2>(d, left, right);
         }
         if (fault != Fault::missing_sync) __syncthreads();
     }
     for (int i = 0; i < 8; ++i) {
         const std::int64_t r = row + warp / 2 * 16 + lane / 4 + i / 2 % 2 * 8;
         const std::int64_t c = column + warp % 2 * 16 + i / 4 * 8 + lane % 4 * 2 + i % 2;
-        if (r < args.m && c < args.n) args.out[r * args.n + c] = d[i / 4][i % 4];
+        if (r < args.m && c < args.n) args.out[r * args.n + c] = d[i];
     }
 }
 
@@ -156,8 +155,8 @@ __global__ void reverse(const float* in, float* out, unsigned long long* sum, Fa
     for (int mask = 16; mask > 0; mask /= 2) x += __shfl_xor_sync(0xffffffff, x, mask);
     if (thread % 32 == 0) atomicAdd(sum, static_cast<unsigned long long>(__double2ll_rn(x)));
     if (fault == Fault::out_of_bounds) {
-        std::uint32_t r[4];
-        ptx::load_matrices(r, ptx::shared_address(shared) + static_cast<std::uint32_t>(threads) * 4);
+        std::uint32_t r[1][4];
+        ptx::load_matrices(r, {ptx::shared_address(shared) + static_cast<std::uint32_t>(threads) * 4});
     }
 }
 
