@@ -491,12 +491,16 @@ def rsa(a: Array, b: Array, correlation: str) -> float:
 
 
 def nearness(metric: str, X: Array) -> Array:
-    """What neighbours are ranked by, larger is nearer; the cosine by the chord, which keeps the digits of near rows."""
+    """What neighbours are ranked by, larger is nearer; the cosine by cot|cot|, which keeps all digits and every tie."""
     if metric == "inner_product":
         return linear(X, X)
     if metric == "cosine":
-        zero = norms(X) == 0
-        return np.where(zero[:, None] | zero[None, :], 0, 1 - squared_distances(unit_rows(X), unit_rows(X)) / 2)
+        wide = X.astype(np.longdouble)
+        dot = wide @ wide.T
+        both = np.multiply.outer(np.diag(dot), np.diag(dot))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = dot * np.abs(dot) / np.maximum(both - dot * dot, 0)
+        return np.where(dot == 0, 0, ratio)
     return -squared_distances(X, X) if metric == "euclidean" else -l1_distances(X, X)
 
 

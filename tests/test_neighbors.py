@@ -170,6 +170,8 @@ def test_scale_changes_no_list(metric: Any, scale: float) -> None:
 def test_hard_data(metric: Any, mean: float, dtype: str) -> None:
     _, X = hard_pair(N, 9, 70, mean=mean, dtype=dtype)
     S = oracle.nearness(metric, X)
+    if metric == "cosine":  # the angle in place of its cotangent, which may be infinite
+        S = -np.arctan2(1, np.sign(S) * np.sqrt(np.abs(S)))
 
     got = gm.neighbors(as_input(X, dtype), 20, metric=metric)
 
@@ -221,7 +223,7 @@ def test_strides_and_files_are_read_in_place(tmp_path: Path) -> None:
     st.integers(2, 2 * TILE_EDGE + 2),
     st.integers(1, 20),
     st.integers(0, 5),
-    st.sampled_from(["inner_product", "euclidean", "manhattan"]),
+    st.sampled_from(["cosine", "inner_product", "euclidean", "manhattan"]),
     st.sampled_from(["float64", "float32"]),
     st.integers(0, 2**31),
 )
@@ -285,13 +287,36 @@ def test_what_neighbours_are_ranked_by_gives_the_kernel_back(name: str) -> None:
     found = nearest_by(name, X, 20)
     want = np.take_along_axis(K, found.index, axis=1)
 
-    if name in ("linear", "cosine"):  # up to a constant of all pairs
+    if name == "linear":  # up to a constant of all pairs
         got = np.ldexp(found.similarity, found.exponent)
         want = want - want[0, 0] + got[0, 0]
+    elif name == "cosine":  # cot|cot|
+        v = np.ldexp(found.similarity, found.exponent)
+        got = np.sign(v) * np.sqrt(1 - 1 / (1 + np.abs(v)))
     else:
         got = knn._kernel_values(CASES[name].kernel, found, 0, 3) * 8
 
     np.testing.assert_allclose(got, want.astype(np.float64), rtol=1e-11, atol=1e-13 * float(np.abs(want).max()))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_whole_numbers_times_three_in_another_order_have_the_same_neighbours(metric: Any, dtype: str) -> None:
+    X = whole(200, 12, 1, seed=4).astype(dtype)
+    order = np.random.default_rng(0).permutation(12)
+    np.testing.assert_array_equal(gm.neighbors(3 * X[:, order], 10, metric=metric), gm.neighbors(X, 10, metric=metric))
+
+
+def test_a_row_of_zeros_is_as_near_to_all_others() -> None:
+    X = normal(300, 8)
+    X[7] = 0
+    for metric in ("cosine", "inner_product"):
+        assert gm.neighbors(X, 5, metric=metric)[7].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_rows_of_subnormal_numbers_have_neighbours() -> None:
+    X = (normal(300, 5) * 1e-40).astype(np.float32)
+    np.testing.assert_array_equal(gm.neighbors(X, 3), gm.neighbors(X.astype(np.float64), 3))
 
 
 def test_radial_kernels_rank_by_distance_where_their_values_underflow() -> None:

@@ -401,3 +401,13 @@ def test_progress_may_call_the_library() -> None:
     inner = []
     gm.cka(X, X + 1, "rbf", progress=lambda done, total: inner.append(gm.cka(X[:50], X[:50, :2])))
     assert inner
+
+
+@pytest.mark.parametrize("kernel", [gm.Cosine(), gm.ArcCosine(0), gm.ArcCosine(1)])
+@pytest.mark.parametrize("rows", [[7], list(range(300))])
+def test_rows_too_short_for_the_reciprocal_of_their_norm_in_float32_keep_their_direction(
+    kernel: gm.kernels.Kernel, rows: list[int]
+) -> None:
+    X, Y = np.random.default_rng(0).normal(size=(2, 300, 400)).astype(np.float32)
+    X[rows] *= np.float32(1e-41)
+    assert gm.cka(X, Y, kernel) == gm.cka(X.astype(np.float64), Y.astype(np.float64), kernel)

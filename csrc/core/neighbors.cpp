@@ -7,7 +7,7 @@ namespace gramian {
 
 RowSize row_size_of(Ranking ranking) {
     switch (ranking) {
-        case Ranking::cosine:
+        case Ranking::cosine: return RowSize::square;
         case Ranking::arc_cosine: return RowSize::inverse_norm;
         case Ranking::distance: return RowSize::norm;
         default: return RowSize::none;
@@ -15,16 +15,21 @@ RowSize row_size_of(Ranking ranking) {
 }
 
 template <class T>
-ExactRows exact_rows(const Representation& given, const Prepared<T>& tiles, std::vector<double>& reference) {
+ExactRows exact_rows(const Representation& given, const Prepared<T>& tiles) {
     ExactRows exact;
     exact.rows = given.rows;
     exact.ranking = ranking_of(given.kernel.kind);
     exact.scale = static_cast<double>(tiles.operand.scale);
     switch (exact.ranking) {
-        case Ranking::dot:
-            reference.assign(tiles.reference.begin(), tiles.reference.end());
-            if (!reference.empty()) exact.reference = reference.data();
+        case Ranking::dot: {
+            TwoParts square{0, 0};
+            for (const T r : tiles.reference) {
+                const TwoParts p = two_product(static_cast<double>(r), static_cast<double>(r)), t = two_sum(square.high, p.high);
+                square = {t.high, square.low + (t.low + p.low)};
+            }
+            exact.constant[0] = square.high, exact.constant[1] = square.low;
             break;
+        }
         case Ranking::polynomial: {
             const KernelFunction kernel = ranking_kernel(given.kernel);
             double constants[kConstants] = {};
@@ -103,8 +108,8 @@ std::vector<T> bounding_shift(const ExactRows& exact, const Prepared<T>& tiles, 
     return shift;
 }
 
-#define GRAMIAN_INSTANTIATE(T)                                                                         \
-    template ExactRows exact_rows<T>(const Representation&, const Prepared<T>&, std::vector<double>&); \
+#define GRAMIAN_INSTANTIATE(T)                                                   \
+    template ExactRows exact_rows<T>(const Representation&, const Prepared<T>&); \
     template std::vector<T> bounding_shift<T>(const ExactRows&, const Prepared<T>&, const TileRounding& rounding);
 GRAMIAN_INSTANTIATE(float)
 GRAMIAN_INSTANTIATE(double)

@@ -8,13 +8,24 @@
 namespace gramian {
 
 /// What exact values read of a row beside its features.
-enum class RowSize : int { none, norm, inverse_norm };
+enum class RowSize : int { none, norm, inverse_norm, square };
 RowSize row_size_of(Ranking ranking);
 
-/// What the exact values of `given` are made from; `tiles` is its ranking_kernel, prepared. The result points to `reference`;
-/// `size` is left to whoever can read the rows.
+/// What the exact values of `given` are made from; `tiles` is its ranking_kernel, prepared. `size` is left to whoever can read
+/// the rows.
 template <class T>
-ExactRows exact_rows(const Representation& given, const Prepared<T>& tiles, std::vector<double>& reference);
+ExactRows exact_rows(const Representation& given, const Prepared<T>& tiles);
+
+/// Row i's entries of `size`.
+template <class E>
+GRAMIAN_HD void write_row_size(const ExactRows& x, RowSize what, std::int64_t i, double* size) {
+    if (what == RowSize::square) {
+        const TwoParts square = exact_square<E>(x, i);
+        size[2 * i] = square.high, size[2 * i + 1] = square.low;
+    } else {
+        size[i] = what == RowSize::inverse_norm ? exact_inverse_norm<E>(x, i) : exact_norm<E>(x, i);
+    }
+}
 
 /// How far the tiles' inner products may be from those of the rows: by products·‖x'_i‖‖x'_j‖ + entries·√d·(‖x'_i‖ + ‖x'_j‖).
 struct TileRounding {

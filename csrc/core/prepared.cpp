@@ -16,6 +16,14 @@ double total_of_landmarks(const std::vector<double>& sums, std::int64_t n) {
     return total;
 }
 
+/// The factor of a row, if T can hold it. A row too short for float64 has no direction.
+template <class T>
+T finite(double factor) {
+    if (factor <= static_cast<double>(std::numeric_limits<T>::max())) return static_cast<T>(factor);
+    if (sizeof(T) < sizeof(double)) throw NeedsFloat64{};
+    return T(0);
+}
+
 }  // namespace
 
 double power_of_two_below_inverse(double x, double least, double most) {
@@ -99,7 +107,7 @@ void finish_preparation(const Representation& x, int base, double first_scale, c
             if (offset == Offset::half_norm) out.offset[i] = 0.5 * s.raw * scale * scale_out;
             if (offset == Offset::reference)
                 out.offset[i] = (s.along_reference - 0.5 * reference_square) * scale * scale * scale_out;
-            if (how.normalize) out.factor[i] = s.raw > 0 ? static_cast<T>(first_scale / s.raw) : T(0);
+            if (how.normalize) out.factor[i] = s.raw > 0 ? finite<T>(first_scale / s.raw) : T(0);
             if (angle) {
                 out.aux[i] = static_cast<T>(weighted ? size : s.raw > 0);
             } else if (!out.aux.empty()) {

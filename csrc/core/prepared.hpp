@@ -47,6 +47,9 @@ struct RowSizes {
 /// The largest power of two that is at most 1/x, between two bounds; 1 for x = 0.
 double power_of_two_below_inverse(double x, double least, double most);
 
+/// Thrown where float32 cannot hold what brings a row to length 1: the sweep is made in float64 then.
+struct NeedsFloat64 {};
+
 /// What follows from the rows' sizes: units, constants, offsets, diagonals. An empty reference: rows are not translated.
 template <class T>
 void finish_preparation(const Representation& x, int base, double first_scale, const std::vector<double>& reference,

@@ -41,21 +41,13 @@ T rounded_down(double x) {
 
 template <class T>
 NeighborLists<T>::NeighborLists(const Representation& given, const Prepared<T>& tiles, std::int64_t k, int threads)
-    : tiles_(tiles),
-      n_(given.rows.n),
-      k_(k),
-      out_(static_cast<double>(tiles.operand.out)),
-      exact_(exact_rows(given, tiles, reference_)) {
+    : tiles_(tiles), n_(given.rows.n), k_(k), out_(static_cast<double>(tiles.operand.out)), exact_(exact_rows(given, tiles)) {
     const auto rows = static_cast<std::size_t>(n_);
     const RowSize read = row_size_of(exact_.ranking);
     if (read != RowSize::none) {
-        size_.resize(rows);
+        size_.resize(read == RowSize::square ? 2 * rows : rows);
         with_element(given.rows.dtype(), [&](auto e) {
-            using E = decltype(e);
-            over_rows(n_, threads, [&](std::int64_t i) {
-                size_[static_cast<std::size_t>(i)] =
-                    read == RowSize::inverse_norm ? exact_inverse_norm<E>(exact_, i) : exact_norm<E>(exact_, i);
-            });
+            over_rows(n_, threads, [&](std::int64_t i) { write_row_size<decltype(e)>(exact_, read, i, size_.data()); });
         });
         exact_.size = size_.data();
     }
@@ -107,7 +99,8 @@ void NeighborLists<T>::insert(std::int64_t row, std::int64_t col, double value) 
     if (!goes_before(value, col, value_[root], index_[root])) return;
     sift_down(row, 0, k_, value, col);
     const double last = value_[root];
-    T threshold = rounded_down<T>(last);
+    if (index_[root] == kFree) return;  // anything may enter
+    T threshold = rounded_down<T>(out_ * exact_tile_value(exact_, last / out_));
     if (last == out_ * exact_maximum(exact_, row)) {
         // only a lower index may still enter; none is left if these are the first k rows
         settled_[i].store(index_[root], std::memory_order_relaxed);

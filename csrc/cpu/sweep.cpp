@@ -297,7 +297,12 @@ SweepResult run(const SweepArgs& args) {
 SweepResult sweep_cpu(const SweepArgs& args) {
     const bool wide =
         std::any_of(args.x.begin(), args.x.end(), [](const Representation& x) { return x.rows.dtype() == DType::f64; });
-    return wide ? run<double>(args) : run<float>(args);
+    if (wide) return run<double>(args);
+    try {
+        return run<float>(args);
+    } catch (const NeedsFloat64&) {
+        return run<double>(args);
+    }
 }
 
 }  // namespace gramian

@@ -367,7 +367,12 @@ SweepResult sweep(const SweepArgs& args, int device) {
     const DeviceGuard guard(device);
     const bool wide =
         std::any_of(args.x.begin(), args.x.end(), [](const Representation& x) { return x.rows.dtype() == DType::f64; });
-    return wide ? sweep_with<double>(args) : sweep_with<float>(args);
+    if (wide) return sweep_with<double>(args);
+    try {
+        return sweep_with<float>(args);
+    } catch (const NeedsFloat64&) {
+        return sweep_with<double>(args);
+    }
 }
 
 std::int64_t first_nonfinite(const MatrixView& x, int device) {

@@ -58,10 +58,9 @@ GRAMIAN_DEVICE void insert(int* index, double* value, int k, double v, int j, in
     __syncwarp();
 }
 
-/// Computes the pairs of a row that may be near, a lane for each, and puts them into its list. A function of its own: few pairs
-/// get here, and the loop that finds them keeps its registers.
+/// Computes the pairs of a row that may be near, a lane for each, and puts them into its list.
 template <class T, class E>
-__device__ __noinline__ void settle(const NearestArgs<T>& args, int row, int other, bool may) {
+GRAMIAN_DEVICE void settle(const NearestArgs<T>& args, int row, int other, bool may) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     int* index = args.index + static_cast<std::int64_t>(row) * args.k;
     double* value = args.value + static_cast<std::int64_t>(row) * args.k;
@@ -73,12 +72,26 @@ __device__ __noinline__ void settle(const NearestArgs<T>& args, int row, int oth
     }
 }
 
+/// What may still enter a list: from which tile value on, and below which index.
+struct Limit {
+    double least;
+    int settled;
+};
+
+template <class T>
+GRAMIAN_DEVICE Limit limit_of(const NearestArgs<T>& args, std::int64_t end, double most) {
+    const double last = args.value[end];
+    const int index = args.index[end];
+    if (index == kFree) return {-kInfinity, kFree};
+    return {args.out * exact_tile_value(args.exact, last / args.out), last == most ? index : kFree};
+}
+
 // A block owns kOwn rows, its warps kOwn/kWarps of them each, for the whole launch: nobody else touches their lists. For one
 // side of a tile after the other the block brings kOwn × kTile values to shared memory, and each warp compares 32 of them at a
 // time with the last of a row's list. What passes is computed in float64, a pair to a lane, and inserted by all of them.
 // Bound by reading the tiles, each of them twice.
 template <class T, class E>
-__global__ void __launch_bounds__(kThreads) nearest(const __grid_constant__ NearestArgs<T> args) {
+__global__ void __launch_bounds__(kThreads, 2) nearest(const __grid_constant__ NearestArgs<T> args) {
     T* panel = reinterpret_cast<T*>(ptx::dynamic_shared());
     const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
     const int participant = static_cast<int>(blockIdx.x) / (kTile / kOwn);
@@ -100,14 +113,15 @@ __global__ void __launch_bounds__(kThreads) nearest(const __grid_constant__ Near
             const int row = row0 + r;
             const std::int64_t end = static_cast<std::int64_t>(row + 1) * args.k - 1;
             const double most = args.out * exact_maximum(args.exact, row);
+            Limit limit = limit_of(args, end, most);
 #pragma unroll 1
             for (int first = 0; first < kTile; first += 32) {
                 const int other = side.other * kTile + first + lane;
-                const double last = args.value[end];
-                const int settled = last == most ? args.index[end] : kFree;  // from here on nothing enters
-                const bool may = other < args.n && (side.transposed ? other < row : other > row) && other < settled &&
-                                 static_cast<double>(panel[r * kPitch + first + lane]) >= last;
-                if (__any_sync(0xffffffffu, may)) settle<T, E>(args, row, other, may);
+                const bool may = other < args.n && (side.transposed ? other < row : other > row) && other < limit.settled &&
+                                 static_cast<double>(panel[r * kPitch + first + lane]) >= limit.least;
+                if (!__any_sync(0xffffffffu, may)) continue;
+                settle<T, E>(args, row, other, may);
+                limit = limit_of(args, end, most);
             }
         }
     }
@@ -115,9 +129,9 @@ __global__ void __launch_bounds__(kThreads) nearest(const __grid_constant__ Near
 
 // A thread for a row.
 template <class E>
-__global__ void __launch_bounds__(kThreads) row_sizes_for_values(ExactRows exact, bool inverse, double* size) {
+__global__ void __launch_bounds__(kThreads) row_sizes_for_values(ExactRows exact, RowSize what, double* size) {
     const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-    if (i < exact.rows.n) size[i] = inverse ? exact_inverse_norm<E>(exact, i) : exact_norm<E>(exact, i);
+    if (i < exact.rows.n) write_row_size<E>(exact, what, i, size);
 }
 
 // A thread for a place.
@@ -152,21 +166,15 @@ NeighborLists<T>::NeighborLists(const Representation& given, const DeviceReprese
       n_(given.rows.n),
       k_(k),
       out_(static_cast<double>(tiles.host.operand.out)),
-      exact_(exact_rows(given, tiles.host, reference_)),
+      exact_(exact_rows(given, tiles.host)),
       value_(n_ * k, stream),
       index_(n_ * k, stream) {
     exact_.rows = tiles.operand.rows;  // with its index on the device
-    if (exact_.reference) {
-        reference_on_device_ = DeviceBuffer<double>(static_cast<std::int64_t>(reference_.size()), stream);
-        reference_on_device_.from_host(reference_.data(), reference_on_device_.size());
-        exact_.reference = reference_on_device_.data();
-    }
     const RowSize read = row_size_of(exact_.ranking);
     if (read != RowSize::none) {
-        size_ = DeviceBuffer<double>(n_, stream);
+        size_ = DeviceBuffer<double>(read == RowSize::square ? 2 * n_ : n_, stream);
         with_element<T>(exact_.rows.dtype(), [&](auto e) {
-            launch(row_sizes_for_values<decltype(e)>, blocks_for(n_), 1, kThreads, 0, stream, exact_,
-                   read == RowSize::inverse_norm, size_.data());
+            launch(row_sizes_for_values<decltype(e)>, blocks_for(n_), 1, kThreads, 0, stream, exact_, read, size_.data());
         });
         exact_.size = size_.data();
     }

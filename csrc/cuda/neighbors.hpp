@@ -25,9 +25,8 @@ private:
     cudaStream_t stream_;
     std::int64_t n_, k_;
     double out_;
-    std::vector<double> reference_;
     ExactRows exact_;  // its pointers on the device
-    DeviceBuffer<double> reference_on_device_, size_, value_;
+    DeviceBuffer<double> size_, value_;
     DeviceBuffer<int> index_;
 };
 

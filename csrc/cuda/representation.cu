@@ -325,8 +325,7 @@ DeviceRepresentation<T> prepare(const Representation& given, Precision precision
         if (out.tensor) gain = make_panels(out, sizes, plain, precision, stream);
     }
     if (ranked) {
-        std::vector<double> kept;
-        out.host.shift = bounding_shift(exact_rows(*ranked, out.host, kept), out.host, tile_rounding(out, plain));
+        out.host.shift = bounding_shift(exact_rows(*ranked, out.host), out.host, tile_rounding(out, plain));
     } else if (given.shift) {
         out.host.shift.resize(static_cast<std::size_t>(n));
         for (std::size_t i = 0; i < out.host.shift.size(); ++i)

@@ -85,7 +85,6 @@ inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void*
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define __noinline__  // the standard library has attributes of this name
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(bytes) alignas(bytes)
