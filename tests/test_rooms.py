@@ -28,6 +28,8 @@ ROOMS = {
     "metrics": "arrays estimators gram independence kernels plots routes sources",
     "subspace": "arrays estimators kernels moments sources",
     "relative": "arrays moments sources",
+    "bounds": "arrays gram kernels sources",
+    "lipschitz": "arrays kernels sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

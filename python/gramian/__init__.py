@@ -7,6 +7,7 @@ Measures              kernel_alignment hsic cka distance_alignment mmd2
 With uncertainty      compare alignment cka_matrix independence_test
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
+Theory                bounds lipschitz
 The rest              set_num_threads get_num_threads info
 
 Every kernel matrix is computed tile by tile and reduced at once; none is ever stored.
@@ -30,6 +31,8 @@ _HOME = {
         "nocco procrustes pwcca semi_matching shape_distance svcca"
     ),
     "relative": "relative_representation",
+    "bounds": "",
+    "lipschitz": "",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -57,6 +60,7 @@ __all__ = [
     "__version__",
     "alignment",
     "bipartite_matching",
+    "bounds",
     "canonical_correlations",
     "cca",
     "cka",
@@ -73,6 +77,7 @@ __all__ = [
     "kernel_alignment",
     "kernels",
     "linear_regression_r2",
+    "lipschitz",
     "median_bandwidth",
     "mmd2",
     "nocco",
@@ -86,7 +91,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from gramian import bounds as bounds
     from gramian import kernels as kernels
+    from gramian import lipschitz as lipschitz
     from gramian.gram import GramMoments, get_num_threads, gram_moments, median_bandwidth, set_num_threads
     from gramian.independence import TestResult, independence_test
     from gramian.kernels import (
