@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from scipy.optimize import brentq, linprog
 
 import gramian as gm
 import oracle
@@ -116,6 +116,7 @@ def test_effective_constant_of_the_sample_is_enough() -> None:
 def test_nothing_is_lost_without_misalignment() -> None:
     assert gm.bounds.stitching(4.0, math.inf, 0.0) == 4.0
     assert gm.bounds.stitching(4.0, math.inf, 1.0) == math.inf
+    assert gm.bounds.stitching(4.0, 1e200, 1.0) == math.inf
     assert gm.bounds.stitching_lower(4.0, math.inf, 1.0) == 0.0
     assert gm.bounds.stitching_forward(4.0, 2.0, 0.0) == 0.0
 
@@ -196,8 +197,8 @@ def test_white_features_leave_no_freedom() -> None:
 
 def test_spectra_may_hold_zeros_of_rounding_and_any_scale() -> None:
     want = gm.bounds.misalignment_from_ka(0.4, [2.0, 1.0], [3.0, 1.0])
-    same = gm.bounds.misalignment_from_ka(0.4, [2e-150, -1e-170, 1e-150], [1e150, 3e150])
-    np.testing.assert_allclose([same.low, same.high], [want.low * 1e150, want.high * 1e150], rtol=1e-12)
+    same = gm.bounds.misalignment_from_ka(0.4, [2e-250, -1e-270, 1e-250], [1e250, 3e250])
+    np.testing.assert_allclose([same.low, same.high], [want.low * 1e250, want.high * 1e250], rtol=1e-12)
     assert want.low in want
     assert want.high * 2 not in want
 
@@ -285,6 +286,33 @@ def test_interval_is_never_wider_than_hoeffdings(bandwidth: float) -> None:
     found = gm.bounds.ka_interval(gm.gram_moments(x, y, kernel=gm.RBF(bandwidth=bandwidth)), 0.01)
     half = hoeffding_half_width(oracle.rbf(x, x, bandwidth), oracle.rbf(y, y, bandwidth), 0.01)
     assert found.value - half <= found.low < found.value < found.high <= found.value + half
+
+
+def entropy_limits(p: float, m: int, delta: float) -> tuple[float, float]:
+    """Where m·kl(p, θ) = log(6/δ), left and right of p."""
+
+    def gap(theta: float) -> float:
+        return float(p * np.log(p / theta) + (1 - p) * np.log((1 - p) / (1 - theta))) - math.log(6 / delta) / m
+
+    return brentq(gap, 1e-12, p, xtol=1e-15), brentq(gap, p, 1 - 1e-12, xtol=1e-15)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_interval_is_that_of_its_formula(signed: bool) -> None:
+    x, y = normal(0, 1001, 2), normal(1, 1001, 2)
+    kernel = gm.Cosine() if signed else gm.RBF(bandwidth=1.0)
+    found = gm.bounds.ka_interval(gm.gram_moments(x, y, kernel=kernel), 0.1)
+    K, L = (oracle.cosine(z, z) if signed else oracle.rbf(z, z, 1.0) for z in (x, y))
+    joint, own1, own2 = ((A * B)[~np.eye(1001, dtype=bool)].mean() for A, B in ((K, L), (K, K), (L, L)))
+    b, c = (entropy_limits(mean, 500, 0.1) for mean in (own1, own2))
+    if signed:  # independent directions: the interval has 0 inside, and its ends the smallest denominators
+        n = [2 * t - 1 for t in entropy_limits((joint + 1) / 2, 500, 0.1)]
+        want = [n[0] / math.sqrt(b[0] * c[0]), n[1] / math.sqrt(b[0] * c[0])]
+    else:
+        n = list(entropy_limits(joint, 500, 0.1))
+        want = [n[0] / math.sqrt(b[1] * c[1]), n[1] / math.sqrt(b[0] * c[0])]
+    assert found.value == pytest.approx(joint / math.sqrt(own1 * own2), rel=1e-12)
+    np.testing.assert_allclose([found.low, found.high], np.clip(want, -1, 1), rtol=1e-9)
 
 
 def test_interval_narrows_with_the_root_of_n() -> None:

@@ -284,6 +284,10 @@ def test_upper_is_above_local_and_effective_of_random_networks(start: int, regis
         assert 0 <= lipschitz.effective(head, a, b) <= upper * (1 + 1e-12)
         near = lipschitz.effective(head, a[:1], a[:1] + 1e-6 * normal(seed, *shape))
         assert near <= upper * (1 + 1e-6)
+        single = head.float()
+        assert lipschitz.local(single, a) <= upper * (1 + 1e-5)
+        assert lipschitz.effective(single, a, b) <= upper * (1 + 1e-5)
+        assert lipschitz.upper(single) == pytest.approx(upper, rel=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -461,6 +465,11 @@ def poisoned() -> Any:
     return layer
 
 
+class Root(nn.Module):
+    def forward(self, z: Any) -> Any:
+        return z.sqrt()
+
+
 class Pair(nn.Module):
     def forward(self, z: Any) -> Any:
         return z, z
@@ -499,6 +508,16 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     ),
     (lambda: lipschitz.local(np.eye(2), np.eye(3)), ValueError, "Z must have shape (n, 2) for a head of shape (2, 2)"),
     (lambda: lipschitz.local(nn.ReLU(), np.full((2, 1, 2, 2), np.nan)), ValueError, "Z has NaN in row 0, column 0"),
+    (
+        lambda: lipschitz.local(Root(), np.zeros((2, 2))),
+        ValueError,
+        "head has a derivative that is not finite at some row of Z",
+    ),
+    (
+        lambda: lipschitz.effective(Root(), np.eye(2), -np.eye(2)),
+        ValueError,
+        "head gives NaN or infinity for some row of Z2",
+    ),
     (lambda: lipschitz.local(Pair(), np.eye(2)), TypeError, "head must return one tensor, got tuple"),
     (lambda: lipschitz.effective(Pair(), np.eye(2), np.eye(2)), TypeError, "head must return one tensor, got tuple"),
     (

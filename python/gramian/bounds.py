@@ -205,7 +205,7 @@ def stitching(risk2: float, kappa2: float, misalignment: float) -> float:
     12.25
     """
     risk, spread = _stitching_terms(risk2, kappa2, misalignment)
-    return (math.sqrt(risk) + spread) ** 2
+    return _square(math.sqrt(risk) + spread)
 
 
 def stitching_lower(risk2: float, kappa2: float, misalignment: float) -> float:
@@ -240,7 +240,7 @@ def stitching_lower(risk2: float, kappa2: float, misalignment: float) -> float:
     (0.25, 0.0)
     """
     risk, spread = _stitching_terms(risk2, kappa2, misalignment)
-    return max(math.sqrt(risk) - spread, 0.0) ** 2
+    return _square(max(math.sqrt(risk) - spread, 0.0))
 
 
 def stitching_refined(risk2: float, kappa_rest: float, first: object, residual: object) -> float:
@@ -321,6 +321,10 @@ def stitching_forward(risk2: float, kappa2: float, misalignment: float) -> float
     return spread * spread + 2 * spread * math.sqrt(risk)
 
 
+def _square(value: float) -> float:
+    return value * value  # infinite where ** would raise
+
+
 def _stitching_terms(risk2: float, kappa2: float, misalignment: float) -> tuple[float, float]:
     """R_2 and κ2 √Ã_2; 0 where Ã_2 is, whatever the head: f2 = S f1 then."""
     risk, kappa = _number(risk2, "risk2"), _number(kappa2, "kappa2", infinite=True)
@@ -372,9 +376,9 @@ def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Int
     """
     a = _number(ka, "ka")
     one, two = _spectrum(spectrum1, "spectrum1"), _spectrum(spectrum2, "spectrum2")
-    size = math.sqrt(float(two @ two))
-    eta2 = two / size
-    eta1 = one / math.sqrt(float(one @ one))
+    eta1, eta2 = one / one[0], two / two[0]  # whose squares neither over- nor underflow
+    size = float(np.linalg.norm(eta2)) * float(two[0])
+    eta1, eta2 = eta1 / np.linalg.norm(eta1), eta2 / np.linalg.norm(eta2)
     largest = _paired(eta1, eta2)
     if a > largest * (1 + 1e-9):
         raise ValueError(
@@ -434,8 +438,8 @@ def da_from_ka(ka: float, norm1: float, norm2: float) -> float:
     Notes
     -----
     Needs K_q(x, x) = 1 for every x: cosine, RBF, exponential, Laplacian, rational quadratic, arc-cosine of order 0.
-    Equal but not constant diagonals would do for a different formula; `centered_da_from_cka` needs none. Source:
-    Insulla, Huang, Rosasco 2025; Theory, 2.
+    `centered_da_from_cka` needs no such thing. As A → 1 digits are lost, which `gramian.distance_alignment` keeps.
+    Source: Insulla, Huang, Rosasco 2025; Theory, 2.
 
     Examples
     --------
@@ -490,7 +494,7 @@ def _distance(alignment: float, norm1: float, norm2: float, name: str, *, larges
             needed = "above 0" if largest == math.inf else "above 0 and at most 1, as of a kernel with unit diagonal"
             raise ValueError(f"{argument} must be {needed}, got {c:.6g}")
         norms.append(c)
-    return 4 * ((norms[0] - norms[1]) ** 2 + 2 * norms[0] * norms[1] * (1 - a))
+    return 4 * (_square(norms[0] - norms[1]) + 2 * norms[0] * norms[1] * (1 - a))
 
 
 # ---- from a sample to the population -------------------------------------------------------------------------------
@@ -743,9 +747,11 @@ def _row_space(w: Array) -> Array:
 
 def _spectrum(value: Any, name: str) -> Array:
     """Positive eigenvalues, descending."""
-    found = np.asarray(value)
+    found = value if hasattr(value, "ndim") else np.asarray(value)
     if found.ndim != 1:
-        raise ValueError(f"{name} must have one dimension, one eigenvalue for each feature, got shape {found.shape}")
+        raise ValueError(
+            f"{name} must have one dimension, one eigenvalue for each feature, got shape {tuple(found.shape)}"
+        )
     eta = np.sort(_array(found[:, None], name)[:, 0])[::-1]
     rounding = len(eta) * _EPS * float(np.abs(eta).max())
     if eta[-1] < -rounding:

@@ -641,7 +641,8 @@ def local(head: object, Z: object, *, tolerance: float = 1e-3, max_iterations: i
     Raises
     ------
     TypeError, ValueError
-        Neither a module nor a matrix; Z is not finite; the head is in training mode, or its output is no tensor.
+        Neither a module nor a matrix; Z is not finite, or a derivative there; the head is in training mode, or its
+        output is no tensor.
 
     Notes
     -----
@@ -707,7 +708,10 @@ def _jacobian_norm(head: Any, rows: Any, v: Any, tolerance: float, iterations: i
             if settled:
                 break
             v = unit(pull_back(unit(u))[0])
-    return float(found.max())
+    largest = float(found.max())
+    if not math.isfinite(largest):
+        raise ValueError("head has a derivative that is not finite at some row of Z")
+    return largest
 
 
 def effective(head: object, Z1: object, Z2: object) -> float:
@@ -728,7 +732,7 @@ def effective(head: object, Z1: object, Z2: object) -> float:
     Raises
     ------
     TypeError, ValueError
-        Neither a module nor a matrix; shapes differ; something is not finite; the head is in training mode.
+        Neither a module nor a matrix; shapes differ; inputs or outputs are not finite; the head is in training mode.
 
     Notes
     -----
@@ -755,7 +759,7 @@ def effective(head: object, Z1: object, Z2: object) -> float:
         x, y = a[start:stop], b[start:stop]
         if weights is None:
             first, second = _like_weights(head, x), _like_weights(head, y)
-            moved.append(_norm(_evaluated(head, first) - _evaluated(head, second)))
+            moved.append(_norm(_evaluated(head, first, "Z1") - _evaluated(head, second, "Z2")))
             distance.append(_norm(_on_host(first) - _on_host(second)))
         else:
             moved.append(_norm((x - y) @ weights.T))
@@ -764,13 +768,16 @@ def effective(head: object, Z1: object, Z2: object) -> float:
     return _norm(np.array(moved)) / whole if whole else math.nan
 
 
-def _evaluated(head: Any, rows: Any) -> Array:
+def _evaluated(head: Any, rows: Any, name: str) -> Array:
     torch = sys.modules["torch"]
     with torch.no_grad():
         out = head(rows.clone())
     if not isinstance(out, torch.Tensor):
         raise TypeError(f"head must return one tensor, got {type(out).__name__}")
-    return _on_host(out)
+    found = _on_host(out)
+    if not np.isfinite(found).all():
+        raise ValueError(f"head gives NaN or infinity for some row of {name}")
+    return found
 
 
 def _on_host(tensor: Any) -> Array:
