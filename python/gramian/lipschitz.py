@@ -241,7 +241,8 @@ def _layers(module: Any, name: str) -> Iterator[Layer]:
         return
     known = _known_as(module)
     if known is None:
-        what = "dot-product attention has no Lipschitz constant" if "ttention" in kind else "not a known layer"
+        attends = any("ttention" in type(part).__name__ for part in module.modules())
+        what = "dot-product attention has no Lipschitz constant" if attends else "not a known layer"
         yield Layer(name, kind, math.inf, f"{what}; register a rule for {kind} if you have one")
     elif isinstance(known, type):
         constant = _REGISTERED[known](module)
