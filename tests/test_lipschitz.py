@@ -92,6 +92,25 @@ def test_convolution_is_below_its_constant(name: str, seed: int) -> None:
     assert np.linalg.norm(dense(layer, shape), 2) <= lipschitz.upper(layer)
 
 
+@pytest.mark.parametrize("seed", range(120))
+def test_random_convolution_is_below_its_constant(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    dims, groups = 1 + seed % 3, int(rng.integers(1, 3))
+    into, out = (groups * rng.integers(1, 3, size=2)).tolist()
+    options: dict[str, Any] = {"groups": groups}
+    for name, least, most in (("kernel_size", 1, 3), ("stride", 1, 3), ("padding", 0, 2), ("dilation", 1, 2)):
+        options[name] = rng.integers(least, most + 1, size=dims).tolist()
+    if seed % 5 == 0:
+        layer = seeded(seed, lambda: getattr(nn, f"ConvTranspose{dims}d")(into, out, **options))
+    else:
+        mode = ["zeros", "circular", "reflect", "replicate"][seed % 4]
+        layer = seeded(seed, lambda: getattr(nn, f"Conv{dims}d")(into, out, padding_mode=mode, **options))
+    if seed % 2:
+        layer.weight.data.abs_()  # whose largest frequency is 0
+    size = [max(6 - dims, d * (k - 1) + 1) for d, k in zip(options["dilation"], options["kernel_size"], strict=True)]
+    assert np.linalg.norm(dense(layer, (into, *size)), 2) <= lipschitz.upper(layer)
+
+
 @pytest.mark.parametrize(("k", "channels"), [(2, (1, 1)), (3, (2, 3)), (5, (4, 1)), (8, (3, 3))])
 def test_large_signals_come_close_to_the_constant_of_a_convolution(k: int, channels: tuple[int, int]) -> None:
     """The norm on a large torus is that at the best of as many frequencies, by FFT."""
