@@ -497,6 +497,11 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
         ValueError,
         "kernel_bounds says 0.5 for X, but these rows reach ",
     ),
+    (
+        lambda: b.ka_interval(MOMENTS, 0.1, kernel_bounds=1.0),
+        TypeError,
+        "kernel_bounds must be two numbers, or None for a kernel's own, got 1.0",
+    ),
     (lambda: b.ka_interval(MOMENTS, 0.1, pair=(0, 0)), ValueError, "pair must name two of the 2 representations"),
     (lambda: b.ka_interval(MOMENTS, 0.1, pair=(0, 2)), ValueError, "of the moments, from 0, got (0, 2)"),
     (lambda: b.ka_interval(MOMENTS, 0.1, pair=1), TypeError, "pair must be two numbers of representations, got 1"),

@@ -371,8 +371,9 @@ def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Int
     Examples
     --------
     >>> import gramian as gm
-    >>> gm.bounds.misalignment_from_ka(0.6, [1.0, 1.0], [3.0, 4.0])  # white features: 7 − 0.6·√2·5
-    Interval(low=2.7573593128807143, high=2.7573593128807143)
+    >>> found = gm.bounds.misalignment_from_ka(0.6, [1.0, 1.0], [3.0, 4.0])  # white f1: 7 − 0.6·√2·5
+    >>> round(found.low, 9), round(found.high, 9)
+    (2.757359313, 2.757359313)
     """
     a = _number(ka, "ka")
     one, two = _spectrum(spectrum1, "spectrum1"), _spectrum(spectrum2, "spectrum2")
@@ -380,20 +381,20 @@ def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Int
     size = float(np.linalg.norm(eta2)) * float(two[0])
     eta1, eta2 = eta1 / np.linalg.norm(eta1), eta2 / np.linalg.norm(eta2)
     largest = _paired(eta1, eta2)
-    if a > largest * (1 + 1e-9):
+    if a > largest * (1 + 1e-6):  # rounding of float32 features
         raise ValueError(
             f"ka must be at most {largest:.6g}, which is all that kernels of these spectra can have, got {a:.6g}"
         )
     t = min(a, largest)
     b = np.zeros(len(eta1))
     b[: len(eta2)] = eta2[: len(eta1)]  # descending; no direction of f1 explains two of f2
-    # Explained energy is Σ b_j M_ij with Σ a_i b_j M_ij = t. For any multiplier λ ≥ 0 it is at most
-    # λt + max_M Σ b_j (1 − λ a_i) M_ij and at least λt − max_M Σ b_j (λ a_i − 1) M_ij, where the best M pairs
+    # Explained energy is Σ b_j M_ij with Σ η1_i b_j M_ij = t. For any multiplier λ ≥ 0 it is at most
+    # λt + max_M Σ b_j (1 − λ η1_i) M_ij and at least λt − max_M Σ b_j (λ η1_i − 1) M_ij, where the best M pairs
     # sorted with sorted; both are piecewise linear in λ and their optimum lies at a break.
     breaks = 1 / eta1[::-1]  # descending
     small_first = _prefix(b), _prefix(b * eta1[::-1])  # least a_i with the largest b_j
     large_first = _prefix(b), _prefix(b * eta1)
-    k = np.arange(len(eta1) + 1)[:-1]  # active directions at each break
+    k = np.arange(len(eta1))  # active directions at each break
     above = breaks * t + small_first[0][k] - breaks * small_first[1][k]
     below = t / eta1 - (large_first[1][k] / eta1 - large_first[0][k])
     explained_most = min(float(above.min()), float(b.sum()))
@@ -596,6 +597,8 @@ def ka_interval(
         held = sum(end - begin for begin, end in moments.tiles)
         raise ValueError(f"moments hold {held} of {moments.all_tiles} tiles; add the other shards first")
     p, q = _pair(pair, moments.m)
+    if not isinstance(kernel_bounds, tuple | list) or len(kernel_bounds) != 2:
+        raise TypeError(f"kernel_bounds must be two numbers, or None for a kernel's own, got {kernel_bounds!r}")
     sizes = [
         _kernel_bound(moments, r, given, "XY"[i])
         for i, (r, given) in enumerate(zip((p, q), kernel_bounds, strict=True))
