@@ -33,7 +33,7 @@ PROMISED = [
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "cca", "svcca", "pwcca", "canonical_correlations", "CanonicalCorrelations", "linear_regression_r2", "coco", "nocco",
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
-    "info", "__version__",
+    "bounds", "lipschitz", "info", "__version__",
 ]
 DATA_AND_KERNEL = {
     "X", "Y", "Z", "Xs", "Ys", "A", "B", "kernel", "count", "anchors",
@@ -65,7 +65,7 @@ def test_type_checkers_see_the_same_names_in_the_same_modules() -> None:
     seen = {a.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for a in node.names}
     assert set(seen) | {"__version__"} == set(gm.__all__)
     homes = {name: f"gramian.{home}" for name, home in gm._MODULE.items()}
-    assert seen == homes | {"kernels": "gramian"}
+    assert seen == homes | dict.fromkeys(("bounds", "kernels", "lipschitz"), "gramian")
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -37,6 +37,8 @@ ROOMS = {
     "rdm": "arrays estimators gram independence moments pairs routes sources",
     "nulls": "arrays estimators gram independence rdm routes sources",
     "platonic": "arrays gram metrics moments sources",
+    "bounds": "arrays gram kernels sources",
+    "lipschitz": "arrays kernels sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

@@ -11,6 +11,7 @@ With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
+Theory                bounds lipschitz
 The rest              set_num_threads get_num_threads info
 
 Every kernel matrix is computed tile by tile and reduced at once; none is ever stored.
@@ -41,6 +42,8 @@ _HOME = {
     "rdm": "RSAEstimate rsa rsa_estimate",
     "nulls": "Null null",
     "platonic": "PlatonicScore platonic_layers platonic_score",
+    "bounds": "",
+    "lipschitz": "",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -79,6 +82,7 @@ __all__ = [
     "__version__",
     "alignment",
     "bipartite_matching",
+    "bounds",
     "canonical_correlations",
     "cca",
     "cka",
@@ -102,6 +106,7 @@ __all__ = [
     "lcs_knn",
     "learning_curve",
     "linear_regression_r2",
+    "lipschitz",
     "median_bandwidth",
     "mmd2",
     "mutual_knn",
@@ -126,7 +131,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from gramian import bounds as bounds
     from gramian import kernels as kernels
+    from gramian import lipschitz as lipschitz
     from gramian.gram import GramMoments, get_num_threads, gram_moments, median_bandwidth, set_num_threads
     from gramian.independence import TestResult, independence_test
     from gramian.kernels import (

@@ -52,6 +52,7 @@ class Representation:
     index: npt.NDArray[np.int64] | None = None  # row order
     shift: Array | None = None  # (n,) in the sweep's scaled units; None: from the landmarks
     native_name: str | None = None  # a function without parameters in place of the kernel's; −d²/2 is no public kernel
+    bandwidth_from_rows: bool = False
 
     base: int = -1  # the sweep's choice of k − 0 or k − 1, as an earlier one made it; −1: not made yet
 
@@ -75,6 +76,7 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
     if isinstance(found, RBF | Exponential | Laplacian | RationalQuadratic) and found.bandwidth is None:
         norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
         found = with_bandwidth(found, median_distance(parts, norm=norm))
+        return Representation(parts, found, bandwidth_from_rows=True)
     return Representation(parts, found)
 
 
@@ -168,6 +170,7 @@ class GramMoments:
     scaled_diagonal: Array  # (m, n) of K'
     pair_words: Words  # (m(m+1)/2, 6)
     row_words: Words  # (m, n, 3)
+    bandwidth_from_rows: tuple[bool, ...]  # (m,) whether these rows chose the kernel's bandwidth: `bounds.ka_interval`
     tiles: tuple[tuple[int, int], ...]  # ranges of the schedule that are in the sums
     all_tiles: int
     fingerprint: str
@@ -268,6 +271,9 @@ class GramMoments:
             self,
             pair_words=_core.fixed_add(self.pair_words, other.pair_words),
             row_words=_core.fixed_add(self.row_words, other.row_words),
+            bandwidth_from_rows=tuple(
+                a or b for a, b in zip(self.bandwidth_from_rows, other.bandwidth_from_rows, strict=True)
+            ),
             tiles=tuple(joined),
         )
 
@@ -277,6 +283,7 @@ class GramMoments:
             "n": self.n,
             "kernels": [[k.name, parameters(k)] for k in self.kernels],
             "eps": self.eps,
+            "bandwidth_from_rows": self.bandwidth_from_rows,
             "tiles": self.tiles,
             "all_tiles": self.all_tiles,
             "fingerprint": self.fingerprint,
@@ -315,6 +322,7 @@ class GramMoments:
                 scaled_diagonal=file["scaled_diagonal"],
                 pair_words=file["pair_words"],
                 row_words=file["row_words"],
+                bandwidth_from_rows=tuple(header["bandwidth_from_rows"]),
                 tiles=tuple((int(a), int(b)) for a, b in header["tiles"]),
                 all_tiles=header["all_tiles"],
                 fingerprint=header["fingerprint"],
@@ -442,6 +450,7 @@ def sweep_moments(
         scaled_diagonal=diagonal,
         pair_words=raw["pairs"],
         row_words=raw["rows"],
+        bandwidth_from_rows=tuple(x.bandwidth_from_rows for x in xs),
         tiles=(raw["tiles"],) if raw["tiles"][0] < raw["tiles"][1] else (),
         all_tiles=raw["all_tiles"],
         fingerprint=digest.hexdigest(),
