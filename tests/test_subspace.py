@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import gramian as gm
 import oracle
-from accuracy import as_input, hard_pair
-from gramian import subspace
+from accuracy import as_input, hard_pair, rounded
+from gramian import moments, subspace
 
 Array = np.ndarray[Any, Any]
 
@@ -497,6 +497,82 @@ def test_rounding_of_stored_features_is_no_direction(dtype: str) -> None:
     assert found.rank == (5, 5)
     assert found.mean > 1 - 1e-3
     assert gm.canonical_correlations(X, Y, rcond=1e-14).rank == (30, 20)
+
+
+NARROW = ["float32", "float16", "bfloat16"]
+IN_UNITS: dict[str, Any] = {  # measures to which the units of single columns matter
+    "ridge": lambda *data: gm.canonical_correlations(*data, ridge=1e-3).correlations,
+    "components": lambda *data: gm.canonical_correlations(*data, components=5).correlations,
+    "variance": lambda *data: gm.canonical_correlations(*data, variance=1.0).correlations,
+    "small_ridge": lambda *data: gm.linear_regression_r2(*data, ridge=1e-6),
+    "small_alpha": lambda *data: gm.shape_distance(*data, alpha=1e-4),
+}
+
+
+@pytest.mark.parametrize("name", [*MEASURES, *IN_UNITS])
+@pytest.mark.parametrize("dtype", NARROW)
+def test_a_feature_far_larger_than_all_others_hides_none_of_them(name: str, dtype: str) -> None:
+    X, Y = hard_pair(1000, 20, 4, dtype=dtype, seed=3) if name in MEASURES else related(1000, 20, 4)
+    X[:, 0] *= 1000 if dtype == "float16" else 1e6
+    X, Y = rounded(X, dtype), rounded(Y, dtype)
+    f = {**MEASURES, **IN_UNITS}[name]
+    want, scale = f(X, Y), size_of(name, X, Y)
+    np.testing.assert_allclose(f(as_input(X, dtype), as_input(Y, dtype)), want, rtol=0, atol=1e-10 * scale)
+
+
+def test_regression_on_a_small_feature_beside_a_large_one_of_sixteen_bits() -> None:
+    H = np.random.default_rng(0).normal(size=(1000, 20))
+    H[:, 0] *= 200
+    for dtype in NARROW:
+        h, t = (as_input(rounded(Z, dtype), dtype) for Z in (H, H[:, 1:5]))
+        assert gm.linear_regression_r2(h, t) == pytest.approx(1, abs=1e-12)
+        assert gm.linear_regression_r2(h, t, ridge=1e-6) == pytest.approx(1, abs=1e-11)
+        assert gm.canonical_correlations(h, t, ridge=1e-6).rank == (20, 4)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_directions_of_a_power_law_are_more_than_rounding(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 128)) / np.arange(1, 129) @ rotation(128)
+    X, Y = rounded(X, dtype), rounded(X @ rng.normal(size=(128, 6)) + rng.normal(size=(2000, 6)), dtype)
+    x, y = as_input(X, dtype), as_input(Y, dtype)
+    assert gm.canonical_correlations(x, y).rank == gm.canonical_correlations(x, y, variance=1.0).rank == (128, 6)
+    for f in (gm.cca, MEASURES["svcca"], MEASURES["shape_distance_half"], MEASURES["shape_distance_white"]):
+        assert f(x, y) == pytest.approx(f(X, Y), **CLOSE)
+
+
+def test_features_in_small_units_are_no_rounding() -> None:
+    X, Y = related(500, 3, 3)
+    X, Y = (X * [1, 1e-8, 1e-8]).astype(np.float32), Y.astype(np.float32)
+    white = gm.shape_distance(X, Y, alpha=0)
+    assert gm.shape_distance(X, Y, alpha=1e-9) == pytest.approx(white, abs=1e-8)
+    assert white == pytest.approx(gm.shape_distance(X.astype(float), Y.astype(float), alpha=0), **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("mean", [0.0, 10.0])
+def test_moments_know_how_their_features_were_rounded(dtype: str, mean: float, tmp_path: Any) -> None:
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(2000, 5))
+    X = as_input(rounded(Z @ rng.normal(size=(5, 30)) * np.geomspace(1, 300, 30) + mean, dtype), dtype)
+    Y = as_input(rounded(rng.normal(size=(2000, 20)) + mean, dtype), dtype)
+    batches = [gm.feature_moments(X[a : a + 500], Y[a : a + 500]) for a in range(0, 2000, 500)]
+    whole = sum(batches[1:], batches[0])
+    whole.save(tmp_path / "moments.npz")
+    for options in ({}, {"ridge": 1e-6}, {"variance": 1.0}):
+        assert gm.canonical_correlations(X, Y, **options).rank == (5, 20)
+        assert gm.canonical_correlations(whole, **options).rank == (5, 20)
+    assert gm.nocco(gm.FeatureMoments.load(tmp_path / "moments.npz")) == pytest.approx(gm.nocco(X, Y), **FROM_MOMENTS)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("power", [-20, 0, 6])
+def test_rounding_of_stored_values_is_a_twelfth_of_their_last_digit_squared(dtype: str, power: int) -> None:
+    wide = 2.0**power * np.random.default_rng(0).normal(size=(4000, 3)) * [1, 3, 0]
+    lost = ((rounded(wide, dtype) - wide) ** 2).sum(axis=0)
+    found = moments.stored_rounding(rounded(wide, dtype), dtype)
+    assert (found > 0).all()
+    np.testing.assert_allclose(found[:2], lost[:2], rtol=0.1)
 
 
 def test_duplicated_rows_and_outliers_are_no_obstacle() -> None:
