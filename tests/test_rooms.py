@@ -27,7 +27,7 @@ ROOMS = {
     "independence": "arrays estimators gram kernels moments routes",
     "knn": "arrays gram kernels moments routes sources",
     "plots": "",
-    "eigen": "arrays estimators gram kernels moments",
+    "eigen": "arrays estimators factor gram kernels moments",
     "spectral": "arrays eigen estimators gram kernels routes sources",
     "tasks": "arrays eigen estimators gram kernels sources spectral",
     "operators": "arrays eigen gram kernels sources",

@@ -434,6 +434,75 @@ def test_kare_of_linear_kernels_is_exact(kernel: str, dtype: str) -> None:
     assert found.best == RIDGES[int(np.argmin(want))]
 
 
+def solved(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """A⁻¹B in extended precision, which LAPACK has not, by Gauss and Jordan."""
+    d = len(A)
+    both = np.hstack([A, B]).astype(np.longdouble)
+    for i in range(d):
+        pivot = i + int(np.argmax(np.abs(both[i:, i])))
+        both[[i, pivot]] = both[[pivot, i]]
+        both[i] /= both[i, i]
+        for j in range(d):
+            if j != i:
+                both[j] -= both[j, i] * both[i]
+    return both[:, d:]
+
+
+def kare_of_features(X: np.ndarray, y: np.ndarray, ridge: float) -> float:
+    """Generalised cross-validation from normal equations whose squared condition number extended precision bears."""
+    n, d = X.shape
+    wide = X.astype(np.longdouble)
+    second = wide.T @ wide / n
+    found = solved(second + ridge * np.eye(d), np.hstack([wide.T @ y[:, None] / n, second]))
+    left = y - wide @ found[:, 0]
+    return float((left @ left / n) / (1 - np.trace(found[:, 1:]) / n) ** 2)
+
+
+LOPSIDED = {  # scales and means of four columns, and a ridge that is small beside the first eigenvalue alone
+    "one large column": ([1e7, 1, 1, 1], 0.0, 1.0),
+    "far from zero": ([1, 1, 1, 1], 1e6, 1e-3),
+    "small columns": ([1, 1e-6, 1e-6, 1e-6], 0.0, 1e-12),
+}
+
+
+@pytest.mark.parametrize("name", LOPSIDED)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_condition_number_of_linear_kernels_is_not_squared(name: str, dtype: str) -> None:
+    scales, mean, ridge = LOPSIDED[name]
+    if dtype == "bfloat16" and mean:
+        mean = 100.0
+    rng = np.random.default_rng(0)
+    X = rounded(rng.standard_normal((1000, 4)) * scales + mean, dtype)
+    signal = (X[:, 1] - X[:, 1].mean()) / X[:, 1].std()
+    y = signal + 0.1 * rng.standard_normal(1000)
+    x = as_input(X, dtype)
+
+    assert gm.kare(x, y, "linear", ridge).value[0] == pytest.approx(kare_of_features(X, y, ridge), rel=1e-7)
+
+    for centered in (False, True):
+        found = gm.spectrum(x, "linear", 4, centered=centered)
+        want = np.linalg.svd(X - centered * X.mean(axis=0), compute_uv=False) ** 2 / 1000
+        assert (found.k, found.rank, found.reason, found.splits_eigenspace) == (4, 4, None, False)
+        assert (np.abs(found.eigenvalues - want) <= found.residuals).all()
+        assert (found.residuals <= 1e-7 * found.eigenvalues).all()
+        assert found.rank == gm.eigen_overlap(x, x, "linear", 4, centered=centered).overlap.shape[0]
+    assert gm.task_alignment(x, signal, "linear", 4, centered=True).cumulative[-1] == pytest.approx(1, abs=1e-9)
+
+
+def test_many_rows_hide_no_small_feature_of_a_linear_kernel() -> None:
+    X = normals(300_000, 2) * [1, 3e-6]
+    assert gm.spectrum(X, "linear", 2).rank == 2
+
+
+@pytest.mark.parametrize("kernel", ["linear", "cosine"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_rounding_of_stored_features_is_no_eigenfunction(kernel: str, dtype: str) -> None:
+    X = normals(2000, 5) @ normals(5, 30, seed=1)
+    found = gm.spectrum(as_input(rounded(X, dtype), dtype), kernel, 20)
+    assert found.rank == 5
+    assert found.reason == "the kernel matrix has rank 5 up to rounding"
+
+
 @pytest.mark.parametrize("n", [40, 300])
 def test_kare_of_few_rows_is_exact(n: int) -> None:
     X, y = task(n)

@@ -35,12 +35,12 @@ class Spectrum:
     residuals: Array  # (k,) ‖Kv/n − ηv‖ for v of norm 1
     following: float  # eigenvalue k + 1, as far as it is known; nan if there is none
     trace: float  # tr K/n, the sum of all eigenvalues
-    tolerance: float  # residuals asked for, as a part of the largest eigenvalue
+    tolerance: float  # residuals asked for, as a part of the largest eigenvalue; 0 where features gave the pairs
     rounding: float  # the least eigenvalue that is more than rounding
     n: int
     kernel: Kernel  # bandwidth resolved
     centered: bool
-    sweeps: int  # over the pairs of rows; 0 if moments of features were enough
+    sweeps: int  # over the pairs of rows; 0 if features were enough
     converged: bool  # whether residuals are within the tolerance
     reason: str | None  # what is to be known before it is used
 
@@ -153,7 +153,9 @@ def spectrum(
     -----
     Block Lanczos with full reorthogonalisation; each step is a sweep of O(n²(p + k)) time, on the CPU or the device
     where X lies; some 3 to 10 of them where eigenvalues fall off quickly. O(nk) memory, about 16·n·8·(k + 16) bytes.
-    Linear and cosine kernels with n > p: from the p×p moments, exactly, O(np²). Source: Theory, 7.1.
+    Linear and cosine kernels with n > p: from the p×p triangle of a QR factorisation, exactly, O(np²): eigenvalues down
+    to (n·eps)² of the largest, and of float32 and 16-bit data those that are more than the rounding of its entries.
+    Source: Theory, 7.1.
 
     Examples
     --------
@@ -216,13 +218,13 @@ def spectrum_of(
     if eigen.by_features(x, found, memory):
         features = eigen.Features.of(x, found, centered=centered)
         pairs, exponent, trace = features.pairs(k), features.exponent, features.trace
-        accuracy, rounding = tolerance or _TOLERANCE[False], 0.0
+        accuracy, rounding = tolerance or 0.0, features.rounding
     else:
         a = eigen.kernel_matrix(x, found, centered=centered, precision=precision, memory=memory, progress=progress)
         accuracy = tolerance or _TOLERANCE[a.single]
         pairs = eigen.eigenpairs(a, k, accuracy, seed, sweeps)
-        exponent, trace, rounding = a.exponent, a.trace / a.n, a.rounding
-    rounding = max(rounding, x.n * EPS * float(np.abs(pairs.values).max(initial=0.0)))
+        exponent, trace = a.exponent, a.trace / a.n
+        rounding = max(a.rounding, a.n * EPS * float(np.abs(pairs.values).max(initial=0.0)))
     largest = np.abs(pairs.vectors).argmax(axis=0)
     signs = np.where(pairs.vectors[largest, np.arange(pairs.vectors.shape[1])] < 0, -1.0, 1.0)
     reason, found_k = None, len(pairs.values)

@@ -97,7 +97,7 @@ def kare(
 
     Notes
     -----
-    Linear and cosine kernels with n > p: exactly, from one eigenvalue problem of p×p moments. All others: Galerkin
+    Linear and cosine kernels with n > p: exactly, from the singular values of one p×p triangle. All others: Galerkin
     solutions (block conjugate gradients) for y and the probes in one block Krylov space, O(n²(p + q + probes)) for each
     step, O(n·m) memory for m ≤ 2048 basis vectors; small ridges take many steps. Exact up to 512 rows. Source: Jacot et
     al. 2020; Theory, 7.3.
