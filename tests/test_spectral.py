@@ -594,6 +594,21 @@ def test_task_alignment_is_the_cumulative_power() -> None:
         np.testing.assert_allclose(found.weights, found.power / values, rtol=1e-8)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_null_space_of_a_kernel_holds_nothing_of_a_task(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.eye(5, dtype=dtype)[rng.integers(0, 5, 200)]
+    y = rng.standard_normal(200)
+    found = gm.task_alignment(labels, y, gm.RBF(1.0), 200)
+    means = labels @ np.linalg.lstsq(labels, y, rcond=None)[0]
+    assert found.spectrum.rank == 5
+    np.testing.assert_allclose(found.cumulative[4:], (means @ means) / (y @ y), rtol=1e-6)
+    assert found.learning_curve(1e9).error[0] == pytest.approx(((y - means) ** 2).mean(), rel=1e-6)
+
+    constant = gm.task_alignment(np.ones((200, 2), dtype), y, gm.RBF(1.0), 200, centered=True)
+    np.testing.assert_array_equal(constant.cumulative, 0)
+
+
 def test_task_of_nothing_has_no_alignment() -> None:
     X = normals(60, 2)
     found = gm.task_alignment(X, np.full(60, 0.1), "rbf", 3, centered=True)

@@ -251,7 +251,7 @@ class TaskAlignment:
     """How much of a task lies in the leading eigenfunctions of a kernel."""
 
     cumulative: Array  # (k,) C(ρ), part of the power in the first ρ eigenfunctions
-    power: Array  # (k,) ⟨f, φ⟩², columns of y summed
+    power: Array  # (k,) ⟨f, φ⟩², columns of y summed; 0 where the eigenvalue is 0 up to its residual
     total: float  # mean square of f
     spectrum: Spectrum
     reason: str | None
@@ -316,7 +316,8 @@ def task_alignment(
     Returns
     -------
     TaskAlignment
-        ``cumulative`` (k,), in [0, 1] and not falling; ``power`` (k,), ``weights`` (k,), ``spectrum``;
+        ``cumulative`` (k,), in [0, 1] and not falling; ``power`` (k,), 0 beyond the rank of the kernel matrix, whose
+        null space is not learnt; ``weights`` (k,), ``spectrum``;
         ``learning_curve(samples, ridge=, noise=)``. nan if y is 0 (or constant, when centred).
 
     Raises
@@ -359,6 +360,7 @@ def task_alignment(
         progress=progress,
     )
     power = ((found.eigenfunctions.T @ targets / x.n) ** 2).sum(axis=1)
+    power[found.rank :] = 0.0  # of the null space any vectors may have come back, and none of them is learnt
     total = float((targets**2).sum() / x.n)
     reason = found.reason
     if total <= (x.n * EPS * size) ** 2:
