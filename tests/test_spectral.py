@@ -223,6 +223,23 @@ def test_linear_kernels_of_few_rows_come_from_sweeps(name: str, centered: bool, 
     np.testing.assert_allclose(found.eigenvalues, values, atol=allowed * np.abs(CASES[name].gram(X)).max())
 
 
+@pytest.mark.parametrize("n", [300, 1500])
+@pytest.mark.parametrize("name", ["rbf", "laplacian", "arc_cosine", "rational_quadratic"])
+def test_eigenvalues_are_within_residuals_and_the_rounding_of_tiles(name: str, n: int) -> None:
+    X = rounded(normals(n, 10) + 5, "float32")
+    kernel = gm.RBF(math.sqrt(10)) if name == "rbf" else name
+    narrow = gm.spectrum(X.astype(np.float32), kernel, 6)
+    wide = gm.spectrum(X, narrow.kernel, 6)
+    allowed = narrow.residuals + narrow.rounding + EPS["float32"] * narrow.eigenvalues[0]
+    off = np.abs(narrow.eigenvalues - wide.eigenvalues)
+    assert (off <= allowed).all()
+
+
+def test_first_block_is_multiplied_whatever_the_limit() -> None:
+    found = gm.spectrum(normals(300, 20), gm.RBF(2.0), 100, sweeps=1)
+    assert (found.sweeps, found.converged) == (2, False)
+
+
 def test_indefinite_kernel_keeps_signs_and_sorts_by_size() -> None:
     X = normals(300, 3)
     kernel = gm.Polynomial(degree=2, offset=-4.0)

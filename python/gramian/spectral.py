@@ -32,7 +32,9 @@ class Spectrum:
 
     eigenvalues: Array  # (k,) of K/n
     eigenfunctions: Array  # (n, k), mean square 1, orthogonal
-    residuals: Array  # (k,) ‖Kv/n − ηv‖ for v of norm 1
+    residuals: (
+        Array  # (k,) ‖Kv/n − ηv‖ for v of norm 1, K as its tiles hold it; of features, bounds from singular values
+    )
     following: float  # eigenvalue k + 1, as far as it is known; nan if there is none
     trace: float  # tr K/n, the sum of all eigenvalues
     tolerance: float  # residuals asked for, as a part of the largest eigenvalue; 0 where features gave the pairs
@@ -126,9 +128,11 @@ def spectrum(
         Of HKH in place of K.
     tolerance : float, optional
         Residuals ‖Kv/n − ηv‖ to reach, as a part of the largest eigenvalue; 1e-10 for float64 and 1e-7 for other data
-        when left out. Every eigenvalue is within its residual of one of K/n.
+        when left out. Every eigenvalue is within its residual of one of K/n as its tiles hold it; their own rounding,
+        ``rounding`` and about eps of the largest eigenvalue, comes on top: 1e-7 of it for float32.
     sweeps : int
-        The most sweeps over the pairs of rows.
+        Where to stop. The first block is always multiplied, a sweep for each 64 of its k + 8 vectors or a few more:
+        ``sweeps=1`` takes 2 at k = 100.
     seed : int
         Of the random block that the iteration starts from.
     precision, memory, progress
