@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -572,6 +573,29 @@ def test_kare_takes_one_target_or_many_and_one_ridge() -> None:
     both = gm.kare(X, y, "rbf", 0.1)
     assert both.value == pytest.approx(one[0].value + one[1].value)
     assert repr(both).startswith("Kare(")
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "bfloat16", "integers", "column"])
+def test_targets_may_be_files_of_one_dimension(kind: str, tmp_path: Path) -> None:
+    X, y = normals(60, 3), np.round(8 * normals(60, 1, seed=1)[:, 0])
+    path = tmp_path / ("y.npz" if kind == "npz" else "y.safetensors" if kind == "bfloat16" else "y.npy")
+    if kind == "npz":
+        np.savez(path, y=y)
+    elif kind == "bfloat16":
+        torch = pytest.importorskip("torch")
+        pytest.importorskip("safetensors.torch").save_file({"y": torch.from_numpy(y).bfloat16()}, path)
+    else:
+        np.save(path, y[:, None] if kind == "column" else y.astype(np.int64) if kind == "integers" else y)
+    for named in (path, str(path)):
+        assert gm.kare(X, named, "linear", 1.0).value == gm.kare(X, y, "linear", 1.0).value
+        assert np.array_equal(gm.task_alignment(X, named, k=3).power, gm.task_alignment(X, y, k=3).power)
+
+
+def test_file_of_targets_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "y.npy"
+    np.save(path, np.ones((2, 30, 1)))
+    with pytest.raises(ValueError, match=r"y\.npy: y must be 2-d \(samples by features\), got shape \(2, 30, 1\)"):
+        gm.kare(normals(60, 3), path)
 
 
 @pytest.mark.parametrize("size", [1e-120, 1e120])

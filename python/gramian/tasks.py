@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +73,7 @@ def kare(
     ----------
     X : array of shape (n, p)
     y : array of shape (n,) or (n, q)
-        Targets; columns are summed.
+        Targets, or the path of a file; columns are summed.
     kernel : kernel or its name
     ridge : float or sequence of floats
         λ on K/n, positive, in units of K. All of them come from one basis.
@@ -154,10 +154,9 @@ def _ridges(ridge: object) -> Array:
     return found
 
 
-def _targets(y: Any, n: int) -> tuple[Array, int]:
+def _targets(y: object, n: int) -> tuple[Array, int]:
     """(n, q) targets in units of 2^unit."""
-    column = y.reshape(-1, 1) if len(getattr(y, "shape", ())) == 1 else y
-    found = matrix(column, "y")
+    found = matrix(y, "y", column=True)
     if found.n != n:
         raise ValueError(f"X has {n} rows but y has {found.n}; row i of both must be the same sample")
     values = found.block(0, n)
@@ -306,7 +305,7 @@ def task_alignment(
     ----------
     X : array of shape (n, p)
     y : array of shape (n,) or (n, q)
-        Targets; columns are summed. With ``centered`` their mean is taken off.
+        Targets, or the path of a file; columns are summed. With ``centered`` their mean is taken off.
     kernel : kernel or its name
     k : int
         Eigenfunctions.
