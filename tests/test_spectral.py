@@ -392,6 +392,26 @@ def test_overlap_says_which_eigenspace_is_cut() -> None:
     assert "; X: eigenvalues 2 and 3" in repr(found)
 
 
+def test_indefinite_kernels_have_no_roots_and_no_ridge_inside_their_spectrum() -> None:
+    X, Y = normals(100, 3), normals(100, 2, seed=1)
+    indefinite = gm.Polynomial(degree=2, offset=-4.0)
+    found = gm.eigen_overlap(X, Y, gm.RBF(1.0), 8, kernel_y=indefinite)
+    least = -float(found.eigenvalues_y.min())
+    assert least > 0
+    assert np.isfinite([found.family(0.5, 2), found.family(0.5, -1), found.ridge_family(1e-9, 1.5 * least)]).all()
+    assert found.ridge_family(0, 0) == pytest.approx(found.family(0, 0))
+    why = f"^the kernel of Y is indefinite, with an eigenvalue of -{least:.3g}, "
+    with pytest.raises(ValueError, match=why + r"which has no power 0\.5; take a whole number$"):
+        found.family(1, 0.5)
+    for ridge in (least, least / 2):
+        with pytest.raises(
+            ValueError, match=why + f"and a ridge of {ridge:.3g} leaves it so; take a larger one, or 0$"
+        ):
+            found.ridge_family(0.1, ridge)
+    with pytest.raises(ValueError, match=r"^the kernel of X is indefinite"):
+        gm.eigen_overlap(Y, X, indefinite, 8, kernel_y="rbf").family(0.5, 0.5)
+
+
 def test_ridges_must_not_be_negative() -> None:
     found = gm.eigen_overlap(normals(30, 2), normals(30, 2), "linear", 2)
     with pytest.raises(ValueError, match=r"^ridges must not be negative, got -1 and 0$"):

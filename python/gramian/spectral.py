@@ -282,13 +282,30 @@ class EigenOverlap:
 
         (1, 1): the numerator of kernel alignment; (0, 1): how much of Y lies in X's eigenspaces, as stitching from X to
         Y needs it; (0, 0): the sum of squared canonical correlations of the eigenspaces.
+
+        Raises ValueError for a power that is not whole of an indefinite kernel: its negative eigenvalues have none.
         """
+        for values, power, name in ((self.eigenvalues_x, p, "X"), (self.eigenvalues_y, q, "Y")):
+            if not float(power).is_integer() and (values < 0).any():
+                raise ValueError(
+                    f"the kernel of {name} is indefinite, with an eigenvalue of {values.min():.3g}, which has no power "
+                    f"{power:g}; take a whole number"
+                )
         return float(self.eigenvalues_x**p @ self.overlap**2 @ self.eigenvalues_y**q)
 
     def ridge_family(self, ridge_x: float, ridge_y: float) -> float:
-        """S with η/(η + ridge) in place of powers: 1 for eigenvalues far above the ridge, 0 for those far below."""
+        """S with η/(η + ridge) in place of powers: 1 for eigenvalues far above the ridge, 0 for those far below.
+
+        Raises ValueError for a ridge that leaves an indefinite kernel so: η/(η + ridge) has a pole at −ridge.
+        """
         if not (ridge_x >= 0 and ridge_y >= 0):
             raise ValueError(f"ridges must not be negative, got {ridge_x} and {ridge_y}")
+        for values, ridge, name in ((self.eigenvalues_x, ridge_x, "X"), (self.eigenvalues_y, ridge_y, "Y")):
+            if ridge > 0 and (values + ridge <= 0).any():
+                raise ValueError(
+                    f"the kernel of {name} is indefinite, with an eigenvalue of {values.min():.3g}, and a ridge of "
+                    f"{ridge:.3g} leaves it so; take a larger one, or 0"
+                )
         x = self.eigenvalues_x / (self.eigenvalues_x + ridge_x)
         y = self.eigenvalues_y / (self.eigenvalues_y + ridge_y)
         return float(x @ self.overlap**2 @ y)
