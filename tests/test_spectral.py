@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from scipy.special import iv
 import gramian as gm
 import oracle
 from accuracy import CASES, EPS, TILE_EDGE, as_input, hard_pair, rounded
+from gramian import tasks
 
 GOLDEN_RATIO = (1 + math.sqrt(5)) / 2
 
@@ -585,6 +587,17 @@ def test_kare_of_a_ridge_below_rounding_is_exact_or_says_that_it_is_not() -> Non
     assert found.reason == "K/n + ridge is not positive definite at ridge 1e-09; use a larger one"
     assert np.isnan(found.value).tolist() == [True, False]
     assert found.best == 0.1
+
+
+def test_kare_names_the_ridge_that_was_not_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_LARGEST_BASIS", 1)
+    X, y = task(700)
+    found = gm.kare(X, y, gm.RBF(0.5), [1e-5, 10.0])
+    assert found.reason
+    assert re.fullmatch(
+        r"at ridge 1e-05 solutions leave residuals of \S+, more than 1e-06, after \d+ sweeps; use a larger one",
+        found.reason,
+    )
 
 
 def test_kare_takes_one_target_or_many_and_one_ridge() -> None:

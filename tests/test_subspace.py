@@ -752,6 +752,15 @@ def test_matching_finds_a_permutation_of_units() -> None:
     assert gm.bipartite_matching(X, -X[:, order], signed=True).score < 0.5
 
 
+def test_signed_matchings_change_under_negative_factors_and_others_do_not() -> None:
+    X, Y = related(200, 4, 3)
+    flipped = Y * [-2, 3, -4]
+    for f in (gm.bipartite_matching, gm.semi_matching):
+        assert f(X, flipped).score == pytest.approx(f(X, Y).score, **CLOSE)
+        assert f(X, np.abs([-2, 3, -4]) * Y, signed=True).score == pytest.approx(f(X, Y, signed=True).score, **CLOSE)
+        assert abs(f(X, flipped, signed=True).score - f(X, Y, signed=True).score) > 0.01
+
+
 def test_constant_units_stay_without_a_match() -> None:
     X, Y = related(100, 4, 3)
     X[:, 1] = 5

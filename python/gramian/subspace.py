@@ -788,8 +788,9 @@ def bipartite_matching(
     Notes
     -----
     Cost as `canonical_correlations`, and O((p+q)³) for the assignment (`scipy.optimize.linear_sum_assignment`). Does
-    not change under permutations, scaling and shifts of single features. The largest of many correlations is above 0
-    for independent data too: shuffle the rows of Y for its level. Source: Li et al. 2016; Theory, 8.5.
+    not change under permutations, scaling and shifts of single features; with ``signed``, scaling by positive factors.
+    The largest of many correlations is above 0 for independent data too: shuffle the rows of Y for its level. Source:
+    Li et al. 2016; Theory, 8.5.
 
     Examples
     --------
@@ -831,7 +832,8 @@ def semi_matching(
     Notes
     -----
     Cost as `canonical_correlations`. Not symmetric; at least the score of `bipartite_matching` where p ≤ q. Does not
-    change under permutations, scaling and shifts of single features. Source: Li et al. 2016; Theory, 8.5.
+    change under permutations, scaling and shifts of single features; with ``signed``, scaling by positive factors.
+    Source: Li et al. 2016; Theory, 8.5.
 
     Examples
     --------

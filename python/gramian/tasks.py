@@ -222,8 +222,8 @@ def _gram_resolvents(a: KernelMatrix, targets: Array, ridges: Array, probes: int
     reason = None
     if not basis.complete and worst > tolerance:
         reason = (
-            f"solutions leave residuals of {worst:.1e}, more than {tolerance:.0e}, after {basis.sweeps} sweeps; "
-            "use a larger ridge"
+            f"at ridge {math.ldexp(least, a.exponent):.3g} solutions leave residuals of {worst:.1e}, more than "
+            f"{tolerance:.0e}, after {basis.sweeps} sweeps; use a larger one"
         )
     if least < a.rounding:
         reason = (
