@@ -356,6 +356,63 @@ def test_overlaps_obey_bessel_and_alignment_its_range(n: int, k: int, seed: int)
     assert found.canonical_correlations.max() <= 1 + 1e-10
 
 
+@st.composite
+def moved_pairs(draw: Any) -> tuple[np.ndarray, ...]:
+    """X and Y, a rigid motion of X with its scale, and an order of the samples."""
+    n, seed = draw(st.integers(20, 60)), draw(st.integers(0, 99))
+    rng = np.random.default_rng(seed)
+    X, Y = rng.standard_normal((n, draw(st.integers(1, 4)))), rng.standard_normal((n, 2))
+    turn = np.linalg.qr(rng.standard_normal((X.shape[1], X.shape[1])))[0]
+    return X, Y, draw(st.sampled_from([0.01, 3.0, 1e9])) * (X @ turn + 2), rng.permutation(n)
+
+
+invariance = settings(max_examples=20, derandomize=True, deadline=None)
+
+
+@invariance
+@given(moved_pairs(), st.booleans(), st.sampled_from(["rbf", "exponential"]))
+def test_overlaps_are_symmetric_and_do_not_notice_motions(
+    data: tuple[np.ndarray, ...], centered: bool, kernel: str
+) -> None:
+    X, Y, Z, order = data
+    want, turned, moved, shuffled = (
+        gm.eigen_overlap(A, B, kernel, 5, centered=centered) for A, B in ((X, Y), (Y, X), (Z, Y), (X[order], Y[order]))
+    )
+    for p, q in ((0, 0), (0, 1), (1, 1), (2, 0.5)):
+        assert turned.family(q, p) == pytest.approx(want.family(p, q), rel=1e-7)
+        for other in (moved, shuffled):
+            assert other.family(p, q) == pytest.approx(want.family(p, q), rel=1e-7)
+    assert turned.ridge_family(0.2, 0.1) == pytest.approx(want.ridge_family(0.1, 0.2), rel=1e-7)
+    np.testing.assert_allclose(turned.canonical_correlations, want.canonical_correlations, atol=1e-7)
+
+    want, turned, moved, shuffled = (
+        gm.spectral_alignment(A, B, kernel, 5, centered=centered)
+        for A, B in ((X, Y), (Y, X), (Z, Y), (X[order], Y[order]))
+    )
+    for other in (turned, moved, shuffled):
+        kept = other.kept[::-1] if other is turned else other.kept
+        np.testing.assert_allclose(
+            [other.value, other.full, other.left_out, *kept],
+            [want.value, want.full, want.left_out, *want.kept],
+            atol=1e-7,
+        )
+
+
+@invariance
+@given(moved_pairs(), st.sampled_from(["rbf", "exponential"]))
+def test_tasks_do_not_notice_motions_of_the_features_nor_the_order_of_samples(
+    data: tuple[np.ndarray, ...], kernel: str
+) -> None:
+    X, y, Z, order = data
+    turn = np.array([[0.6, 0.8], [-0.8, 0.6]])  # columns of y are summed
+    want = gm.task_alignment(X, y, kernel, 5), gm.kare(X, y, kernel, [0.01, 1.0])
+    for A, b, unit in ((Z, y, 1.0), (X[order], y[order], 1.0), (X, -3 * y @ turn, 9.0)):
+        np.testing.assert_allclose(gm.task_alignment(A, b, kernel, 5).cumulative, want[0].cumulative, rtol=1e-7)
+        found = gm.kare(A, b, kernel, [0.01, 1.0])
+        np.testing.assert_allclose(found.value, unit * want[1].value, rtol=1e-7)
+        np.testing.assert_allclose(found.degrees, want[1].degrees, rtol=1e-7)
+
+
 # ---- overlaps --------------------------------------------------------------------------------------------------------
 
 

@@ -303,6 +303,27 @@ def test_permuting_and_scaling_units_changes_no_matching(data: tuple[Array, Arra
 
 
 @few
+@given(pairs(), st.randoms(use_true_random=False))
+def test_units_of_the_first_array_matter_as_little_as_each_measure_says(data: tuple[Array, Array], random: Any) -> None:
+    X, Y = data
+    order = random.sample(range(X.shape[1]), X.shape[1])
+    factors = np.array([random.choice([-3.0, 0.2, 1.0]) for _ in order])
+    want, got = gm.semi_matching(X, Y), gm.semi_matching(X[:, order] * factors + 7, Y)
+    assert got.score == pytest.approx(want.score, **CLOSE)
+    np.testing.assert_array_equal(got.units_y, want.units_y[order])
+    assert gm.pwcca(-0.2 * X[:, order] + 7, Y) == pytest.approx(gm.pwcca(X, Y), **CLOSE)
+    for f in (MEASURES["svcca_components"], lambda *pair: gm.svcca(*pair, variance=0.9, standardize=True)):
+        assert f(X * factors, Y) == pytest.approx(f(X, Y), **CLOSE)
+
+
+def test_pwcca_weighs_the_features_of_its_first_array_alone() -> None:
+    X, Y = related(200, 4, 3)
+    assert abs(gm.pwcca(X, Y) - gm.pwcca(Y, X)) > 0.01
+    assert abs(gm.pwcca(X @ rotation(4), Y) - gm.pwcca(X, Y)) > 1e-4
+    assert abs(gm.pwcca(X * [1, 1, 1, 9], Y) - gm.pwcca(X, Y)) > 1e-4
+
+
+@few
 @given(pairs(), st.sampled_from(SYMMETRIC))
 def test_measure_is_symmetric(data: tuple[Array, Array], name: str) -> None:
     X, Y = data
