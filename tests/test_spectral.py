@@ -413,6 +413,19 @@ def test_tasks_do_not_notice_motions_of_the_features_nor_the_order_of_samples(
         np.testing.assert_allclose(found.degrees, want[1].degrees, rtol=1e-7)
 
 
+def test_chance_of_measures_that_are_not_centred_has_the_mean_in_it() -> None:
+    n, k, rng = 400, 10, np.random.default_rng(0)
+    draws = [(rng.standard_normal((n, 5)), rng.standard_normal((n, 5)), rng.standard_normal(n) + 5) for _ in range(8)]
+    for centered, shared in ((True, k**2 / n), (False, 1 + (k - 1) ** 2 / n)):
+        found = [gm.eigen_overlap(X, Y, "rbf", k, centered=centered).family(0, 0) for X, Y, _ in draws]
+        assert np.mean(found) == pytest.approx(shared, rel=0.2)
+    for X, _, y in draws:
+        assert gm.kare(X, y, "rbf", 1e6).value[0] == pytest.approx((y**2).mean(), rel=1e-4)
+        mean_part = y.mean() ** 2 / (y**2).mean()
+        assert gm.task_alignment(X, y, "rbf", k).cumulative[-1] == pytest.approx(mean_part, abs=0.03)
+        assert gm.task_alignment(X, y, "rbf", k, centered=True).cumulative[-1] < 0.1
+
+
 # ---- overlaps --------------------------------------------------------------------------------------------------------
 
 
