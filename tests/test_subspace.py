@@ -587,6 +587,22 @@ def test_moments_know_how_their_features_were_rounded(dtype: str, mean: float, t
 
 
 @pytest.mark.parametrize("dtype", NARROW)
+def test_columns_that_flicker_in_the_last_digit_they_were_stored_with_are_no_direction(dtype: str) -> None:
+    X, Y = related(300, 4, 3)
+    last = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}[dtype]
+    flicker = 128 * (1 + last * np.random.default_rng(0).integers(0, 2, size=(300, 2)))
+    x, y, both = (as_input(rounded(Z, dtype), dtype) for Z in (X, Y, np.hstack([flicker, X])))
+    for options in ({}, {"ridge": 0.1}, {"variance": 1.0}):
+        found = gm.canonical_correlations(both, y, **options)
+        assert found.rank == (4, 3)
+        np.testing.assert_allclose(
+            found.correlations, gm.canonical_correlations(x, y, **options).correlations, atol=100 * last
+        )
+    alone = gm.canonical_correlations(as_input(flicker, dtype), y)
+    assert alone.reason == "X is constant up to rounding: nothing is left after centring"
+
+
+@pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("power", [-20, 0, 6])
 def test_rounding_of_stored_values_is_a_twelfth_of_their_last_digit_squared(dtype: str, power: int) -> None:
     wide = 2.0**power * np.random.default_rng(0).normal(size=(4000, 3)) * [1, 3, 0]
@@ -706,8 +722,12 @@ def test_constant_array_has_no_value(name: str) -> None:
 def test_constant_array_has_its_reason() -> None:
     X, _ = related(50, 3, 3)
     constant = np.ones((50, 2))
-    assert gm.canonical_correlations(X, constant).reason == "Y is constant: nothing is left after centring"
-    assert gm.canonical_correlations(constant, X).reason == "X is constant: nothing is left after centring"
+    assert (
+        gm.canonical_correlations(X, constant).reason == "Y is constant up to rounding: nothing is left after centring"
+    )
+    assert (
+        gm.canonical_correlations(constant, X).reason == "X is constant up to rounding: nothing is left after centring"
+    )
     assert gm.canonical_correlations(constant, X).to_dict()["correlations"] == []
     assert gm.semi_matching(X, constant).reason == "X or Y is constant: nothing is left after centring"
     assert repr(gm.semi_matching(X, constant)).startswith("UnitMatching(nan: X or Y is constant")

@@ -117,7 +117,7 @@ def _constant(ranks: Sequence[int]) -> str | None:
     """Why a measure of subspaces has no value, or None."""
     for name, rank in zip("XY", ranks, strict=True):
         if rank == 0:
-            return f"{name} is constant: nothing is left after centring"
+            return f"{name} is constant up to rounding: nothing is left after centring"
     return None
 
 
