@@ -45,6 +45,16 @@ def examples() -> list[Any]:
     return [pytest.param(test, id=test.name) for test in found if test.examples]
 
 
+@pytest.mark.parametrize("family", ["neighbors", "rsa", "spectra", "subspaces"])
+def test_table_of_a_family_has_every_column(family: str) -> None:
+    text = (Path(__file__).parents[1] / "docs" / f"{family}.md").read_text()
+    table = next(part for part in text.split("\n\n") if part.startswith("|"))
+    head, _, *rows = table.splitlines()
+    columns = ["range", "chance|unrelated", "bias", "cost", "route|computed by", "invariances|does not (change|notice)"]
+    assert not [column for column in columns if not re.search(column, head)]
+    assert {row.count("|") for row in rows} == {head.count("|")}
+
+
 @pytest.mark.parametrize("example", examples())
 def test_example_gives_what_it_shows(example: doctest.DocTest) -> None:
     shown: list[str] = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from scipy.special import iv
 import gramian as gm
 import oracle
 from accuracy import CASES, EPS, TILE_EDGE, as_input, hard_pair, rounded
+from gramian import tasks
 
 GOLDEN_RATIO = (1 + math.sqrt(5)) / 2
 
@@ -223,6 +226,23 @@ def test_linear_kernels_of_few_rows_come_from_sweeps(name: str, centered: bool, 
     np.testing.assert_allclose(found.eigenvalues, values, atol=allowed * np.abs(CASES[name].gram(X)).max())
 
 
+@pytest.mark.parametrize("n", [300, 1500])
+@pytest.mark.parametrize("name", ["rbf", "laplacian", "arc_cosine", "rational_quadratic"])
+def test_eigenvalues_are_within_residuals_and_the_rounding_of_tiles(name: str, n: int) -> None:
+    X = rounded(normals(n, 10) + 5, "float32")
+    kernel = gm.RBF(math.sqrt(10)) if name == "rbf" else name
+    narrow = gm.spectrum(X.astype(np.float32), kernel, 6)
+    wide = gm.spectrum(X, narrow.kernel, 6)
+    allowed = narrow.residuals + narrow.rounding + EPS["float32"] * narrow.eigenvalues[0]
+    off = np.abs(narrow.eigenvalues - wide.eigenvalues)
+    assert (off <= allowed).all()
+
+
+def test_first_block_is_multiplied_whatever_the_limit() -> None:
+    found = gm.spectrum(normals(300, 20), gm.RBF(2.0), 100, sweeps=1)
+    assert (found.sweeps, found.converged) == (2, False)
+
+
 def test_indefinite_kernel_keeps_signs_and_sorts_by_size() -> None:
     X = normals(300, 3)
     kernel = gm.Polynomial(degree=2, offset=-4.0)
@@ -336,6 +356,76 @@ def test_overlaps_obey_bessel_and_alignment_its_range(n: int, k: int, seed: int)
     assert found.canonical_correlations.max() <= 1 + 1e-10
 
 
+@st.composite
+def moved_pairs(draw: Any) -> tuple[np.ndarray, ...]:
+    """X and Y, a rigid motion of X with its scale, and an order of the samples."""
+    n, seed = draw(st.integers(20, 60)), draw(st.integers(0, 99))
+    rng = np.random.default_rng(seed)
+    X, Y = rng.standard_normal((n, draw(st.integers(1, 4)))), rng.standard_normal((n, 2))
+    turn = np.linalg.qr(rng.standard_normal((X.shape[1], X.shape[1])))[0]
+    return X, Y, draw(st.sampled_from([0.01, 3.0, 1e9])) * (X @ turn + 2), rng.permutation(n)
+
+
+invariance = settings(max_examples=20, derandomize=True, deadline=None)
+
+
+@invariance
+@given(moved_pairs(), st.booleans(), st.sampled_from(["rbf", "exponential"]))
+def test_overlaps_are_symmetric_and_do_not_notice_motions(
+    data: tuple[np.ndarray, ...], centered: bool, kernel: str
+) -> None:
+    X, Y, Z, order = data
+    want, turned, moved, shuffled = (
+        gm.eigen_overlap(A, B, kernel, 5, centered=centered) for A, B in ((X, Y), (Y, X), (Z, Y), (X[order], Y[order]))
+    )
+    for p, q in ((0, 0), (0, 1), (1, 1), (2, 0.5)):
+        assert turned.family(q, p) == pytest.approx(want.family(p, q), rel=1e-7)
+        for other in (moved, shuffled):
+            assert other.family(p, q) == pytest.approx(want.family(p, q), rel=1e-7)
+    assert turned.ridge_family(0.2, 0.1) == pytest.approx(want.ridge_family(0.1, 0.2), rel=1e-7)
+    np.testing.assert_allclose(turned.canonical_correlations, want.canonical_correlations, atol=1e-7)
+
+    want, turned, moved, shuffled = (
+        gm.spectral_alignment(A, B, kernel, 5, centered=centered)
+        for A, B in ((X, Y), (Y, X), (Z, Y), (X[order], Y[order]))
+    )
+    for other in (turned, moved, shuffled):
+        kept = other.kept[::-1] if other is turned else other.kept
+        np.testing.assert_allclose(
+            [other.value, other.full, other.left_out, *kept],
+            [want.value, want.full, want.left_out, *want.kept],
+            atol=1e-7,
+        )
+
+
+@invariance
+@given(moved_pairs(), st.sampled_from(["rbf", "exponential"]))
+def test_tasks_do_not_notice_motions_of_the_features_nor_the_order_of_samples(
+    data: tuple[np.ndarray, ...], kernel: str
+) -> None:
+    X, y, Z, order = data
+    turn = np.array([[0.6, 0.8], [-0.8, 0.6]])  # columns of y are summed
+    want = gm.task_alignment(X, y, kernel, 5), gm.kare(X, y, kernel, [0.01, 1.0])
+    for A, b, unit in ((Z, y, 1.0), (X[order], y[order], 1.0), (X, -3 * y @ turn, 9.0)):
+        np.testing.assert_allclose(gm.task_alignment(A, b, kernel, 5).cumulative, want[0].cumulative, rtol=1e-7)
+        found = gm.kare(A, b, kernel, [0.01, 1.0])
+        np.testing.assert_allclose(found.value, unit * want[1].value, rtol=1e-7)
+        np.testing.assert_allclose(found.degrees, want[1].degrees, rtol=1e-7)
+
+
+def test_chance_of_measures_that_are_not_centred_has_the_mean_in_it() -> None:
+    n, k, rng = 400, 10, np.random.default_rng(0)
+    draws = [(rng.standard_normal((n, 5)), rng.standard_normal((n, 5)), rng.standard_normal(n) + 5) for _ in range(8)]
+    for centered, shared in ((True, k**2 / n), (False, 1 + (k - 1) ** 2 / n)):
+        found = [gm.eigen_overlap(X, Y, "rbf", k, centered=centered).family(0, 0) for X, Y, _ in draws]
+        assert np.mean(found) == pytest.approx(shared, rel=0.2)
+    for X, _, y in draws:
+        assert gm.kare(X, y, "rbf", 1e6).value[0] == pytest.approx((y**2).mean(), rel=1e-4)
+        mean_part = y.mean() ** 2 / (y**2).mean()
+        assert gm.task_alignment(X, y, "rbf", k).cumulative[-1] == pytest.approx(mean_part, abs=0.03)
+        assert gm.task_alignment(X, y, "rbf", k, centered=True).cumulative[-1] < 0.1
+
+
 # ---- overlaps --------------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +462,26 @@ def test_overlap_says_which_eigenspace_is_cut() -> None:
     found = gm.eigen_overlap(circle(60), normals(60, 2), gm.RBF(1.0), 2)
     assert found.reason == "X: eigenvalues 2 and 3 cannot be told apart: the last eigenspace is cut; choose another k"
     assert "; X: eigenvalues 2 and 3" in repr(found)
+
+
+def test_indefinite_kernels_have_no_roots_and_no_ridge_inside_their_spectrum() -> None:
+    X, Y = normals(100, 3), normals(100, 2, seed=1)
+    indefinite = gm.Polynomial(degree=2, offset=-4.0)
+    found = gm.eigen_overlap(X, Y, gm.RBF(1.0), 8, kernel_y=indefinite)
+    least = -float(found.eigenvalues_y.min())
+    assert least > 0
+    assert np.isfinite([found.family(0.5, 2), found.family(0.5, -1), found.ridge_family(1e-9, 1.5 * least)]).all()
+    assert found.ridge_family(0, 0) == pytest.approx(found.family(0, 0))
+    why = f"^the kernel of Y is indefinite, with an eigenvalue of -{least:.3g}, "
+    with pytest.raises(ValueError, match=why + r"which has no power 0\.5; take a whole number$"):
+        found.family(1, 0.5)
+    for ridge in (least, least / 2):
+        with pytest.raises(
+            ValueError, match=why + f"and a ridge of {ridge:.3g} leaves it so; take a larger one, or 0$"
+        ):
+            found.ridge_family(0.1, ridge)
+    with pytest.raises(ValueError, match=r"^the kernel of X is indefinite"):
+        gm.eigen_overlap(Y, X, indefinite, 8, kernel_y="rbf").family(0.5, 0.5)
 
 
 def test_ridges_must_not_be_negative() -> None:
@@ -434,6 +544,75 @@ def test_kare_of_linear_kernels_is_exact(kernel: str, dtype: str) -> None:
     assert found.best == RIDGES[int(np.argmin(want))]
 
 
+def solved(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """A⁻¹B in extended precision, which LAPACK has not, by Gauss and Jordan."""
+    d = len(A)
+    both = np.hstack([A, B]).astype(np.longdouble)
+    for i in range(d):
+        pivot = i + int(np.argmax(np.abs(both[i:, i])))
+        both[[i, pivot]] = both[[pivot, i]]
+        both[i] /= both[i, i]
+        for j in range(d):
+            if j != i:
+                both[j] -= both[j, i] * both[i]
+    return both[:, d:]
+
+
+def kare_of_features(X: np.ndarray, y: np.ndarray, ridge: float) -> float:
+    """Generalised cross-validation from normal equations whose squared condition number extended precision bears."""
+    n, d = X.shape
+    wide = X.astype(np.longdouble)
+    second = wide.T @ wide / n
+    found = solved(second + ridge * np.eye(d), np.hstack([wide.T @ y[:, None] / n, second]))
+    left = y - wide @ found[:, 0]
+    return float((left @ left / n) / (1 - np.trace(found[:, 1:]) / n) ** 2)
+
+
+LOPSIDED = {  # scales and means of four columns, and a ridge that is small beside the first eigenvalue alone
+    "one large column": ([1e7, 1, 1, 1], 0.0, 1.0),
+    "far from zero": ([1, 1, 1, 1], 1e6, 1e-3),
+    "small columns": ([1, 1e-6, 1e-6, 1e-6], 0.0, 1e-12),
+}
+
+
+@pytest.mark.parametrize("name", LOPSIDED)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_condition_number_of_linear_kernels_is_not_squared(name: str, dtype: str) -> None:
+    scales, mean, ridge = LOPSIDED[name]
+    if dtype == "bfloat16" and mean:
+        mean = 100.0
+    rng = np.random.default_rng(0)
+    X = rounded(rng.standard_normal((1000, 4)) * scales + mean, dtype)
+    signal = (X[:, 1] - X[:, 1].mean()) / X[:, 1].std()
+    y = signal + 0.1 * rng.standard_normal(1000)
+    x = as_input(X, dtype)
+
+    assert gm.kare(x, y, "linear", ridge).value[0] == pytest.approx(kare_of_features(X, y, ridge), rel=1e-7)
+
+    for centered in (False, True):
+        found = gm.spectrum(x, "linear", 4, centered=centered)
+        want = np.linalg.svd(X - centered * X.mean(axis=0), compute_uv=False) ** 2 / 1000
+        assert (found.k, found.rank, found.reason, found.splits_eigenspace) == (4, 4, None, False)
+        assert (np.abs(found.eigenvalues - want) <= found.residuals).all()
+        assert (found.residuals <= 1e-7 * found.eigenvalues).all()
+        assert found.rank == gm.eigen_overlap(x, x, "linear", 4, centered=centered).overlap.shape[0]
+    assert gm.task_alignment(x, signal, "linear", 4, centered=True).cumulative[-1] == pytest.approx(1, abs=1e-9)
+
+
+def test_many_rows_hide_no_small_feature_of_a_linear_kernel() -> None:
+    X = normals(300_000, 2) * [1, 3e-6]
+    assert gm.spectrum(X, "linear", 2).rank == 2
+
+
+@pytest.mark.parametrize("kernel", ["linear", "cosine"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_rounding_of_stored_features_is_no_eigenfunction(kernel: str, dtype: str) -> None:
+    X = normals(2000, 5) @ normals(5, 30, seed=1)
+    found = gm.spectrum(as_input(rounded(X, dtype), dtype), kernel, 20)
+    assert found.rank == 5
+    assert found.reason == "the kernel matrix has rank 5 up to rounding"
+
+
 @pytest.mark.parametrize("n", [40, 300])
 def test_kare_of_few_rows_is_exact(n: int) -> None:
     X, y = task(n)
@@ -480,12 +659,46 @@ def test_kare_of_a_ridge_below_rounding_is_exact_or_says_that_it_is_not() -> Non
     assert found.best == 0.1
 
 
+def test_kare_names_the_ridge_that_was_not_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_LARGEST_BASIS", 1)
+    X, y = task(700)
+    found = gm.kare(X, y, gm.RBF(0.5), [1e-5, 10.0])
+    assert found.reason
+    assert re.fullmatch(
+        r"at ridge 1e-05 solutions leave residuals of \S+, more than 1e-06, after \d+ sweeps; use a larger one",
+        found.reason,
+    )
+
+
 def test_kare_takes_one_target_or_many_and_one_ridge() -> None:
     X, y = task(200)
     one = [gm.kare(X, column, "rbf", 0.1) for column in y.T]
     both = gm.kare(X, y, "rbf", 0.1)
     assert both.value == pytest.approx(one[0].value + one[1].value)
     assert repr(both).startswith("Kare(")
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "bfloat16", "integers", "column"])
+def test_targets_may_be_files_of_one_dimension(kind: str, tmp_path: Path) -> None:
+    X, y = normals(60, 3), np.round(8 * normals(60, 1, seed=1)[:, 0])
+    path = tmp_path / ("y.npz" if kind == "npz" else "y.safetensors" if kind == "bfloat16" else "y.npy")
+    if kind == "npz":
+        np.savez(path, y=y)
+    elif kind == "bfloat16":
+        torch = pytest.importorskip("torch")
+        pytest.importorskip("safetensors.torch").save_file({"y": torch.from_numpy(y).bfloat16()}, path)
+    else:
+        np.save(path, y[:, None] if kind == "column" else y.astype(np.int64) if kind == "integers" else y)
+    for named in (path, str(path)):
+        assert gm.kare(X, named, "linear", 1.0).value == gm.kare(X, y, "linear", 1.0).value
+        assert np.array_equal(gm.task_alignment(X, named, k=3).power, gm.task_alignment(X, y, k=3).power)
+
+
+def test_file_of_targets_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "y.npy"
+    np.save(path, np.ones((2, 30, 1)))
+    with pytest.raises(ValueError, match=r"y\.npy: y must be 2-d \(samples by features\), got shape \(2, 30, 1\)"):
+        gm.kare(normals(60, 3), path)
 
 
 @pytest.mark.parametrize("size", [1e-120, 1e120])
@@ -523,6 +736,21 @@ def test_task_alignment_is_the_cumulative_power() -> None:
         np.testing.assert_allclose(found.cumulative, oracle.cumulative_power(phi, f[:, 0]), atol=1e-9)
         assert found.total == pytest.approx((f**2).mean())
         np.testing.assert_allclose(found.weights, found.power / values, rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_null_space_of_a_kernel_holds_nothing_of_a_task(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.eye(5, dtype=dtype)[rng.integers(0, 5, 200)]
+    y = rng.standard_normal(200)
+    found = gm.task_alignment(labels, y, gm.RBF(1.0), 200)
+    means = labels @ np.linalg.lstsq(labels, y, rcond=None)[0]
+    assert found.spectrum.rank == 5
+    np.testing.assert_allclose(found.cumulative[4:], (means @ means) / (y @ y), rtol=1e-6)
+    assert found.learning_curve(1e9).error[0] == pytest.approx(((y - means) ** 2).mean(), rel=1e-6)
+
+    constant = gm.task_alignment(np.ones((200, 2), dtype), y, gm.RBF(1.0), 200, centered=True)
+    np.testing.assert_array_equal(constant.cumulative, 0)
 
 
 def test_task_of_nothing_has_no_alignment() -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import gramian as gm
 import oracle
-from accuracy import as_input, hard_pair
-from gramian import subspace
+from accuracy import as_input, hard_pair, rounded
+from gramian import moments, subspace
 
 Array = np.ndarray[Any, Any]
 
@@ -303,6 +303,27 @@ def test_permuting_and_scaling_units_changes_no_matching(data: tuple[Array, Arra
 
 
 @few
+@given(pairs(), st.randoms(use_true_random=False))
+def test_units_of_the_first_array_matter_as_little_as_each_measure_says(data: tuple[Array, Array], random: Any) -> None:
+    X, Y = data
+    order = random.sample(range(X.shape[1]), X.shape[1])
+    factors = np.array([random.choice([-3.0, 0.2, 1.0]) for _ in order])
+    want, got = gm.semi_matching(X, Y), gm.semi_matching(X[:, order] * factors + 7, Y)
+    assert got.score == pytest.approx(want.score, **CLOSE)
+    np.testing.assert_array_equal(got.units_y, want.units_y[order])
+    assert gm.pwcca(-0.2 * X[:, order] + 7, Y) == pytest.approx(gm.pwcca(X, Y), **CLOSE)
+    for f in (MEASURES["svcca_components"], lambda *pair: gm.svcca(*pair, variance=0.9, standardize=True)):
+        assert f(X * factors, Y) == pytest.approx(f(X, Y), **CLOSE)
+
+
+def test_pwcca_weighs_the_features_of_its_first_array_alone() -> None:
+    X, Y = related(200, 4, 3)
+    assert abs(gm.pwcca(X, Y) - gm.pwcca(Y, X)) > 0.01
+    assert abs(gm.pwcca(X @ rotation(4), Y) - gm.pwcca(X, Y)) > 1e-4
+    assert abs(gm.pwcca(X * [1, 1, 1, 9], Y) - gm.pwcca(X, Y)) > 1e-4
+
+
+@few
 @given(pairs(), st.sampled_from(SYMMETRIC))
 def test_measure_is_symmetric(data: tuple[Array, Array], name: str) -> None:
     X, Y = data
@@ -499,6 +520,98 @@ def test_rounding_of_stored_features_is_no_direction(dtype: str) -> None:
     assert gm.canonical_correlations(X, Y, rcond=1e-14).rank == (30, 20)
 
 
+NARROW = ["float32", "float16", "bfloat16"]
+IN_UNITS: dict[str, Any] = {  # measures to which the units of single columns matter
+    "ridge": lambda *data: gm.canonical_correlations(*data, ridge=1e-3).correlations,
+    "components": lambda *data: gm.canonical_correlations(*data, components=5).correlations,
+    "variance": lambda *data: gm.canonical_correlations(*data, variance=1.0).correlations,
+    "small_ridge": lambda *data: gm.linear_regression_r2(*data, ridge=1e-6),
+    "small_alpha": lambda *data: gm.shape_distance(*data, alpha=1e-4),
+}
+
+
+@pytest.mark.parametrize("name", [*MEASURES, *IN_UNITS])
+@pytest.mark.parametrize("dtype", NARROW)
+def test_a_feature_far_larger_than_all_others_hides_none_of_them(name: str, dtype: str) -> None:
+    X, Y = hard_pair(1000, 20, 4, dtype=dtype, seed=3) if name in MEASURES else related(1000, 20, 4)
+    X[:, 0] *= 1000 if dtype == "float16" else 1e6
+    X, Y = rounded(X, dtype), rounded(Y, dtype)
+    f = {**MEASURES, **IN_UNITS}[name]
+    want, scale = f(X, Y), size_of(name, X, Y)
+    np.testing.assert_allclose(f(as_input(X, dtype), as_input(Y, dtype)), want, rtol=0, atol=1e-10 * scale)
+
+
+def test_regression_on_a_small_feature_beside_a_large_one_of_sixteen_bits() -> None:
+    H = np.random.default_rng(0).normal(size=(1000, 20))
+    H[:, 0] *= 200
+    for dtype in NARROW:
+        h, t = (as_input(rounded(Z, dtype), dtype) for Z in (H, H[:, 1:5]))
+        assert gm.linear_regression_r2(h, t) == pytest.approx(1, abs=1e-12)
+        assert gm.linear_regression_r2(h, t, ridge=1e-6) == pytest.approx(1, abs=1e-11)
+        assert gm.canonical_correlations(h, t, ridge=1e-6).rank == (20, 4)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_directions_of_a_power_law_are_more_than_rounding(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 128)) / np.arange(1, 129) @ rotation(128)
+    X, Y = rounded(X, dtype), rounded(X @ rng.normal(size=(128, 6)) + rng.normal(size=(2000, 6)), dtype)
+    x, y = as_input(X, dtype), as_input(Y, dtype)
+    assert gm.canonical_correlations(x, y).rank == gm.canonical_correlations(x, y, variance=1.0).rank == (128, 6)
+    for f in (gm.cca, MEASURES["svcca"], MEASURES["shape_distance_half"], MEASURES["shape_distance_white"]):
+        assert f(x, y) == pytest.approx(f(X, Y), **CLOSE)
+
+
+def test_features_in_small_units_are_no_rounding() -> None:
+    X, Y = related(500, 3, 3)
+    X, Y = (X * [1, 1e-8, 1e-8]).astype(np.float32), Y.astype(np.float32)
+    white = gm.shape_distance(X, Y, alpha=0)
+    assert gm.shape_distance(X, Y, alpha=1e-9) == pytest.approx(white, abs=1e-8)
+    assert white == pytest.approx(gm.shape_distance(X.astype(float), Y.astype(float), alpha=0), **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("mean", [0.0, 10.0])
+def test_moments_know_how_their_features_were_rounded(dtype: str, mean: float, tmp_path: Any) -> None:
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(2000, 5))
+    X = as_input(rounded(Z @ rng.normal(size=(5, 30)) * np.geomspace(1, 300, 30) + mean, dtype), dtype)
+    Y = as_input(rounded(rng.normal(size=(2000, 20)) + mean, dtype), dtype)
+    batches = [gm.feature_moments(X[a : a + 500], Y[a : a + 500]) for a in range(0, 2000, 500)]
+    whole = sum(batches[1:], batches[0])
+    whole.save(tmp_path / "moments.npz")
+    for options in ({}, {"ridge": 1e-6}, {"variance": 1.0}):
+        assert gm.canonical_correlations(X, Y, **options).rank == (5, 20)
+        assert gm.canonical_correlations(whole, **options).rank == (5, 20)
+    assert gm.nocco(gm.FeatureMoments.load(tmp_path / "moments.npz")) == pytest.approx(gm.nocco(X, Y), **FROM_MOMENTS)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_columns_that_flicker_in_the_last_digit_they_were_stored_with_are_no_direction(dtype: str) -> None:
+    X, Y = related(300, 4, 3)
+    last = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}[dtype]
+    flicker = 128 * (1 + last * np.random.default_rng(0).integers(0, 2, size=(300, 2)))
+    x, y, both = (as_input(rounded(Z, dtype), dtype) for Z in (X, Y, np.hstack([flicker, X])))
+    for options in ({}, {"ridge": 0.1}, {"variance": 1.0}):
+        found = gm.canonical_correlations(both, y, **options)
+        assert found.rank == (4, 3)
+        np.testing.assert_allclose(
+            found.correlations, gm.canonical_correlations(x, y, **options).correlations, atol=100 * last
+        )
+    alone = gm.canonical_correlations(as_input(flicker, dtype), y)
+    assert alone.reason == "X is constant up to rounding: nothing is left after centring"
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("power", [-20, 0, 6])
+def test_rounding_of_stored_values_is_a_twelfth_of_their_last_digit_squared(dtype: str, power: int) -> None:
+    wide = 2.0**power * np.random.default_rng(0).normal(size=(4000, 3)) * [1, 3, 0]
+    lost = ((rounded(wide, dtype) - wide) ** 2).sum(axis=0)
+    found = moments.stored_rounding(rounded(wide, dtype), dtype)
+    assert (found > 0).all()
+    np.testing.assert_allclose(found[:2], lost[:2], rtol=0.1)
+
+
 def test_duplicated_rows_and_outliers_are_no_obstacle() -> None:
     X, Y = related(60, 4, 3)
     X, Y = np.repeat(X, 5, axis=0), np.repeat(Y, 5, axis=0)
@@ -609,8 +722,12 @@ def test_constant_array_has_no_value(name: str) -> None:
 def test_constant_array_has_its_reason() -> None:
     X, _ = related(50, 3, 3)
     constant = np.ones((50, 2))
-    assert gm.canonical_correlations(X, constant).reason == "Y is constant: nothing is left after centring"
-    assert gm.canonical_correlations(constant, X).reason == "X is constant: nothing is left after centring"
+    assert (
+        gm.canonical_correlations(X, constant).reason == "Y is constant up to rounding: nothing is left after centring"
+    )
+    assert (
+        gm.canonical_correlations(constant, X).reason == "X is constant up to rounding: nothing is left after centring"
+    )
     assert gm.canonical_correlations(constant, X).to_dict()["correlations"] == []
     assert gm.semi_matching(X, constant).reason == "X or Y is constant: nothing is left after centring"
     assert repr(gm.semi_matching(X, constant)).startswith("UnitMatching(nan: X or Y is constant")
@@ -674,6 +791,15 @@ def test_matching_finds_a_permutation_of_units() -> None:
     assert found.score == pytest.approx(1, rel=1e-14)
     np.testing.assert_allclose(found.correlations, -1, rtol=1e-14)
     assert gm.bipartite_matching(X, -X[:, order], signed=True).score < 0.5
+
+
+def test_signed_matchings_change_under_negative_factors_and_others_do_not() -> None:
+    X, Y = related(200, 4, 3)
+    flipped = Y * [-2, 3, -4]
+    for f in (gm.bipartite_matching, gm.semi_matching):
+        assert f(X, flipped).score == pytest.approx(f(X, Y).score, **CLOSE)
+        assert f(X, np.abs([-2, 3, -4]) * Y, signed=True).score == pytest.approx(f(X, Y, signed=True).score, **CLOSE)
+        assert abs(f(X, flipped, signed=True).score - f(X, Y, signed=True).score) > 0.01
 
 
 def test_constant_units_stay_without_a_match() -> None:

@@ -3,7 +3,7 @@
 A kernel that is not linear is known by its products with blocks of vectors (`KernelMatrix.multiply`, one sweep over the
 tiles for 64 of them). One block Krylov basis gives the rest: eigenpairs as its Ritz pairs, and solutions of
 (K/n + λ)x = b by Galerkin's condition for any number of λ at once. Linear and cosine kernels of more rows than features
-are solved from d×d moments.
+are solved from the d×d triangle of their features.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian import estimators, gram, moments
+from gramian import estimators, factor, gram, moments
 from gramian.arrays import Matrix
 from gramian.gram import Precision, Progress, Representation
 from gramian.kernels import Cosine, Kernel, Linear
@@ -29,7 +29,7 @@ _LANES = 16  # vectors of a sweep are a multiple of it anyway
 _SPARE = 8  # vectors of a block beyond the eigenpairs asked for
 _BLOCKS = 8  # of a basis before it is cut back to its best Ritz vectors
 STUCK = 8  # blocks without progress before giving up
-_BUDGET = 256 << 20  # bytes that d×d moments may take without being asked
+_BUDGET = 256 << 20  # bytes that a d×d triangle may take without being asked
 
 
 # ---- products --------------------------------------------------------------------------------------------------------
@@ -224,41 +224,52 @@ def eigenpairs(a: KernelMatrix, k: int, tolerance: float, seed: int, most_sweeps
     return Eigenpairs(values[:k], vectors[:, :k], residuals[:k], following, basis.sweeps, done or basis.complete)
 
 
-# ---- linear kernels: d×d moments -------------------------------------------------------------------------------------
+# ---- linear kernels: d×d triangles -----------------------------------------------------------------------------------
 
 
 def by_features(x: Matrix, kernel: Kernel, memory: int | None) -> bool:
-    """Whether d×d moments hold the whole spectrum, and fit."""
+    """Whether a d×d triangle holds the whole spectrum, and fits."""
     return isinstance(kernel, Linear | Cosine) and x.n > x.d and 8 * x.d**2 <= max(_BUDGET, memory or 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Eigenvalues η and directions of Σ = X'X/n, which are those of K/n; in units of 2^exponent."""
+    """Eigenvalues η and directions of Σ = X'X/n, which are those of K/n; in units of 2^exponent.
+
+    From the singular values s of the triangle of X, η = s²/n: features of condition number κ lose κ and not κ².
+    """
 
     rows: moments.CentredFeatures
     centered: bool
     values: Array  # (r,) above rounding, largest first
     directions: Array  # (d, r)
-    errors: Array  # (r,) ‖Kv/n − ηv‖
+    errors: Array  # (r,) bounds on what η is off by
+    rounding: float  # the least eigenvalue that would be more than rounding of float64
     trace: float
 
     @staticmethod
     def of(x: Matrix, kernel: Kernel, *, centered: bool) -> Features:
         rows = moments.centre(x, kernel)
         rows = rows if centered else replace(rows, mean=np.zeros(x.d))
-        second = np.zeros((x.d, x.d))
-        for a, b in moments.blocks(x.n, [x.d]):
-            block = rows.raw(a, b) - rows.mean
-            second += block.T @ block
-        second /= x.n
-        values, directions = np.linalg.eigh(second)
-        values, directions = values[::-1], directions[:, ::-1]
-        keep = values > max(x.n, x.d) * EPS * values[0]
-        values, directions = values[keep], directions[:, keep]
-        left = second @ directions - directions * values
-        errors = np.sqrt(np.maximum(0.0, np.einsum("ij,ij->j", left, second @ left)) / values)
-        return Features(rows, centered, values, directions, errors, float(np.trace(second)))
+        found = factor.triangle([rows])
+        u, s, vt = factor.svd(found.rows)
+        floor = max(x.n, x.d) * EPS
+        r = int((s > floor * s[0]).sum())
+        if found.rounding.any():
+            r = min(r, factor.stored_basis(found.rows, floor, found.rounding, x.n).rank)
+        u, s, v = u[:, :r], s[:r], vt[:r].T
+        left = np.hypot(factor.norms(found.rows @ v - u * s), factor.norms(found.rows.T @ u - v * s))
+        # there is a singular value of the rows within that of s, and within the rounding of their QR factorisation
+        off = left + x.d * EPS * s.max(initial=0.0)
+        return Features(
+            rows,
+            centered,
+            values=s**2 / x.n,
+            directions=v,
+            errors=2 * s * off / x.n,
+            rounding=(floor * float(s.max(initial=0.0))) ** 2 / x.n,
+            trace=float(np.vdot(found.rows, found.rows)) / x.n,
+        )
 
     @property
     def n(self) -> int:

@@ -26,6 +26,8 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 _BUDGET = 256 << 20  # bytes that the d×d moments may take without being asked
 _BLOCK = 8 << 20  # bytes of float64 rows at a time
+# digits after the leading one, and the exponent of the last digit of the smallest numbers
+_STORED = {"float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
 
 
 def feature_route(xs: Sequence[Matrix], kernels: Sequence[Kernel], memory: int | None) -> bool:
@@ -69,10 +71,24 @@ class CentredFeatures:
             rows /= np.where(norms > 0, norms, 1.0)
         return cast("Array", rows)
 
+    def rounding(self, rows: Array) -> Array:
+        """(d,) sums of the squared roundings that prepared rows were stored with."""
+        return stored_rounding(rows, self.x.dtype)
+
     @property
     def exponent(self) -> int:
         """K = 2^exponent · (what the scaled rows give)."""
         return 0 if self.normalize else -2 * round(math.log2(self.scale))
+
+
+def stored_rounding(rows: Array, dtype: str) -> Array:
+    """(d,) Σ of u²/12, the variance of a rounding to multiples of u, the unit in the last place; 0 for float64."""
+    if dtype not in _STORED:
+        return np.zeros(rows.shape[1])
+    digits, least = _STORED[dtype]
+    exponent = np.where(rows == 0, least, np.frexp(rows)[1] - 1 - digits)
+    unit = np.ldexp(1.0, np.maximum(exponent, least))
+    return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
 
 
 def blocks(n: int, widths: Sequence[int]) -> list[tuple[int, int]]:
@@ -290,6 +306,8 @@ class FeatureMoments:
     y_by_yy: Array  # (q,)
     squares: Array  # (2,) Σ|x|², Σ|y|²
     square_products: Array  # (2, 2) Σ|x|⁴, Σ|x|²|y|², Σ|y|⁴
+    rounding_x: Array  # (p,) Σ of squared roundings that X was stored with, 0 for float64: what is no direction of it
+    rounding_y: Array  # (q,)
 
     def update(self, X: object, Y: object | None = None) -> FeatureMoments:
         """These moments with a batch of rows added; a new value."""
@@ -387,6 +405,8 @@ class FeatureMoments:
                     [pq_new, product(qq, q, q, self.y_by_yy, self.y_by_yy, self.sum_y, self.sum_y, self.yy, b, b)],
                 ]
             ),
+            rounding_x=self.rounding_x,
+            rounding_y=self.rounding_y,
         )
 
     def statistics(self) -> Statistics:
@@ -458,6 +478,7 @@ class FeatureMoments:
 
 _SUMS = (
     "sum_x", "sum_y", "xx", "xy", "yy", "x_by_xx", "x_by_yy", "y_by_xx", "y_by_yy", "squares", "square_products",
+    "rounding_x", "rounding_y",
 )  # fmt: skip
 
 
@@ -528,6 +549,7 @@ def feature_moments(
     sums: dict[str, Array] = {}
     for start, stop in spans:
         u, v = rows(start, stop)
+        rounding = stored_rounding(u, x.dtype), stored_rounding(v, "float64" if y is None else y.dtype)
         u, v = u - a, v - b
         p2, q2 = np.einsum("ij,ij->i", u, u), np.einsum("ij,ij->i", v, v)
         squares = np.stack([p2, q2])
@@ -543,6 +565,7 @@ def feature_moments(
             q2 @ v,
             squares.sum(1),
             squares @ squares.T,
+            *rounding,
         )
         for name, term in zip(_SUMS, batch, strict=True):
             sums[name] = sums[name] + term if name in sums else term

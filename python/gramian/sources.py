@@ -41,15 +41,23 @@ _SAFETENSORS_DTYPES = {
 }
 
 
-def matrix(x: object, name: str) -> Matrix:
-    """`arrays.as_matrix` that also takes a path: a str or Path in place of an array is a file."""
+def matrix(x: object, name: str, *, column: bool = False) -> Matrix:
+    """`arrays.as_matrix` that also takes a path: a str or Path in place of an array is a file.
+
+    With `column`, one dimension is as good as two: n samples of one feature.
+    """
     if not isinstance(x, str | os.PathLike):
-        return as_matrix(x, name)
+        return as_matrix(_column(x) if column else x, name)
     array = open_array(x)
     try:
-        return as_matrix(array, name)
+        return as_matrix(_column(array) if column else array, name)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{os.fspath(x)}: {error}") from None
+
+
+def _column(x: Any) -> Any:
+    arrays = isinstance(x, BFloat16Array) or hasattr(x, "__dlpack__")
+    return x[:, None] if arrays and len(getattr(x, "shape", ())) == 1 else x
 
 
 def open_array(spec: str | os.PathLike[str]) -> FileArray:

@@ -32,15 +32,17 @@ class Spectrum:
 
     eigenvalues: Array  # (k,) of K/n
     eigenfunctions: Array  # (n, k), mean square 1, orthogonal
-    residuals: Array  # (k,) ‖Kv/n − ηv‖ for v of norm 1
+    residuals: (
+        Array  # (k,) ‖Kv/n − ηv‖ for v of norm 1, K as its tiles hold it; of features, bounds from singular values
+    )
     following: float  # eigenvalue k + 1, as far as it is known; nan if there is none
     trace: float  # tr K/n, the sum of all eigenvalues
-    tolerance: float  # residuals asked for, as a part of the largest eigenvalue
+    tolerance: float  # residuals asked for, as a part of the largest eigenvalue; 0 where features gave the pairs
     rounding: float  # the least eigenvalue that is more than rounding
     n: int
     kernel: Kernel  # bandwidth resolved
     centered: bool
-    sweeps: int  # over the pairs of rows; 0 if moments of features were enough
+    sweeps: int  # over the pairs of rows; 0 if features were enough
     converged: bool  # whether residuals are within the tolerance
     reason: str | None  # what is to be known before it is used
 
@@ -126,9 +128,11 @@ def spectrum(
         Of HKH in place of K.
     tolerance : float, optional
         Residuals ‖Kv/n − ηv‖ to reach, as a part of the largest eigenvalue; 1e-10 for float64 and 1e-7 for other data
-        when left out. Every eigenvalue is within its residual of one of K/n.
+        when left out. Every eigenvalue is within its residual of one of K/n as its tiles hold it; their own rounding,
+        ``rounding`` and about eps of the largest eigenvalue, comes on top: 1e-7 of it for float32.
     sweeps : int
-        The most sweeps over the pairs of rows.
+        Where to stop. The first block is always multiplied, a sweep for each 64 of its k + 8 vectors or a few more:
+        ``sweeps=1`` takes 2 at k = 100.
     seed : int
         Of the random block that the iteration starts from.
     precision, memory, progress
@@ -153,7 +157,9 @@ def spectrum(
     -----
     Block Lanczos with full reorthogonalisation; each step is a sweep of O(n²(p + k)) time, on the CPU or the device
     where X lies; some 3 to 10 of them where eigenvalues fall off quickly. O(nk) memory, about 16·n·8·(k + 16) bytes.
-    Linear and cosine kernels with n > p: from the p×p moments, exactly, O(np²). Source: Theory, 7.1.
+    Linear and cosine kernels with n > p: from the p×p triangle of a QR factorisation, exactly, O(np²): eigenvalues down
+    to (n·eps)² of the largest, and of float32 and 16-bit data those that are more than the rounding of its entries.
+    Source: Theory, 7.1.
 
     Examples
     --------
@@ -216,13 +222,13 @@ def spectrum_of(
     if eigen.by_features(x, found, memory):
         features = eigen.Features.of(x, found, centered=centered)
         pairs, exponent, trace = features.pairs(k), features.exponent, features.trace
-        accuracy, rounding = tolerance or _TOLERANCE[False], 0.0
+        accuracy, rounding = tolerance or 0.0, features.rounding
     else:
         a = eigen.kernel_matrix(x, found, centered=centered, precision=precision, memory=memory, progress=progress)
         accuracy = tolerance or _TOLERANCE[a.single]
         pairs = eigen.eigenpairs(a, k, accuracy, seed, sweeps)
-        exponent, trace, rounding = a.exponent, a.trace / a.n, a.rounding
-    rounding = max(rounding, x.n * EPS * float(np.abs(pairs.values).max(initial=0.0)))
+        exponent, trace = a.exponent, a.trace / a.n
+        rounding = max(a.rounding, a.n * EPS * float(np.abs(pairs.values).max(initial=0.0)))
     largest = np.abs(pairs.vectors).argmax(axis=0)
     signs = np.where(pairs.vectors[largest, np.arange(pairs.vectors.shape[1])] < 0, -1.0, 1.0)
     reason, found_k = None, len(pairs.values)
@@ -276,13 +282,30 @@ class EigenOverlap:
 
         (1, 1): the numerator of kernel alignment; (0, 1): how much of Y lies in X's eigenspaces, as stitching from X to
         Y needs it; (0, 0): the sum of squared canonical correlations of the eigenspaces.
+
+        Raises ValueError for a power that is not whole of an indefinite kernel: its negative eigenvalues have none.
         """
+        for values, power, name in ((self.eigenvalues_x, p, "X"), (self.eigenvalues_y, q, "Y")):
+            if not float(power).is_integer() and (values < 0).any():
+                raise ValueError(
+                    f"the kernel of {name} is indefinite, with an eigenvalue of {values.min():.3g}, which has no power "
+                    f"{power:g}; take a whole number"
+                )
         return float(self.eigenvalues_x**p @ self.overlap**2 @ self.eigenvalues_y**q)
 
     def ridge_family(self, ridge_x: float, ridge_y: float) -> float:
-        """S with η/(η + ridge) in place of powers: 1 for eigenvalues far above the ridge, 0 for those far below."""
+        """S with η/(η + ridge) in place of powers: 1 for eigenvalues far above the ridge, 0 for those far below.
+
+        Raises ValueError for a ridge that leaves an indefinite kernel so: η/(η + ridge) has a pole at −ridge.
+        """
         if not (ridge_x >= 0 and ridge_y >= 0):
             raise ValueError(f"ridges must not be negative, got {ridge_x} and {ridge_y}")
+        for values, ridge, name in ((self.eigenvalues_x, ridge_x, "X"), (self.eigenvalues_y, ridge_y, "Y")):
+            if ridge > 0 and (values + ridge <= 0).any():
+                raise ValueError(
+                    f"the kernel of {name} is indefinite, with an eigenvalue of {values.min():.3g}, and a ridge of "
+                    f"{ridge:.3g} leaves it so; take a larger one, or 0"
+                )
         x = self.eigenvalues_x / (self.eigenvalues_x + ridge_x)
         y = self.eigenvalues_y / (self.eigenvalues_y + ridge_y)
         return float(x @ self.overlap**2 @ y)

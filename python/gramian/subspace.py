@@ -11,22 +11,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from gramian import factor
 from gramian.arrays import check_budget, check_count, require_rows, same_device, same_rows
 from gramian.estimators import scaled
+from gramian.factor import EPS, Basis, norms, svd, upper
 from gramian.kernels import Linear
-from gramian.moments import FeatureMoments, Progress, blocks, centre
+from gramian.moments import FeatureMoments, Progress, centre
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
-
-_EPS = float(np.finfo(np.float64).eps)
-_STORED = {"float64": 0.0, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # eps that data came with
 
 
 # ---- from arrays or moments to few rows -----------------------------------------------------------------
@@ -39,7 +38,8 @@ class Condensed:
     n: int
     x: Array  # (m, p), m ≤ p + q; columns that are constant up to rounding are 0
     y: Array  # (m, q)
-    rcond: tuple[float, float]  # singular values below this part of the largest are rounding
+    rcond: tuple[float, float]  # singular values below this part of the largest are rounding of float64
+    rounding: tuple[Array, Array]  # (p,), (q,) Σ of squared roundings that columns were stored with; 0 for float64
     exponent: tuple[int, int]  # X̄ = 2^exponent · x
 
 
@@ -60,33 +60,15 @@ def _condensed(X: object, Y: object | None, what: str, progress: Progress | None
     same_device([x, y], ["X", "Y"])
     require_rows(x.n, least, what)
     features = [centre(x, Linear()), centre(y, Linear())]
-    widths = [x.d, y.d]
-    edge, width = x.d, x.d + y.d
-    step = max(2 * width, blocks(x.n, widths)[0][1])
-    few, raw = np.zeros((0, width)), np.zeros(width)
-    for start in range(0, x.n, step):
-        stop = min(x.n, start + step)
-        rows = np.empty((len(few) + stop - start, width))
-        rows[: len(few)] = few
-        for f, part in zip(features, (slice(0, edge), slice(edge, width)), strict=True):
-            own = f.raw(start, stop)
-            raw[part] += np.einsum("ij,ij->j", own, own)
-            np.subtract(own, f.mean, out=rows[len(few) :, part])
-        few = rows if len(rows) <= width else _triangle(rows)
-        if progress:
-            progress(-(-stop // step), -(-x.n // step))
-    few[:, _norms(few) <= 16 * _EPS * np.sqrt(raw)] = 0.0
+    found = factor.triangle(features, progress)
     return Condensed(
         n=x.n,
-        x=few[:, :edge],
-        y=few[:, edge:],
-        rcond=cast("tuple[float, float]", tuple(max(max(x.n, f.x.d) * _EPS, 2 * _STORED[f.x.dtype]) for f in features)),
+        x=found.rows[:, : x.d],
+        y=found.rows[:, x.d :],
+        rcond=(max(x.n, x.d) * EPS, max(x.n, y.d) * EPS),
+        rounding=(found.rounding[: x.d], found.rounding[x.d :]),
         exponent=(features[0].exponent // 2, features[1].exponent // 2),
     )
-
-
-def _triangle(rows: Array) -> Array:
-    return cast("Array", np.linalg.qr(rows, mode="r"))
 
 
 def _from_moments(given: FeatureMoments) -> Condensed:
@@ -96,61 +78,33 @@ def _from_moments(given: FeatureMoments) -> Condensed:
     second = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
     offset = np.concatenate([given.reference_x + mean_x, given.reference_y + mean_y])
     square = np.diag(second)
-    floor = max(given.n, len(second)) * _EPS * np.concatenate([np.diag(given.xx), np.diag(given.yy)])
-    varies = (square > floor) & (square > (16 * _EPS * offset) ** 2 * given.n)
+    floor = max(given.n, len(second)) * EPS * np.concatenate([np.diag(given.xx), np.diag(given.yy)])
+    varies = (square > floor) & (square > (16 * EPS * offset) ** 2 * given.n)
     size = np.sqrt(np.where(varies, square, 0.0))
     unit = second / np.multiply.outer(np.where(varies, size, np.inf), np.where(varies, size, np.inf))
     values, vectors = np.linalg.eigh(unit)
     rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size
     p, q = m.xy.shape
-    rcond = (math.sqrt(max(given.n, p) * _EPS), math.sqrt(max(given.n, q) * _EPS))
-    return Condensed(given.n, rows[:, :p], rows[:, p:], rcond, (0, 0))
+    rcond = (math.sqrt(max(given.n, p) * EPS), math.sqrt(max(given.n, q) * EPS))
+    return Condensed(given.n, rows[:, :p], rows[:, p:], rcond, (given.rounding_x, given.rounding_y), (0, 0))
 
 
 # ---- algebra on few rows ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _Basis:
-    """Orthonormal u = rows @ weights of the column space of rows."""
-
-    u: Array  # (m, r)
-    singular: Array  # (r,) of the rows, or of the rows with columns of length 1
-    weights: Array  # (d, r)
-
-    @property
-    def rank(self) -> int:
-        return len(self.singular)
-
-    def leading(self, k: int) -> _Basis:
-        return _Basis(self.u[:, :k], self.singular[:k], self.weights[:, :k])
+def _basis(
+    c: Condensed, side: int, rcond: float | None, *, unit_columns: bool, reciprocal: Array | float = 1.0
+) -> Basis:
+    """Of columns times `reciprocal`; in these units, or where none matter in those that keep the most digits."""
+    rows = (c.x, c.y)[side] * reciprocal
+    rounding = c.rounding[side] * np.square(reciprocal)
+    if rcond is not None or not rounding.any():
+        return factor.basis(rows, c.rcond[side] if rcond is None else rcond, unit_columns=unit_columns)
+    found = factor.stored_basis(rows, c.rcond[side], rounding, c.n)
+    return found if unit_columns else factor.turned(found, rows, c.rcond[side])
 
 
-def _basis(rows: Array, rcond: float, *, unit_columns: bool = False) -> _Basis:
-    """What is above rcond times the largest singular value; columns of length 1 make the rank free of their units."""
-    size = _norms(rows) if unit_columns else np.ones(rows.shape[1])
-    reciprocal = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-    u, s, vt = _svd(rows * reciprocal)
-    r = int((s > rcond * s[0]).sum()) if s[0] > 0 else 0
-    return _Basis(u[:, :r], s[:r], reciprocal[:, None] * (vt[:r].T / s[:r]))
-
-
-def _svd(a: Array, full: bool = False) -> tuple[Array, Array, Array]:
-    """By divide and conquer; where that does not converge, by QR iterations, which do."""
-    try:
-        return cast("tuple[Array, Array, Array]", np.linalg.svd(a, full_matrices=full))
-    except np.linalg.LinAlgError:
-        from scipy.linalg import svd
-
-        return cast("tuple[Array, Array, Array]", svd(a, full_matrices=full, lapack_driver="gesvd"))
-
-
-def _norms(rows: Array) -> Array:
-    norms: Array = np.sqrt(np.einsum("ij,ij->j", rows, rows))
-    return norms
-
-
-def _filtered(basis: _Basis, ridge: float, n: int, exponent: int) -> Array:
+def _filtered(basis: Basis, ridge: float, n: int, exponent: int) -> Array:
     """(r,) s/√(s² + nλ): what a ridge leaves of each direction; λ in the units of the variance of the features."""
     if ridge == 0:
         return np.ones(basis.rank)
@@ -163,7 +117,7 @@ def _constant(ranks: Sequence[int]) -> str | None:
     """Why a measure of subspaces has no value, or None."""
     for name, rank in zip("XY", ranks, strict=True):
         if rank == 0:
-            return f"{name} is constant: nothing is left after centring"
+            return f"{name} is constant up to rounding: nothing is left after centring"
     return None
 
 
@@ -287,8 +241,9 @@ def canonical_correlations(
         λ, in units of the variance of the features (of X, of Y).
     rcond : float, optional
         Singular values below this part of the largest are rounding and dropped, before a ridge too. Left out:
-        max(n, p)·eps, at least 2 eps of the dtype of the data; √(max(n, p)·eps) for FeatureMoments, whose digits are
-        those of squares.
+        max(n, p)·eps; √(max(n, p)·eps) for FeatureMoments, whose digits are those of squares. Of float32 and 16-bit
+        data, also what the rounding of their entries explains, scaled to be the same in every column: a direction
+        counts if it is more than twice that.
     progress : callable, optional
         Called with (done, total).
 
@@ -343,25 +298,23 @@ def _canonical(
     rcond: float | None = None,
 ) -> CanonicalCorrelations:
     bases, filters, rows = [], [], []
-    for given, floor, penalty, exponent in zip((c.x, c.y), c.rcond, ridge, c.exponent, strict=True):
-        deviation = _norms(given) / math.sqrt(c.n) if standardize else np.ones(given.shape[1])
+    for side, (given, penalty, exponent) in enumerate(zip((c.x, c.y), ridge, c.exponent, strict=True)):
+        deviation = norms(given) / math.sqrt(c.n) if standardize else np.ones(given.shape[1])
         reciprocal = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-        own = given * reciprocal
-        # where units do not matter, columns of length 1 keep the most digits
         unit_columns = penalty == 0 and variance is None and components is None
-        basis = _basis(own, floor if rcond is None else rcond, unit_columns=unit_columns)
+        basis = _basis(c, side, rcond, unit_columns=unit_columns, reciprocal=reciprocal)
         if basis.rank and components is not None:
             basis = basis.leading(components)
         elif basis.rank and variance is not None:
             energy = np.cumsum(basis.singular**2)
             basis = basis.leading(int(np.searchsorted(energy / energy[-1], variance)) + 1)
-        rows.append(own)
+        rows.append(given * reciprocal)
         bases.append(replace(basis, weights=reciprocal[:, None] * basis.weights))
         filters.append(_filtered(basis, penalty, c.n, 0 if standardize else exponent))
     (bx, by), (fx, fy) = bases, filters
     k = min(bx.rank, by.rank)
     if k:
-        left, correlations, right = _svd(fx[:, None] * (bx.u.T @ by.u) * fy)
+        left, correlations, right = svd(fx[:, None] * (bx.u.T @ by.u) * fy)
         turns = (left[:, :k], right[:k].T)
     else:
         correlations, turns = np.zeros(0), (np.zeros((bx.rank, 0)), np.zeros((by.rank, 0)))
@@ -566,7 +519,7 @@ def linear_regression_r2(
     _check_rcond(rcond)
     c = _condensed(X, Y, "linear_regression_r2", progress)
     total = float(np.vdot(c.y, c.y))
-    basis = _basis(c.x, c.rcond[0] if rcond is None else rcond, unit_columns=ridge == 0)
+    basis = _basis(c, 0, rcond, unit_columns=ridge == 0)
     if total == 0 or (ridge == 0 and _saturated((basis.rank,), c.n)):
         return math.nan
     kept = _filtered(basis, float(ridge), c.n, c.exponent[0]) ** 2
@@ -608,7 +561,7 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
     1.0
     """
     c = _condensed(X, Y, "coco", progress)
-    return scaled(float(_svd(_square(c.x).T @ _square(c.y))[1][0]) / c.n, sum(c.exponent))
+    return scaled(float(svd(_square(c.x).T @ _square(c.y))[1][0]) / c.n, sum(c.exponent))
 
 
 def nocco(
@@ -749,8 +702,8 @@ def shape_distance(
         gap = _shape_gap(c.x, c.y)
     else:
         sides = []
-        for rows, floor, exponent in zip((c.x, c.y), c.rcond, c.exponent, strict=True):
-            basis = _basis(rows, floor if rcond is None else rcond, unit_columns=alpha == 0)
+        for side, exponent in enumerate(c.exponent):
+            basis = _basis(c, side, rcond, unit_columns=alpha == 0)
             deviation = np.ldexp(basis.singular, exponent) / math.sqrt(c.n)
             sides.append(basis.u * (float(alpha) * deviation + 1 - float(alpha)))
         ranks = [side.shape[1] for side in sides]
@@ -771,7 +724,7 @@ def _shape_gap(x: Array, y: Array) -> float:
 def _gap(x: Array, y: Array) -> float:
     """min ‖x − yQ‖², the narrower one padded with zeros, from the differences after both are turned."""
     x, y = _square(x), _square(y)
-    left, _, right = _svd(x.T @ y, full=True)
+    left, _, right = svd(x.T @ y, full=True)
     x, y = x @ left, y @ right.T
     k = min(x.shape[1], y.shape[1])
     return float(sum(np.vdot(part, part) for part in (x[:, :k] - y[:, :k], x[:, k:], y[:, k:])))
@@ -779,7 +732,7 @@ def _gap(x: Array, y: Array) -> float:
 
 def _square(rows: Array) -> Array:
     """As many columns as rows at most, by a rotation of the features."""
-    return rows if rows.shape[1] <= rows.shape[0] else _triangle(rows.T).T
+    return rows if rows.shape[1] <= rows.shape[0] else upper(rows.T).T
 
 
 # ---- single units ------------------------------------------------------------------------------------------------
@@ -835,8 +788,9 @@ def bipartite_matching(
     Notes
     -----
     Cost as `canonical_correlations`, and O((p+q)³) for the assignment (`scipy.optimize.linear_sum_assignment`). Does
-    not change under permutations, scaling and shifts of single features. The largest of many correlations is above 0
-    for independent data too: shuffle the rows of Y for its level. Source: Li et al. 2016; Theory, 8.5.
+    not change under permutations, scaling and shifts of single features; with ``signed``, scaling by positive factors.
+    The largest of many correlations is above 0 for independent data too: shuffle the rows of Y for its level. Source:
+    Li et al. 2016; Theory, 8.5.
 
     Examples
     --------
@@ -878,7 +832,8 @@ def semi_matching(
     Notes
     -----
     Cost as `canonical_correlations`. Not symmetric; at least the score of `bipartite_matching` where p ≤ q. Does not
-    change under permutations, scaling and shifts of single features. Source: Li et al. 2016; Theory, 8.5.
+    change under permutations, scaling and shifts of single features; with ``signed``, scaling by positive factors.
+    Source: Li et al. 2016; Theory, 8.5.
 
     Examples
     --------
@@ -897,7 +852,7 @@ def semi_matching(
 def _unit_correlations(X: object, Y: object | None, what: str, progress: Progress | None) -> tuple[Array, int]:
     """(p, q) correlations of single units; nan for constant ones."""
     c = _condensed(X, Y, what, progress, least=3)
-    x, y = (np.divide(z, _norms(z), out=np.full_like(z, np.nan), where=_norms(z) > 0) for z in (c.x, c.y))
+    x, y = (np.divide(z, norms(z), out=np.full_like(z, np.nan), where=norms(z) > 0) for z in (c.x, c.y))
     return np.clip(x.T @ y, -1.0, 1.0), c.n
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +73,7 @@ def kare(
     ----------
     X : array of shape (n, p)
     y : array of shape (n,) or (n, q)
-        Targets; columns are summed.
+        Targets, or the path of a file; columns are summed.
     kernel : kernel or its name
     ridge : float or sequence of floats
         λ on K/n, positive, in units of K. All of them come from one basis.
@@ -97,7 +97,7 @@ def kare(
 
     Notes
     -----
-    Linear and cosine kernels with n > p: exactly, from one eigenvalue problem of p×p moments. All others: Galerkin
+    Linear and cosine kernels with n > p: exactly, from the singular values of one p×p triangle. All others: Galerkin
     solutions (block conjugate gradients) for y and the probes in one block Krylov space, O(n²(p + q + probes)) for each
     step, O(n·m) memory for m ≤ 2048 basis vectors; small ridges take many steps. Exact up to 512 rows. Source: Jacot et
     al. 2020; Theory, 7.3.
@@ -154,10 +154,9 @@ def _ridges(ridge: object) -> Array:
     return found
 
 
-def _targets(y: Any, n: int) -> tuple[Array, int]:
+def _targets(y: object, n: int) -> tuple[Array, int]:
     """(n, q) targets in units of 2^unit."""
-    column = y.reshape(-1, 1) if len(getattr(y, "shape", ())) == 1 else y
-    found = matrix(column, "y")
+    found = matrix(y, "y", column=True)
     if found.n != n:
         raise ValueError(f"X has {n} rows but y has {found.n}; row i of both must be the same sample")
     values = found.block(0, n)
@@ -223,8 +222,8 @@ def _gram_resolvents(a: KernelMatrix, targets: Array, ridges: Array, probes: int
     reason = None
     if not basis.complete and worst > tolerance:
         reason = (
-            f"solutions leave residuals of {worst:.1e}, more than {tolerance:.0e}, after {basis.sweeps} sweeps; "
-            "use a larger ridge"
+            f"at ridge {math.ldexp(least, a.exponent):.3g} solutions leave residuals of {worst:.1e}, more than "
+            f"{tolerance:.0e}, after {basis.sweeps} sweeps; use a larger one"
         )
     if least < a.rounding:
         reason = (
@@ -251,7 +250,7 @@ class TaskAlignment:
     """How much of a task lies in the leading eigenfunctions of a kernel."""
 
     cumulative: Array  # (k,) C(ρ), part of the power in the first ρ eigenfunctions
-    power: Array  # (k,) ⟨f, φ⟩², columns of y summed
+    power: Array  # (k,) ⟨f, φ⟩², columns of y summed; 0 where the eigenvalue is 0 up to its residual
     total: float  # mean square of f
     spectrum: Spectrum
     reason: str | None
@@ -306,7 +305,7 @@ def task_alignment(
     ----------
     X : array of shape (n, p)
     y : array of shape (n,) or (n, q)
-        Targets; columns are summed. With ``centered`` their mean is taken off.
+        Targets, or the path of a file; columns are summed. With ``centered`` their mean is taken off.
     kernel : kernel or its name
     k : int
         Eigenfunctions.
@@ -316,7 +315,8 @@ def task_alignment(
     Returns
     -------
     TaskAlignment
-        ``cumulative`` (k,), in [0, 1] and not falling; ``power`` (k,), ``weights`` (k,), ``spectrum``;
+        ``cumulative`` (k,), in [0, 1] and not falling; ``power`` (k,), 0 beyond the rank of the kernel matrix, whose
+        null space is not learnt; ``weights`` (k,), ``spectrum``;
         ``learning_curve(samples, ridge=, noise=)``. nan if y is 0 (or constant, when centred).
 
     Raises
@@ -359,6 +359,7 @@ def task_alignment(
         progress=progress,
     )
     power = ((found.eigenfunctions.T @ targets / x.n) ** 2).sum(axis=1)
+    power[found.rank :] = 0.0  # of the null space any vectors may have come back, and none of them is learnt
     total = float((targets**2).sum() / x.n)
     reason = found.reason
     if total <= (x.n * EPS * size) ** 2:

@@ -1,0 +1,116 @@
+"""Few rows in place of many: the triangle R of features, which never squares a condition number, and its rounding.
+
+Features in float32 or 16 bits were rounded when they were stored, each entry by a part of its last digit. So the rank
+is told where columns are scaled to equal rounding: what white noise does to singular values depends on the shape alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.moments import CentredFeatures, Progress, blocks
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Triangle:
+    """R with R'R = Z'Z, Z the centred features side by side."""
+
+    rows: Array  # (m, width), m ≤ width; columns that are constant up to the rounding of float64 are 0
+    rounding: Array  # (width,) Σ of squared roundings that the features were stored with; 0 for float64
+
+
+def triangle(features: Sequence[CentredFeatures], progress: Progress | None = None) -> Triangle:
+    """QR factorisations of [R; block], one block of rows after another: O(n·width²) time, O(block + width²) memory."""
+    n, widths = features[0].x.n, [f.x.d for f in features]
+    edges = np.concatenate([[0], np.cumsum(widths)])
+    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
+    width = int(edges[-1])
+    step = max(2 * width, blocks(n, widths)[0][1])
+    few, raw, rounding = np.zeros((0, width)), np.zeros(width), np.zeros(width)
+    for start in range(0, n, step):
+        stop = min(n, start + step)
+        rows = np.empty((len(few) + stop - start, width))
+        rows[: len(few)] = few
+        for f, part in zip(features, parts, strict=True):
+            own = f.raw(start, stop)
+            raw[part] += np.einsum("ij,ij->j", own, own)
+            rounding[part] += f.rounding(own)
+            np.subtract(own, f.mean, out=rows[len(few) :, part])
+        few = rows if len(rows) <= width else upper(rows)
+        if progress:
+            progress(-(-stop // step), -(-n // step))
+    few[:, norms(few) <= 16 * EPS * np.sqrt(raw)] = 0.0
+    return Triangle(few, rounding)
+
+
+def upper(rows: Array) -> Array:
+    return cast("Array", np.linalg.qr(rows, mode="r"))
+
+
+def norms(rows: Array) -> Array:
+    found: Array = np.sqrt(np.einsum("ij,ij->j", rows, rows))
+    return found
+
+
+def svd(a: Array, full: bool = False) -> tuple[Array, Array, Array]:
+    """By divide and conquer; where that does not converge, by QR iterations, which do."""
+    try:
+        return cast("tuple[Array, Array, Array]", np.linalg.svd(a, full_matrices=full))
+    except np.linalg.LinAlgError:
+        from scipy.linalg import svd
+
+        return cast("tuple[Array, Array, Array]", svd(a, full_matrices=full, lapack_driver="gesvd"))
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """Orthonormal u = rows @ weights of the column space of rows, up to rounding."""
+
+    u: Array  # (m, r)
+    singular: Array  # (r,) of the rows in the scaling that they were taken in
+    weights: Array  # (d, r)
+
+    @property
+    def rank(self) -> int:
+        return len(self.singular)
+
+    def leading(self, k: int) -> Basis:
+        return Basis(self.u[:, :k], self.singular[:k], self.weights[:, :k])
+
+
+def basis(rows: Array, rcond: float, *, unit_columns: bool = False) -> Basis:
+    """What is above rcond times the largest singular value; columns of length 1 make the rank free of their units."""
+    return _scaled_basis(rows, norms(rows) if unit_columns else np.ones(rows.shape[1]), rcond, 0.0)
+
+
+def stored_basis(rows: Array, rcond: float, rounding: Array, n: int) -> Basis:
+    """What is more than the rounding of n stored rows, and above rcond times the largest, of columns of equal rounding.
+
+    n×d entries of variance 1/n have a norm of about 1 + √(d/n); twice that is no accident.
+    """
+    return _scaled_basis(rows, np.sqrt(rounding), rcond, 2 * (1 + math.sqrt(rows.shape[1] / n)))
+
+
+def turned(found: Basis, rows: Array, rcond: float) -> Basis:
+    """The same space by the principal components of rows: its leading directions are those that carry most of them."""
+    turn, s, _ = svd(found.u.T @ rows)
+    r = int((s > rcond * s[0]).sum()) if found.rank and s[0] > 0 else 0
+    return Basis(found.u @ turn[:, :r], s[:r], found.weights @ turn[:, :r])
+
+
+def _scaled_basis(rows: Array, size: Array, rcond: float, least: float) -> Basis:
+    reciprocal = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    u, s, vt = svd(rows * reciprocal)
+    r = int((s > max(least, rcond * s[0])).sum())
+    return Basis(u[:, :r], s[:r], reciprocal[:, None] * (vt[:r].T / s[:r]))
