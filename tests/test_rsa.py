@@ -184,6 +184,21 @@ def test_both_routes_agree(kind, monkeypatch):
     assert [e.value for e in first] == pytest.approx([e.value for e in second], abs=1e-10)
 
 
+@pytest.mark.parametrize("mean", [0.0, 1e2, 1e4, 1e5])
+@pytest.mark.parametrize("correlation", ["pearson", "cosine"])
+def test_float32_distances_do_not_lose_digits_with_the_mean(correlation, mean):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 5000))
+    Y = X + rng.standard_normal((150, 5000))
+    X, Y = ((Z + mean).astype(np.float32) for Z in (X, Y))
+    got, want = (
+        gm.rsa(X.astype(t), Y.astype(t), dissimilarity="euclidean", correlation=correlation)
+        for t in (np.float32, np.float64)
+    )
+    # distances of 100 spread by 0.7: roundings of 4e-6 on 11,175 pairs average to some 1e-7
+    assert got == pytest.approx(want, abs=4e-7)
+
+
 def test_cosine_of_double_centred_squared_distances_is_linear_cka():
     X, Y = hard_pair(50, 5, 8)
     a, b = (oracle.centred(oracle.dissimilarities(Z, "sqeuclidean")) for Z in (X, Y))

@@ -383,6 +383,8 @@ def _swept(pair: Paired, *, centred: bool) -> _Sums:
     start = _no_tiles(xs, pair.precision)
     # K = φ + b_i + b_j: with b taken off, tiles hold φ itself
     rows = _no_tiles(gram.shifted(xs, np.zeros((2, n)), start.base), pair.precision).scaled_diagonal / 2
+    # a float32 sweep reports and takes b in float32: what that left on the diagonal is added
+    rows = rows + _no_tiles(gram.shifted(xs, rows, start.base), pair.precision).scaled_diagonal / 2
     level = (start.scaled_shift - rows).mean(axis=1, keepdims=True) if centred else np.zeros((2, 1))
     while True:
         around = gram.shifted(xs, rows + level, start.base)
