@@ -107,6 +107,34 @@ def test_ties_survive_the_rounding_of_features():
     assert gm.rsa(X @ turn + 3, Y, correlation="spearman") == pytest.approx(want, abs=1e-13)
 
 
+@pytest.mark.parametrize("kind", ["cosine", "correlation"])
+@pytest.mark.parametrize("options", [{"correlation": "spearman"}, {"geotopological": (0, 0)}, {}])
+def test_rows_of_one_direction_are_tied_at_0(kind, options):
+    rng = np.random.default_rng(0)
+    D = np.repeat(rng.standard_normal((3, 6)), 40, axis=0)
+    A = D * rng.uniform(0.5, 2, (120, 1))
+    for memory in (None, LITTLE):
+        assert gm.rsa(D, A, dissimilarity=kind, memory=memory, **options) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.float32])
+@pytest.mark.parametrize("kind", ["cosine", "correlation"])
+def test_binary_graphs_of_whole_numbers_join_what_points_the_same_way(kind, dtype):
+    rng = np.random.default_rng(0)
+    X, Y = rng.integers(0, 7, (2, 200, 3))
+
+    def apart(Z):  # in whole numbers: v = 0 or v·w = |v||w|
+        V = (3 * Z - Z.sum(axis=1, keepdims=True)) if kind == "correlation" else Z
+        inner, norms = V @ V.T, (V * V).sum(axis=1)
+        same = (inner > 0) & (inner**2 == np.multiply.outer(norms, norms))
+        same |= np.multiply.outer(norms == 0, norms == 0)
+        return oracle.over_pairs((~same).astype(float))
+
+    want = oracle.rsa(apart(X), apart(Y), "pearson")
+    got = gm.rsa(X.astype(dtype), Y.astype(dtype), dissimilarity=kind, geotopological=(0, 0))
+    assert got == pytest.approx(want, abs=1e-12)
+
+
 def test_golden_values():
     x, y = np.array([[0.0], [1.0], [3.0]]), np.array([[0.0], [2.0], [3.0]])  # distances 1, 3, 2 and 2, 3, 1
     assert gm.rsa(x, y, dissimilarity="euclidean") == pytest.approx(0.5, abs=1e-15)

@@ -2,7 +2,8 @@
 
 The native sweeps reduce a tile where it is made; an order statistic needs the values, so here tiles are made in float64
 by NumPy's BLAS, on the host. Values are rounded to 40 bits, which is far above the rounding of how they came about: two
-pairs that are equal in exact arithmetic are tied here, whichever tile they lie in.
+pairs that are equal in exact arithmetic are tied here, whichever tile they lie in. Rows that point the same way are 0
+apart.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _SORT_BYTES = 112  # of scratch for each pair that is ranked in memory
 _CLOSE = 1 / 32  # part of ‖x‖² + ‖y‖² below which a squared distance is computed from the differences
 _BLOCK = 4096  # close pairs that are worth a block of their own
 _DROPPED = 12  # bits of 52
+_PARALLEL = 2 * (8 * float(np.finfo(np.float64).eps)) ** 2  # squared distance of normalised rows that is rounding only
 _SAMPLE = 1 << 20  # pairs from which buckets, bins and brackets are laid out
 _MOST_BUCKETS = 768  # files open at a time; a process may usually have 1,024
 _CELLS = 8  # of the guide to a list of numbers, for each of them
@@ -90,6 +92,8 @@ class Dissimilarities:
 
     def _values(self, squares: Array) -> Array:
         """Squared distances to values, in place."""
+        if self.features.normalize:
+            squares[squares <= _PARALLEL] = 0
         bits = squares.view(np.int64)
         bits += 1 << (_DROPPED - 1)
         bits &= -1 << _DROPPED
