@@ -50,7 +50,7 @@ def test_short_way_gives_what_the_measure_gives(name, options, shape, groups):
     X, Y = hard_pair(*shape)
     labels = None if groups is None else np.arange(len(X)) % groups
     short = gm.null(name, X, Y, groups=labels, permutations=35, seed=4, **options)
-    long = gm.null(getattr(gm, name), X, Y, groups=labels, permutations=35, seed=4, **options)
+    long = gm.null(lambda *a, **k: getattr(gm, name)(*a, **k), X, Y, groups=labels, permutations=35, seed=4, **options)
     assert short.value == getattr(gm, name)(X, Y, **options) == long.value
     np.testing.assert_allclose(short.values, long.values, rtol=1e-9, atol=1e-12)
     assert (short.pvalue, short.groups) == (long.pvalue, groups)
@@ -182,6 +182,26 @@ def test_any_function_of_two_arrays_has_a_null():
     assert (found.measure, found.value, found.pvalue) == ("first_column", first_column(X, Y), 0.01)
     assert 0 < found.corrected < found.value + 0.1
     assert math.isnan(gm.null(first_column, X, Y, permutations=9).corrected)
+
+
+@pytest.mark.parametrize("name", ["cka", "rsa", "procrustes", "shape_distance", "distance_alignment", "mutual_knn"])
+def test_a_function_of_the_package_stands_for_its_name(name):
+    X, Y = shared()
+    by_name, by_function = (gm.null(measure, X, Y, permutations=19) for measure in (name, getattr(gm, name)))
+    assert by_function.pvalue == 0.05
+    np.testing.assert_array_equal(by_function.values, by_name.values)
+    for field in ("measure", "value", "pvalue", "corrected", "maximum", "alternative"):
+        np.testing.assert_equal(getattr(by_function, field), getattr(by_name, field))
+
+
+def test_a_function_of_the_same_name_is_another_function():
+    X, Y = shared()
+
+    def procrustes(X, Y):
+        return -gm.procrustes(X, Y)
+
+    found = gm.null(procrustes, X, Y, permutations=19)
+    assert (found.measure, found.alternative, found.maximum, found.pvalue) == ("procrustes", "greater", None, 0.05)
 
 
 def test_of_distances_the_small_ones_are_extreme():

@@ -106,7 +106,7 @@ def null(
     Parameters
     ----------
     measure : str or callable
-        The name of a measure, or any function of (X, Y) that returns a number.
+        The name of a measure, or any function of (X, Y) that returns a number; the package's own stand for their names.
     X : array of shape (n, p)
     Y : array of shape (n, q)
         Row i of both is the same sample; arrays or files, as in `kernel_alignment`.
@@ -167,7 +167,7 @@ def null(
             return independence.permutation(x.n, seed, b)
         return _within(labels, seed, b)
 
-    every = _shortcut(name, x, y, permutations, order, progress, options) if isinstance(measure, str) else None
+    every = _shortcut(name, x, y, permutations, order, progress, options) if known.module else None
     if every is None:
         every = _recomputed(function, x, y, permutations, order, progress, options)
     value = next(every)
@@ -180,12 +180,19 @@ def null(
 
 def _measure(measure: object) -> tuple[str, Callable[..., float], _Named]:
     if callable(measure):
-        return getattr(measure, "__name__", type(measure).__name__), measure, _Named("", None)
+        name = str(getattr(measure, "__name__", type(measure).__name__))
+        if name not in _NAMED or measure is not _named(name):
+            return name, measure, _Named("", None)
+        measure = name
     if not isinstance(measure, str):
         raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
     one_of(measure, list(_NAMED), "measure")
-    known = _NAMED[measure]
-    return measure, getattr(import_module(f"gramian.{known.module}"), measure), known
+    return measure, _named(measure), _NAMED[measure]
+
+
+def _named(name: str) -> Callable[..., float]:
+    found: Callable[..., float] = getattr(import_module(f"gramian.{_NAMED[name].module}"), name)
+    return found
 
 
 def _labels(groups: object, n: int) -> Index:
