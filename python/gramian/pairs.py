@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +35,7 @@ _BLOCK = 4096  # close pairs that are worth a block of their own
 _DROPPED = 12  # bits of 52
 _PARALLEL = 2 * (8 * float(np.finfo(np.float64).eps)) ** 2  # squared distance of normalised rows that is rounding only
 _SAMPLE = 1 << 20  # pairs from which buckets, bins and brackets are laid out
-_MOST_BUCKETS = 768  # files open at a time; a process may usually have 1,024
+_MOST_BUCKETS = 768  # files, to each of which every tile adds some records
 _CELLS = 8  # of the guide to a list of numbers, for each of them
 _STEPS = 8  # from a cell's first number on, before the rest is searched
 _PENDING = 1 << 22  # bracketed values after which equal ones are counted together
@@ -277,16 +276,14 @@ def exact_rank_correlation(
         found = [np.concatenate(parts) for parts in zip(*tiles([x, y], memory, progress), strict=True)]
         return _correlated([(mid_ranks(found[0]), mid_ranks(found[1]))], x.pairs)
     count = min(_MOST_BUCKETS, math.ceil(1.5 * x.pairs * _SORT_BYTES / budget))
-    with tempfile.TemporaryDirectory(prefix="gramian-") as folder, ExitStack() as opened:
+    with tempfile.TemporaryDirectory(prefix="gramian-") as folder:
         _check_disk(folder, x)
-        by_x = _Buckets(Path(folder) / "x", _cuts(x, count), budget, opened)
+        by_x = _Buckets(Path(folder) / "x", _cuts(x, count), budget)
         for values in tiles([x, y], memory, progress):
             by_x.add(*values)
-        by_x.close()
-        by_y = _Buckets(Path(folder) / "y", _cuts(y, count), budget, opened)
+        by_y = _Buckets(Path(folder) / "y", _cuts(y, count), budget)
         for ranks, values_y in by_x.ranked():
             by_y.add(values_y, ranks)
-        by_y.close()
         return _correlated(((ranks_x, ranks_y) for ranks_y, ranks_x in by_y.ranked()), x.pairs)
 
 
@@ -366,28 +363,27 @@ def _cuts(source: Dissimilarities, count: int) -> _Cuts:
 
 
 class _Buckets:
-    """Records (key, payload) in files by key; once closed, `ranked` gives (rank of the key, payload) and deletes."""
+    """Records (key, payload) in files by key; `ranked` gives (rank of the key, payload) and deletes.
 
-    def __init__(self, folder: Path, cuts: _Cuts, budget: int, opened: ExitStack) -> None:
+    One file is open at a time: a process may be allowed 256, and have others open.
+    """
+
+    def __init__(self, folder: Path, cuts: _Cuts, budget: int) -> None:
         folder.mkdir()
         self.cuts, self.budget = cuts, budget
         self.paths = [folder / str(b) for b in range(cuts.parts)]
-        self.files = [opened.enter_context(open(path, "wb", buffering=0)) for path in self.paths]  # noqa: SIM115
-        self.counts = np.zeros(len(self.files), dtype=np.int64)
+        self.counts = np.zeros(cuts.parts, dtype=np.int64)
 
     def add(self, key: Array, payload: Array) -> None:
         bucket = self.cuts.part(key).astype(np.uint16)
         order = np.argsort(bucket, kind="stable")
         records = np.stack([key, payload], axis=1)[order]
-        counts = np.bincount(bucket, minlength=len(self.files))
+        counts = np.bincount(bucket, minlength=len(self.paths))
         ends = np.cumsum(counts)
         for b in np.flatnonzero(counts):
-            self.files[b].write(records[ends[b] - counts[b] : ends[b]].data)
+            with open(self.paths[b], "ab") as file:
+                file.write(records[ends[b] - counts[b] : ends[b]].data)
         self.counts += counts
-
-    def close(self) -> None:
-        for file in self.files:
-            file.close()
 
     def ranked(self) -> Iterator[tuple[Array, Array]]:
         below, step = 0, max(1, self.budget // _SORT_BYTES)
@@ -397,7 +393,7 @@ class _Buckets:
                 records = np.fromfile(path, np.float64, 2 * taken, offset=16 * begin).reshape(-1, 2)
                 ranks = np.full(taken, 0.5 * (count + 1)) if single else mid_ranks(records[:, 0])
                 yield ranks + below, records[:, 1].copy()
-            path.unlink()
+            path.unlink(missing_ok=True)
             below += count
 
 
