@@ -676,7 +676,9 @@ def _centred_values(
     g = gram.stable_moments([x], memory=memory, progress=progress)
     falls = isinstance(x.kernel, RBF | Exponential | Laplacian | RationalQuadratic)  # from 1: swept as k − 1, or as k
     base, exponent = int(g.base[0]) if falls else 0, int(g.exponent[0])
-    offset = g.scaled_shift[0] + gram.half_offsets(g, hollow=True)[0] - math.ldexp(0.5 * base, -exponent)
+    # K − base − s_i − s_j of the sweep: where that is 0 on the diagonal, s is half of it, base not rounded into it
+    shift = -g.scaled_diagonal[0] / 2 if base else g.scaled_shift[0]
+    offset = shift + gram.half_offsets(g, hollow=True)[0]
     values = _kernel_values(x.kernel, found, base, exponent)
     return values - offset[:, None] - offset[found.index], float(g.rounding[0] * g.eps)
 
