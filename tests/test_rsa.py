@@ -348,6 +348,18 @@ def test_ties_of_few_values_are_exact_in_bins():
     assert found.value == pytest.approx(stats.spearmanr(pdist(X), pdist(Y)).statistic, abs=1e-13)
 
 
+@pytest.mark.parametrize("bins", [2, 3, 5])
+def test_few_bins_of_mostly_equal_values_are_not_constant(bins):
+    rng = np.random.default_rng(0)
+    Z, Y = np.zeros((60, 2)), rng.normal(size=(60, 3))
+    Z[:8] = rng.normal(size=(8, 2))
+    want = stats.spearmanr(pdist(Z), pdist(Y)).statistic
+    for pair in ((Z, Y), (Y, Z)):
+        found = gm.rsa_estimate(*pair, correlation="spearman", bins=bins)
+        assert found.reason is None
+        assert abs(found.value - want) <= found.error + 1e-12
+
+
 # ---- undefined ------------------------------------------------------------------------------------------------------
 
 

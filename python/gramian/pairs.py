@@ -359,7 +359,9 @@ def _cuts(source: Dissimilarities, count: int) -> _Cuts:
     sample = source.sampled(min(_SAMPLE, max(1 << 16, 256 * count)), 0)
     at = np.linspace(0, len(sample) - 1, count + 1).astype(np.int64)
     numbers, times = np.unique(sample[at[1:-1]], return_counts=True)
-    return _Cuts(np.union1d(numbers, np.nextafter(numbers[times > 1], np.inf)))
+    # a single number may be the least of all values: with a part of its own it tells constant values from others
+    shared = numbers if len(numbers) == 1 else numbers[times > 1]
+    return _Cuts(np.union1d(numbers, np.nextafter(shared, np.inf)))
 
 
 class _Buckets:
