@@ -194,6 +194,16 @@ def test_a_function_of_the_package_stands_for_its_name(name):
         np.testing.assert_equal(getattr(by_function, field), getattr(by_name, field))
 
 
+def test_a_measure_may_return_what_holds_a_number():
+    X, Y = shared()
+    want = gm.null("cka", X, Y, permutations=3).values
+    for wrap in (np.float64, np.array, lambda v: np.array([[v]])[0, 0]):
+        found = gm.null(lambda X, Y, wrap=wrap: wrap(gm.cka(X, Y)), X, Y, permutations=3)
+        np.testing.assert_allclose(found.values, want, rtol=1e-9)
+    found = gm.null(lambda X, Y: gm.rsa_estimate(X, Y), X, Y, permutations=3)
+    np.testing.assert_allclose(found.values, gm.null("rsa", X, Y, permutations=3).values, rtol=1e-9)
+
+
 def test_a_function_of_the_same_name_is_another_function():
     X, Y = shared()
 
@@ -315,6 +325,14 @@ WRONG = [
     ),
     (ValueError, "estimator must be one of 'biased', 'unbiased', got 'u'", {"estimator": "u"}),
     (ValueError, "maximum must be a finite number, got nan", {"maximum": math.nan}),
+    (TypeError, "maximum must be a number, got str", {"maximum": "1"}),
+    (TypeError, "measure must return a number, but <lambda> returned NoneType", {"measure": lambda X, Y: None}),
+    (TypeError, "measure must return a number, but <lambda> returned str", {"measure": lambda X, Y: "0.5"}),
+    (
+        TypeError,
+        "measure must return a number, but <lambda> returned ndarray of shape (60,)",
+        {"measure": lambda X, Y: X[:, 0]},
+    ),
 ]
 
 

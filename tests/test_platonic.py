@@ -282,6 +282,16 @@ def test_a_torch_file_runs_no_code(tmp_path):
     assert not (tmp_path / "written").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"i", b"garbage that is no pickle", b"hello world", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_none_of_torch_is_said(content, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"bad\.pt cannot be read as \.pt: it is no file of torch\.save, or is damaged, "
+    ):
+        gm.platonic_layers(tmp_path / "bad.pt")
+
+
 def test_a_missing_file_is_said(tmp_path):
     for name in ("a.pt", "a.npz"):
         with pytest.raises(FileNotFoundError, match=rf"{name}: no such file"):
@@ -311,6 +321,7 @@ def test_what_is_wrong_with_features_is_said(error, says, source):
 OPTIONS = [
     (ValueError, "metric must be one of 'mutual_knn', ", {"metric": "rsa"}),
     (ValueError, "quantile must be above 0 and at most 1, got 1.5", {"quantile": 1.5}),
+    (TypeError, "quantile must be a number, got str", {"quantile": "x"}),
     (ValueError, "topk must be at least 1, got 0", {"topk": 0}),
     (TypeError, "topk must be a whole number, got float", {"topk": 5.0}),
     (ValueError, "mutual_knn of 60 neighbours needs at least 61 rows but got 60", {"topk": 60}),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, independence, rdm, routes
-from gramian.arrays import Matrix, check_count, check_seed, one_of, require_rows, same_rows
+from gramian.arrays import Matrix, check_count, check_number, check_seed, one_of, require_rows, same_rows
 from gramian.estimators import DEFAULT_ESTIMATOR
 from gramian.gram import Progress
 from gramian.independence import Index
@@ -155,8 +155,10 @@ def null(
         one_of(alternative, get_args(Alternative), "alternative")
     check_count(permutations, "permutations")
     check_seed(seed)
-    if maximum is not None and not math.isfinite(maximum):
-        raise ValueError(f"maximum must be a finite number, got {maximum}")
+    if maximum is not None:
+        check_number(maximum, "maximum")
+        if not math.isfinite(maximum):
+            raise ValueError(f"maximum must be a finite number, got {maximum}")
     x, y = matrix(X, "X"), matrix(Y, "Y")
     same_rows([x, y], ["X", "Y"])
     require_rows(x.n, 2, "a permutation")
@@ -169,7 +171,7 @@ def null(
 
     every = _shortcut(name, x, y, permutations, order, progress, options) if known.module else None
     if every is None:
-        every = _recomputed(function, x, y, permutations, order, progress, options)
+        every = _recomputed(name, function, x, y, permutations, order, progress, options)
     value = next(every)
     values = np.array(list(every))
     limit = known.maximum if maximum is None else float(maximum)
@@ -262,6 +264,7 @@ def _summary(
 
 
 def _recomputed(
+    name: str,
     function: Callable[..., float],
     x: Matrix,
     y: Matrix,
@@ -270,12 +273,21 @@ def _recomputed(
     progress: Progress | None,
     options: dict[str, Any],
 ) -> Iterator[float]:
-    yield float(function(x.owner, y.owner, **options))
+    yield _number(function(x.owner, y.owner, **options), name)
     rows = cast("Any", y.owner)
     for b in range(count):
-        yield float(function(x.owner, rows[order(b)], **options))
+        yield _number(function(x.owner, rows[order(b)], **options), name)
         if progress:
             progress(b + 1, count)
+
+
+def _number(found: Any, name: str) -> float:
+    """Of anything that float() takes but strings."""
+    try:
+        return float(found.__float__())
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # the last is torch's, of several elements
+        what = type(found).__name__ + (f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else "")
+        raise TypeError(f"measure must return a number, but {name} returned {what}") from None
 
 
 def _shortcut(

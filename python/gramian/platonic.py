@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import metrics
-from gramian.arrays import as_matrix, check_count, one_of, require_rows
+from gramian.arrays import as_matrix, check_count, check_number, one_of, require_rows
 from gramian.gram import Progress
 from gramian.moments import blocks
 from gramian.sources import array_names, open_array, open_layers
@@ -230,8 +230,10 @@ def _by_pairs(
 
 
 def _prepared(source: object, name: str, quantile: float | None, exact: bool) -> dict[str, Floats]:
-    if quantile is not None and not 0 < quantile <= 1:
-        raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
+    if quantile is not None:
+        check_number(quantile, "quantile")
+        if not 0 < quantile <= 1:
+            raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
     groups = [[_float32(layer, f"layer{i} of {name}") for i, layer in group] for group in _grouped(source, name)]
     layers: list[Floats] = []
     for group in groups:
@@ -291,8 +293,14 @@ def _load_torch(path: Path, name: str) -> Any:
         raise ImportError(f"{path}: reading {path.suffix} files needs torch: pip install 'gramian[torch]'") from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+        # torch's own words are an opcode, or advise to run the code in the file
+        what = (
+            "it is no file of torch.save, or is damaged, or holds more than tensors, numbers, strings, lists and dicts"
+        )
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {what}") from error
 
 
 def _float32(layer: Any, name: str) -> Floats:
