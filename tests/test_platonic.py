@@ -171,6 +171,36 @@ def test_layers_without_a_value_are_passed_over():
     assert (math.isnan(nothing.score), nothing.layers, nothing.indices) == (True, None, None)
 
 
+@pytest.mark.parametrize("metric", RESULTS)
+def test_a_score_says_why_values_are_missing(metric):
+    F = feats(n=24, layers=3)
+    assert gm.platonic_score(F, F[:, 1:], metric=metric).reason is None
+    F[:, 1] = 1.0
+    found = gm.platonic_score(F, F[:, 2:], metric=metric, quantile=None)
+    if metric in ("cka", "unbiased_cka", "svcca"):
+        assert np.isnan(found.values).tolist() == [[False], [True], [False]]
+        assert found.reason.startswith("1 of 3 pairs have no value: layer1 of X is constant: ")
+    else:
+        assert (np.isnan(found.values).any(), found.reason) == (False, None)
+    other = gm.platonic_score(F[:, 2:], F, metric=metric, quantile=None)
+    if found.reason:
+        assert other.reason.startswith("1 of 3 pairs have no value: layer1 of Y is constant: ")
+
+
+def test_a_score_of_too_few_rows_says_so():
+    F = feats(n=8)
+    found = gm.platonic_score(F, F, metric="svcca")
+    assert (math.isnan(found.score), found.layers) == (True, None)
+    assert found.reason.startswith("9 of 9 pairs have no value: layer0 of X has rank 7 = n − 1 after centring")
+
+
+def test_a_self_term_that_is_not_positive_is_said():
+    X = np.eye(6)[:, None]  # cosines of different rows are 0, and so is all that is masked
+    found = gm.platonic_score(X, X, metric="cknna", topk=3, quantile=None)
+    assert math.isnan(found.score)
+    assert found.reason == "1 of 1 pairs have no value: of layer0 of X and layer0 of Y, a self term is not positive"
+
+
 def test_names_for_measures_are_complete():
     assert set(RESULTS) == set(platonic.get_args(platonic.Metric))
 
