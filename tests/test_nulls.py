@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gramian as gm
 import oracle
 from accuracy import hard_pair
-from gramian import nulls
+from gramian import nulls, platonic
 
 # measures of which `null` sweeps the products alone, and their options
 SHORT = [
@@ -228,12 +228,21 @@ def test_every_name_is_that_of_a_measure():
         assert getattr(gm, name).__module__ == f"gramian.{known.module}"
 
 
-@pytest.mark.parametrize("name", ["mutual_knn", "cycle_knn", "cknna", "svcca", "pwcca"])
+@pytest.mark.parametrize("name", ["mutual_knn", "cycle_knn", "cknna", "svcca", "pwcca", "coco", "nocco"])
 def test_measures_of_other_families_have_a_null(name):
     X, Y = shared(80)
     found = gm.null(name, X, Y, permutations=49)
     assert found.value == getattr(gm, name)(X, Y)
     assert found.pvalue < 0.1
+
+
+def test_names_of_platonic_scores_are_names_here_or_are_translated():
+    names = set(platonic.get_args(platonic.Metric))
+    assert names - set(nulls._NAMED) == set(nulls._PLATONIC)
+    X, Y = shared()
+    assert gm.null("cka", X, Y, kernel="cosine", permutations=1).value == pytest.approx(
+        gm.platonic_score(X, Y, metric="unbiased_cka", quantile=None).score, abs=1e-6
+    )
 
 
 def test_permuted_arrays_are_of_the_kind_that_came():
@@ -309,6 +318,16 @@ def test_rounding_breaks_no_tie():
 WRONG = [
     (TypeError, "measure must be a name or a function of (X, Y), got int", {"measure": 3}),
     (ValueError, "measure must be one of 'cka', 'kernel_alignment', ", {"measure": "cca2"}),
+    (
+        ValueError,
+        "measure 'unbiased_cka' is a name of platonic_score; here it is 'cka' with kernel='cosine', which is unbiased",
+        {"measure": "unbiased_cka"},
+    ),
+    (
+        ValueError,
+        "measure 'edit_distance_knn' is a name of platonic_score; here it is 'edit_knn'",
+        {"measure": "edit_distance_knn"},
+    ),
     (ValueError, "alternative must be one of 'greater', 'less', got 'both'", {"alternative": "both"}),
     (ValueError, "permutations must be at least 1, got 0", {"permutations": 0}),
     (TypeError, "permutations must be a whole number, got float", {"permutations": 1e3}),

@@ -47,9 +47,15 @@ _NAMED = {
     "cca": _Named("subspace"),
     "svcca": _Named("subspace"),
     "pwcca": _Named("subspace"),
+    "coco": _Named("subspace", None),
+    "nocco": _Named("subspace", None),
     "linear_regression_r2": _Named("subspace"),
     "procrustes": _Named("subspace", None, "less"),
     "shape_distance": _Named("subspace", None, "less"),
+}
+_PLATONIC = {  # names of `platonic_score` that are others here
+    "unbiased_cka": "'cka' with kernel='cosine', which is unbiased unless asked",
+    "edit_distance_knn": "'edit_knn'",
 }
 
 
@@ -188,6 +194,8 @@ def _measure(measure: object) -> tuple[str, Callable[..., float], _Named]:
         measure = name
     if not isinstance(measure, str):
         raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
+    if measure in _PLATONIC:
+        raise ValueError(f"measure {measure!r} is a name of platonic_score; here it is {_PLATONIC[measure]}")
     one_of(measure, list(_NAMED), "measure")
     return measure, _named(measure), _NAMED[measure]
 
