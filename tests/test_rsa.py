@@ -135,6 +135,14 @@ def test_binary_graphs_of_whole_numbers_join_what_points_the_same_way(kind, dtyp
     assert got == pytest.approx(want, abs=1e-12)
 
 
+@pytest.mark.parametrize("options", [{"correlation": "spearman"}, {"geotopological": (0, 0)}])
+def test_float32_rows_less_their_mean_keep_their_ties(options):
+    rng = np.random.default_rng(0)
+    D = np.repeat(rng.integers(0, 7, (3, 7)), 40, axis=0).astype(np.float32)
+    A = D * rng.integers(1, 8, (120, 1)).astype(np.float32)  # exact; the means are not
+    assert gm.rsa(D, A, dissimilarity="correlation", **options) == pytest.approx(1.0, abs=1e-12)
+
+
 def test_golden_values():
     x, y = np.array([[0.0], [1.0], [3.0]]), np.array([[0.0], [2.0], [3.0]])  # distances 1, 3, 2 and 2, 3, 1
     assert gm.rsa(x, y, dissimilarity="euclidean") == pytest.approx(0.5, abs=1e-15)
