@@ -607,6 +607,22 @@ def test_cknna_keeps_its_digits_at_a_huge_mean(kernel: str) -> None:
     assert gm.cknna(X + 2.0**30, Y - 2.0**29, 8, kernel=kernel) == pytest.approx(want, abs=1e-12)
 
 
+@pytest.mark.parametrize("bandwidth", [1.0, 1e5, 1e8])
+@pytest.mark.parametrize("kernel", [gm.kernels.RBF, gm.kernels.Exponential, gm.kernels.RationalQuadratic])
+def test_cknna_keeps_its_digits_when_kernels_are_wide(kernel: Any, bandwidth: float) -> None:
+    X = normal(60, 5)
+    Y = X[:, :3] + normal(60, 3, 1)
+
+    def less_one(Z: Any) -> Any:
+        half = np.square(Z[:, None] - Z.astype(np.longdouble)).sum(axis=2) / np.longdouble(bandwidth) ** 2 / 2
+        if kernel is gm.kernels.RationalQuadratic:
+            return np.expm1(-np.log1p(half))
+        return np.expm1(-half if kernel is gm.kernels.RBF else -np.sqrt(2 * half))
+
+    got = gm.cknna(X, Y, 5, kernel=kernel(bandwidth))
+    assert got == pytest.approx(oracle.cknna(less_one(X), less_one(Y), 5), abs=1e-14)
+
+
 def test_linear_cknna_keeps_its_digits_at_a_huge_mean() -> None:
     X, Y = (np.round(normal(90, 5, s) * 1024) / 1024 for s in (0, 1))
     got = gm.cknna(X + 2.0**20, Y + 2.0**20, 8)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gramian as gm
 import oracle
 from accuracy import hard_pair
-from gramian import nulls
+from gramian import nulls, platonic
 
 # measures of which `null` sweeps the products alone, and their options
 SHORT = [
@@ -50,7 +50,7 @@ def test_short_way_gives_what_the_measure_gives(name, options, shape, groups):
     X, Y = hard_pair(*shape)
     labels = None if groups is None else np.arange(len(X)) % groups
     short = gm.null(name, X, Y, groups=labels, permutations=35, seed=4, **options)
-    long = gm.null(getattr(gm, name), X, Y, groups=labels, permutations=35, seed=4, **options)
+    long = gm.null(lambda *a, **k: getattr(gm, name)(*a, **k), X, Y, groups=labels, permutations=35, seed=4, **options)
     assert short.value == getattr(gm, name)(X, Y, **options) == long.value
     np.testing.assert_allclose(short.values, long.values, rtol=1e-9, atol=1e-12)
     assert (short.pvalue, short.groups) == (long.pvalue, groups)
@@ -184,6 +184,36 @@ def test_any_function_of_two_arrays_has_a_null():
     assert math.isnan(gm.null(first_column, X, Y, permutations=9).corrected)
 
 
+@pytest.mark.parametrize("name", ["cka", "rsa", "procrustes", "shape_distance", "distance_alignment", "mutual_knn"])
+def test_a_function_of_the_package_stands_for_its_name(name):
+    X, Y = shared()
+    by_name, by_function = (gm.null(measure, X, Y, permutations=19) for measure in (name, getattr(gm, name)))
+    assert by_function.pvalue == 0.05
+    np.testing.assert_array_equal(by_function.values, by_name.values)
+    for field in ("measure", "value", "pvalue", "corrected", "maximum", "alternative"):
+        np.testing.assert_equal(getattr(by_function, field), getattr(by_name, field))
+
+
+def test_a_measure_may_return_what_holds_a_number():
+    X, Y = shared()
+    want = gm.null("cka", X, Y, permutations=3).values
+    for wrap in (np.float64, np.array, lambda v: np.array([[v]])[0, 0]):
+        found = gm.null(lambda X, Y, wrap=wrap: wrap(gm.cka(X, Y)), X, Y, permutations=3)
+        np.testing.assert_allclose(found.values, want, rtol=1e-9)
+    found = gm.null(lambda X, Y: gm.rsa_estimate(X, Y), X, Y, permutations=3)
+    np.testing.assert_allclose(found.values, gm.null("rsa", X, Y, permutations=3).values, rtol=1e-9)
+
+
+def test_a_function_of_the_same_name_is_another_function():
+    X, Y = shared()
+
+    def procrustes(X, Y):
+        return -gm.procrustes(X, Y)
+
+    found = gm.null(procrustes, X, Y, permutations=19)
+    assert (found.measure, found.alternative, found.maximum, found.pvalue) == ("procrustes", "greater", None, 0.05)
+
+
 def test_of_distances_the_small_ones_are_extreme():
     X, Y = shared()
     found = gm.null("distance_alignment", X, Y[:, :3], permutations=99)
@@ -198,12 +228,21 @@ def test_every_name_is_that_of_a_measure():
         assert getattr(gm, name).__module__ == f"gramian.{known.module}"
 
 
-@pytest.mark.parametrize("name", ["mutual_knn", "cycle_knn", "cknna", "svcca", "pwcca"])
+@pytest.mark.parametrize("name", ["mutual_knn", "cycle_knn", "cknna", "svcca", "pwcca", "coco", "nocco"])
 def test_measures_of_other_families_have_a_null(name):
     X, Y = shared(80)
     found = gm.null(name, X, Y, permutations=49)
     assert found.value == getattr(gm, name)(X, Y)
     assert found.pvalue < 0.1
+
+
+def test_names_of_platonic_scores_are_names_here_or_are_translated():
+    names = set(platonic.get_args(platonic.Metric))
+    assert names - set(nulls._NAMED) == set(nulls._PLATONIC)
+    X, Y = shared()
+    assert gm.null("cka", X, Y, kernel="cosine", permutations=1).value == pytest.approx(
+        gm.platonic_score(X, Y, metric="unbiased_cka", quantile=None).score, abs=1e-6
+    )
 
 
 def test_permuted_arrays_are_of_the_kind_that_came():
@@ -279,6 +318,16 @@ def test_rounding_breaks_no_tie():
 WRONG = [
     (TypeError, "measure must be a name or a function of (X, Y), got int", {"measure": 3}),
     (ValueError, "measure must be one of 'cka', 'kernel_alignment', ", {"measure": "cca2"}),
+    (
+        ValueError,
+        "measure 'unbiased_cka' is a name of platonic_score; here it is 'cka' with kernel='cosine', which is unbiased",
+        {"measure": "unbiased_cka"},
+    ),
+    (
+        ValueError,
+        "measure 'edit_distance_knn' is a name of platonic_score; here it is 'edit_knn'",
+        {"measure": "edit_distance_knn"},
+    ),
     (ValueError, "alternative must be one of 'greater', 'less', got 'both'", {"alternative": "both"}),
     (ValueError, "permutations must be at least 1, got 0", {"permutations": 0}),
     (TypeError, "permutations must be a whole number, got float", {"permutations": 1e3}),
@@ -295,6 +344,14 @@ WRONG = [
     ),
     (ValueError, "estimator must be one of 'biased', 'unbiased', got 'u'", {"estimator": "u"}),
     (ValueError, "maximum must be a finite number, got nan", {"maximum": math.nan}),
+    (TypeError, "maximum must be a number, got str", {"maximum": "1"}),
+    (TypeError, "measure must return a number, but <lambda> returned NoneType", {"measure": lambda X, Y: None}),
+    (TypeError, "measure must return a number, but <lambda> returned str", {"measure": lambda X, Y: "0.5"}),
+    (
+        TypeError,
+        "measure must return a number, but <lambda> returned ndarray of shape (60,)",
+        {"measure": lambda X, Y: X[:, 0]},
+    ),
 ]
 
 

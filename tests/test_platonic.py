@@ -171,6 +171,36 @@ def test_layers_without_a_value_are_passed_over():
     assert (math.isnan(nothing.score), nothing.layers, nothing.indices) == (True, None, None)
 
 
+@pytest.mark.parametrize("metric", RESULTS)
+def test_a_score_says_why_values_are_missing(metric):
+    F = feats(n=24, layers=3)
+    assert gm.platonic_score(F, F[:, 1:], metric=metric).reason is None
+    F[:, 1] = 1.0
+    found = gm.platonic_score(F, F[:, 2:], metric=metric, quantile=None)
+    if metric in ("cka", "unbiased_cka", "svcca"):
+        assert np.isnan(found.values).tolist() == [[False], [True], [False]]
+        assert found.reason.startswith("1 of 3 pairs have no value: layer1 of X is constant up to rounding: ")
+    else:
+        assert (np.isnan(found.values).any(), found.reason) == (False, None)
+    other = gm.platonic_score(F[:, 2:], F, metric=metric, quantile=None)
+    if found.reason:
+        assert other.reason.startswith("1 of 3 pairs have no value: layer1 of Y is constant up to rounding: ")
+
+
+def test_a_score_of_too_few_rows_says_so():
+    F = feats(n=8)
+    found = gm.platonic_score(F, F, metric="svcca")
+    assert (math.isnan(found.score), found.layers) == (True, None)
+    assert found.reason.startswith("9 of 9 pairs have no value: layer0 of X has rank 7 = n − 1 after centring")
+
+
+def test_a_self_term_that_is_not_positive_is_said():
+    X = np.eye(6)[:, None]  # cosines of different rows are 0, and so is all that is masked
+    found = gm.platonic_score(X, X, metric="cknna", topk=3, quantile=None)
+    assert math.isnan(found.score)
+    assert found.reason == "1 of 1 pairs have no value: of layer0 of X and layer0 of Y, a self term is not positive"
+
+
 def test_names_for_measures_are_complete():
     assert set(RESULTS) == set(platonic.get_args(platonic.Metric))
 
@@ -282,6 +312,16 @@ def test_a_torch_file_runs_no_code(tmp_path):
     assert not (tmp_path / "written").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"i", b"garbage that is no pickle", b"hello world", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_none_of_torch_is_said(content, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"bad\.pt cannot be read as \.pt: it is no file of torch\.save, or is damaged, "
+    ):
+        gm.platonic_layers(tmp_path / "bad.pt")
+
+
 def test_a_missing_file_is_said(tmp_path):
     for name in ("a.pt", "a.npz"):
         with pytest.raises(FileNotFoundError, match=rf"{name}: no such file"):
@@ -311,6 +351,7 @@ def test_what_is_wrong_with_features_is_said(error, says, source):
 OPTIONS = [
     (ValueError, "metric must be one of 'mutual_knn', ", {"metric": "rsa"}),
     (ValueError, "quantile must be above 0 and at most 1, got 1.5", {"quantile": 1.5}),
+    (TypeError, "quantile must be a number, got str", {"quantile": "x"}),
     (ValueError, "topk must be at least 1, got 0", {"topk": 0}),
     (TypeError, "topk must be a whole number, got float", {"topk": 5.0}),
     (ValueError, "mutual_knn of 60 neighbours needs at least 61 rows but got 60", {"topk": 60}),

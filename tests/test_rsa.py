@@ -107,6 +107,42 @@ def test_ties_survive_the_rounding_of_features():
     assert gm.rsa(X @ turn + 3, Y, correlation="spearman") == pytest.approx(want, abs=1e-13)
 
 
+@pytest.mark.parametrize("kind", ["cosine", "correlation"])
+@pytest.mark.parametrize("options", [{"correlation": "spearman"}, {"geotopological": (0, 0)}, {}])
+def test_rows_of_one_direction_are_tied_at_0(kind, options):
+    rng = np.random.default_rng(0)
+    D = np.repeat(rng.standard_normal((3, 6)), 40, axis=0)
+    A = D * rng.uniform(0.5, 2, (120, 1))
+    for memory in (None, LITTLE):
+        assert gm.rsa(D, A, dissimilarity=kind, memory=memory, **options) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.float32])
+@pytest.mark.parametrize("kind", ["cosine", "correlation"])
+def test_binary_graphs_of_whole_numbers_join_what_points_the_same_way(kind, dtype):
+    rng = np.random.default_rng(0)
+    X, Y = rng.integers(0, 7, (2, 200, 3))
+
+    def apart(Z):  # in whole numbers: v = 0 or v·w = |v||w|
+        V = (3 * Z - Z.sum(axis=1, keepdims=True)) if kind == "correlation" else Z
+        inner, norms = V @ V.T, (V * V).sum(axis=1)
+        same = (inner > 0) & (inner**2 == np.multiply.outer(norms, norms))
+        same |= np.multiply.outer(norms == 0, norms == 0)
+        return oracle.over_pairs((~same).astype(float))
+
+    want = oracle.rsa(apart(X), apart(Y), "pearson")
+    got = gm.rsa(X.astype(dtype), Y.astype(dtype), dissimilarity=kind, geotopological=(0, 0))
+    assert got == pytest.approx(want, abs=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"correlation": "spearman"}, {"geotopological": (0, 0)}])
+def test_float32_rows_less_their_mean_keep_their_ties(options):
+    rng = np.random.default_rng(0)
+    D = np.repeat(rng.integers(0, 7, (3, 7)), 40, axis=0).astype(np.float32)
+    A = D * rng.integers(1, 8, (120, 1)).astype(np.float32)  # exact; the means are not
+    assert gm.rsa(D, A, dissimilarity="correlation", **options) == pytest.approx(1.0, abs=1e-12)
+
+
 def test_golden_values():
     x, y = np.array([[0.0], [1.0], [3.0]]), np.array([[0.0], [2.0], [3.0]])  # distances 1, 3, 2 and 2, 3, 1
     assert gm.rsa(x, y, dissimilarity="euclidean") == pytest.approx(0.5, abs=1e-15)
@@ -182,6 +218,21 @@ def test_both_routes_agree(kind, monkeypatch):
     assert [e.method for e in second] == ["sweep"] * 2
     assert [e.method for e in first] == ["sweep" if kind == "euclidean" else "features"] * 2
     assert [e.value for e in first] == pytest.approx([e.value for e in second], abs=1e-10)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e2, 1e4, 1e5])
+@pytest.mark.parametrize("correlation", ["pearson", "cosine"])
+def test_float32_distances_do_not_lose_digits_with_the_mean(correlation, mean):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 5000))
+    Y = X + rng.standard_normal((150, 5000))
+    X, Y = ((Z + mean).astype(np.float32) for Z in (X, Y))
+    got, want = (
+        gm.rsa(X.astype(t), Y.astype(t), dissimilarity="euclidean", correlation=correlation)
+        for t in (np.float32, np.float64)
+    )
+    # distances of 100 spread by 0.7: roundings of 4e-6 on 11,175 pairs average to some 1e-7
+    assert got == pytest.approx(want, abs=4e-7)
 
 
 def test_cosine_of_double_centred_squared_distances_is_linear_cka():
@@ -305,6 +356,18 @@ def test_ties_of_few_values_are_exact_in_bins():
     assert found.value == pytest.approx(stats.spearmanr(pdist(X), pdist(Y)).statistic, abs=1e-13)
 
 
+@pytest.mark.parametrize("bins", [2, 3, 5])
+def test_few_bins_of_mostly_equal_values_are_not_constant(bins):
+    rng = np.random.default_rng(0)
+    Z, Y = np.zeros((60, 2)), rng.normal(size=(60, 3))
+    Z[:8] = rng.normal(size=(8, 2))
+    want = stats.spearmanr(pdist(Z), pdist(Y)).statistic
+    for pair in ((Z, Y), (Y, Z)):
+        found = gm.rsa_estimate(*pair, correlation="spearman", bins=bins)
+        assert found.reason is None
+        assert abs(found.value - want) <= found.error + 1e-12
+
+
 # ---- undefined ------------------------------------------------------------------------------------------------------
 
 
@@ -409,12 +472,11 @@ def test_a_full_disk_is_told_beforehand(monkeypatch):
         gm.rsa(X, X, correlation="spearman", memory=LITTLE)
 
 
-def test_buckets_of_one_array_are_closed_before_those_of_the_other_are_opened(monkeypatch):
+def test_buckets_need_no_more_files_than_a_process_may_open():
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    monkeypatch.setattr(pairs, "_MOST_BUCKETS", 400)
-    X = np.random.default_rng(0).normal(size=(500, 3))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (600, hard))
+    X = np.random.default_rng(0).normal(size=(500, 3))  # 640 buckets
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
     try:
         assert gm.rsa(X, X, correlation="spearman", memory=1 << 15) == pytest.approx(1.0, abs=1e-13)
     finally:

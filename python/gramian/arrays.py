@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -197,6 +198,12 @@ def check_count(value: object, argument: str, least: int = 1) -> None:
         raise TypeError(f"{argument} must be a whole number, got {type(value).__name__}")
     if value < least:
         raise ValueError(f"{argument} must be at least {least}, got {value}")
+
+
+def check_number(value: object, argument: str) -> None:
+    """Raise TypeError unless the value is a real number; which ones will do is for the caller to say."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
 
 
 def check_seed(seed: object) -> None:

@@ -88,7 +88,8 @@ def neighbors(
     -----
     O(n²p) time and O(nk) memory. Tiles find the pairs that might matter and float64 decides: the lists are those of
     float64 arithmetic on the values of X in any dtype, the same for any number of threads and any memory. Distances are
-    taken from differences and cosines from normalised differences, so a mean far from 0 costs no digits. Theory, 6.1.
+    taken from differences, inner products and cosines from sums with twice float64's digits, so a mean far from 0 costs
+    no digits and whole numbers tie as they should. Theory, 6.1.
 
     Examples
     --------
@@ -676,7 +677,9 @@ def _centred_values(
     g = gram.stable_moments([x], memory=memory, progress=progress)
     falls = isinstance(x.kernel, RBF | Exponential | Laplacian | RationalQuadratic)  # from 1: swept as k − 1, or as k
     base, exponent = int(g.base[0]) if falls else 0, int(g.exponent[0])
-    offset = g.scaled_shift[0] + gram.half_offsets(g, hollow=True)[0] - math.ldexp(0.5 * base, -exponent)
+    # K − base − s_i − s_j of the sweep: where that is 0 on the diagonal, s is half of it, base not rounded into it
+    shift = -g.scaled_diagonal[0] / 2 if base else g.scaled_shift[0]
+    offset = shift + gram.half_offsets(g, hollow=True)[0]
     values = _kernel_values(x.kernel, found, base, exponent)
     return values - offset[:, None] - offset[found.index], float(g.rounding[0] * g.eps)
 

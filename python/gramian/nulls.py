@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, independence, rdm, routes
-from gramian.arrays import Matrix, check_count, check_seed, one_of, require_rows, same_rows
+from gramian.arrays import Matrix, check_count, check_number, check_seed, one_of, require_rows, same_rows
 from gramian.estimators import DEFAULT_ESTIMATOR
 from gramian.gram import Progress
 from gramian.independence import Index
@@ -47,9 +47,15 @@ _NAMED = {
     "cca": _Named("subspace"),
     "svcca": _Named("subspace"),
     "pwcca": _Named("subspace"),
+    "coco": _Named("subspace", None),
+    "nocco": _Named("subspace", None),
     "linear_regression_r2": _Named("subspace"),
     "procrustes": _Named("subspace", None, "less"),
     "shape_distance": _Named("subspace", None, "less"),
+}
+_PLATONIC = {  # names of `platonic_score` that are others here
+    "unbiased_cka": "'cka' with kernel='cosine', which is unbiased unless asked",
+    "edit_distance_knn": "'edit_knn'",
 }
 
 
@@ -106,7 +112,7 @@ def null(
     Parameters
     ----------
     measure : str or callable
-        The name of a measure, or any function of (X, Y) that returns a number.
+        The name of a measure, or any function of (X, Y) that returns a number; the package's own stand for their names.
     X : array of shape (n, p)
     Y : array of shape (n, q)
         Row i of both is the same sample; arrays or files, as in `kernel_alignment`.
@@ -155,8 +161,10 @@ def null(
         one_of(alternative, get_args(Alternative), "alternative")
     check_count(permutations, "permutations")
     check_seed(seed)
-    if maximum is not None and not math.isfinite(maximum):
-        raise ValueError(f"maximum must be a finite number, got {maximum}")
+    if maximum is not None:
+        check_number(maximum, "maximum")
+        if not math.isfinite(maximum):
+            raise ValueError(f"maximum must be a finite number, got {maximum}")
     x, y = matrix(X, "X"), matrix(Y, "Y")
     same_rows([x, y], ["X", "Y"])
     require_rows(x.n, 2, "a permutation")
@@ -167,9 +175,9 @@ def null(
             return independence.permutation(x.n, seed, b)
         return _within(labels, seed, b)
 
-    every = _shortcut(name, x, y, permutations, order, progress, options) if isinstance(measure, str) else None
+    every = _shortcut(name, x, y, permutations, order, progress, options) if known.module else None
     if every is None:
-        every = _recomputed(function, x, y, permutations, order, progress, options)
+        every = _recomputed(name, function, x, y, permutations, order, progress, options)
     value = next(every)
     values = np.array(list(every))
     limit = known.maximum if maximum is None else float(maximum)
@@ -180,12 +188,21 @@ def null(
 
 def _measure(measure: object) -> tuple[str, Callable[..., float], _Named]:
     if callable(measure):
-        return getattr(measure, "__name__", type(measure).__name__), measure, _Named("", None)
+        name = str(getattr(measure, "__name__", type(measure).__name__))
+        if name not in _NAMED or measure is not _named(name):
+            return name, measure, _Named("", None)
+        measure = name
     if not isinstance(measure, str):
         raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
+    if measure in _PLATONIC:
+        raise ValueError(f"measure {measure!r} is a name of platonic_score; here it is {_PLATONIC[measure]}")
     one_of(measure, list(_NAMED), "measure")
-    known = _NAMED[measure]
-    return measure, getattr(import_module(f"gramian.{known.module}"), measure), known
+    return measure, _named(measure), _NAMED[measure]
+
+
+def _named(name: str) -> Callable[..., float]:
+    found: Callable[..., float] = getattr(import_module(f"gramian.{_NAMED[name].module}"), name)
+    return found
 
 
 def _labels(groups: object, n: int) -> Index:
@@ -255,6 +272,7 @@ def _summary(
 
 
 def _recomputed(
+    name: str,
     function: Callable[..., float],
     x: Matrix,
     y: Matrix,
@@ -263,12 +281,21 @@ def _recomputed(
     progress: Progress | None,
     options: dict[str, Any],
 ) -> Iterator[float]:
-    yield float(function(x.owner, y.owner, **options))
+    yield _number(function(x.owner, y.owner, **options), name)
     rows = cast("Any", y.owner)
     for b in range(count):
-        yield float(function(x.owner, rows[order(b)], **options))
+        yield _number(function(x.owner, rows[order(b)], **options), name)
         if progress:
             progress(b + 1, count)
+
+
+def _number(found: Any, name: str) -> float:
+    """Of anything that float() takes but strings."""
+    try:
+        return float(found.__float__())
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # the last is torch's, of several elements
+        what = type(found).__name__ + (f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else "")
+        raise TypeError(f"measure must return a number, but {name} returned {what}") from None
 
 
 def _shortcut(

@@ -2,7 +2,8 @@
 
 The native sweeps reduce a tile where it is made; an order statistic needs the values, so here tiles are made in float64
 by NumPy's BLAS, on the host. Values are rounded to 40 bits, which is far above the rounding of how they came about: two
-pairs that are equal in exact arithmetic are tied here, whichever tile they lie in.
+pairs that are equal in exact arithmetic are tied here, whichever tile they lie in. Rows that point the same way are 0
+apart.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +33,9 @@ _SORT_BYTES = 112  # of scratch for each pair that is ranked in memory
 _CLOSE = 1 / 32  # part of ‖x‖² + ‖y‖² below which a squared distance is computed from the differences
 _BLOCK = 4096  # close pairs that are worth a block of their own
 _DROPPED = 12  # bits of 52
+_PARALLEL = 2 * (8 * float(np.finfo(np.float64).eps)) ** 2  # squared distance of normalised rows that is rounding only
 _SAMPLE = 1 << 20  # pairs from which buckets, bins and brackets are laid out
-_MOST_BUCKETS = 768  # files open at a time; a process may usually have 1,024
+_MOST_BUCKETS = 768  # files, to each of which every tile adds some records
 _CELLS = 8  # of the guide to a list of numbers, for each of them
 _STEPS = 8  # from a cell's first number on, before the rest is searched
 _PENDING = 1 << 22  # bracketed values after which equal ones are counted together
@@ -90,6 +91,8 @@ class Dissimilarities:
 
     def _values(self, squares: Array) -> Array:
         """Squared distances to values, in place."""
+        if self.features.normalize:
+            squares[squares <= _PARALLEL] = 0
         bits = squares.view(np.int64)
         bits += 1 << (_DROPPED - 1)
         bits &= -1 << _DROPPED
@@ -273,16 +276,14 @@ def exact_rank_correlation(
         found = [np.concatenate(parts) for parts in zip(*tiles([x, y], memory, progress), strict=True)]
         return _correlated([(mid_ranks(found[0]), mid_ranks(found[1]))], x.pairs)
     count = min(_MOST_BUCKETS, math.ceil(1.5 * x.pairs * _SORT_BYTES / budget))
-    with tempfile.TemporaryDirectory(prefix="gramian-") as folder, ExitStack() as opened:
+    with tempfile.TemporaryDirectory(prefix="gramian-") as folder:
         _check_disk(folder, x)
-        by_x = _Buckets(Path(folder) / "x", _cuts(x, count), budget, opened)
+        by_x = _Buckets(Path(folder) / "x", _cuts(x, count), budget)
         for values in tiles([x, y], memory, progress):
             by_x.add(*values)
-        by_x.close()
-        by_y = _Buckets(Path(folder) / "y", _cuts(y, count), budget, opened)
+        by_y = _Buckets(Path(folder) / "y", _cuts(y, count), budget)
         for ranks, values_y in by_x.ranked():
             by_y.add(values_y, ranks)
-        by_y.close()
         return _correlated(((ranks_x, ranks_y) for ranks_y, ranks_x in by_y.ranked()), x.pairs)
 
 
@@ -358,32 +359,33 @@ def _cuts(source: Dissimilarities, count: int) -> _Cuts:
     sample = source.sampled(min(_SAMPLE, max(1 << 16, 256 * count)), 0)
     at = np.linspace(0, len(sample) - 1, count + 1).astype(np.int64)
     numbers, times = np.unique(sample[at[1:-1]], return_counts=True)
-    return _Cuts(np.union1d(numbers, np.nextafter(numbers[times > 1], np.inf)))
+    # a single number may be the least of all values: with a part of its own it tells constant values from others
+    shared = numbers if len(numbers) == 1 else numbers[times > 1]
+    return _Cuts(np.union1d(numbers, np.nextafter(shared, np.inf)))
 
 
 class _Buckets:
-    """Records (key, payload) in files by key; once closed, `ranked` gives (rank of the key, payload) and deletes."""
+    """Records (key, payload) in files by key; `ranked` gives (rank of the key, payload) and deletes.
 
-    def __init__(self, folder: Path, cuts: _Cuts, budget: int, opened: ExitStack) -> None:
+    One file is open at a time: a process may be allowed 256, and have others open.
+    """
+
+    def __init__(self, folder: Path, cuts: _Cuts, budget: int) -> None:
         folder.mkdir()
         self.cuts, self.budget = cuts, budget
         self.paths = [folder / str(b) for b in range(cuts.parts)]
-        self.files = [opened.enter_context(open(path, "wb", buffering=0)) for path in self.paths]  # noqa: SIM115
-        self.counts = np.zeros(len(self.files), dtype=np.int64)
+        self.counts = np.zeros(cuts.parts, dtype=np.int64)
 
     def add(self, key: Array, payload: Array) -> None:
         bucket = self.cuts.part(key).astype(np.uint16)
         order = np.argsort(bucket, kind="stable")
         records = np.stack([key, payload], axis=1)[order]
-        counts = np.bincount(bucket, minlength=len(self.files))
+        counts = np.bincount(bucket, minlength=len(self.paths))
         ends = np.cumsum(counts)
         for b in np.flatnonzero(counts):
-            self.files[b].write(records[ends[b] - counts[b] : ends[b]].data)
+            with open(self.paths[b], "ab") as file:
+                file.write(records[ends[b] - counts[b] : ends[b]].data)
         self.counts += counts
-
-    def close(self) -> None:
-        for file in self.files:
-            file.close()
 
     def ranked(self) -> Iterator[tuple[Array, Array]]:
         below, step = 0, max(1, self.budget // _SORT_BYTES)
@@ -393,7 +395,7 @@ class _Buckets:
                 records = np.fromfile(path, np.float64, 2 * taken, offset=16 * begin).reshape(-1, 2)
                 ranks = np.full(taken, 0.5 * (count + 1)) if single else mid_ranks(records[:, 0])
                 yield ranks + below, records[:, 1].copy()
-            path.unlink()
+            path.unlink(missing_ok=True)
             below += count
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import metrics
-from gramian.arrays import as_matrix, check_count, one_of, require_rows
+from gramian.arrays import as_matrix, check_count, check_number, one_of, require_rows
 from gramian.gram import Progress
 from gramian.moments import blocks
 from gramian.sources import array_names, open_array, open_layers
@@ -46,6 +46,7 @@ class PlatonicScore:
     metric: Metric
     topk: int | None  # of the measures of neighbours
     n: int
+    reason: str | None  # why values are nan: of how many pairs, and what is wrong with the first
 
     def __repr__(self) -> str:
         where = "" if self.layers is None else f" at {self.layers[0]} and {self.layers[1]}"
@@ -131,7 +132,8 @@ def platonic_score(
     Returns
     -------
     PlatonicScore
-        ``.score``, ``.layers`` and ``.indices`` of the best pair (the first of equals), ``.values`` (L1, L2) of all.
+        ``.score``, ``.layers`` and ``.indices`` of the best pair (the first of equals), ``.values`` (L1, L2) of all,
+        and ``.reason`` if some of them are nan.
 
     Raises
     ------
@@ -163,15 +165,19 @@ def platonic_score(
     if "knn" in metric:
         require_rows(n, topk + 1, f"{metric} of {topk} neighbours")
     if metric in ("cka", "unbiased_cka"):
-        values = metrics.cka_matrix(
+        found = metrics.cka_matrix(
             left,
             right,
             "cosine" if normalize else "linear",
             estimator="biased" if metric == "cka" else "unbiased",
             progress=progress,
-        ).values
+        )
+        values = found.values
+        why = _of_kernels(found.reasons)
     else:
-        values = _by_pairs(*_comparison(metric, left, right, topk, normalize), progress)
+        compared = _comparison(metric, left, right, topk, normalize)
+        values = _by_pairs(*compared, progress)
+        why = _of_pairs(metric, *compared[:2])
     best = None if np.isnan(values).all() else np.unravel_index(int(np.nanargmax(values)), values.shape)
     rows, columns = tuple(left), tuple(right)
     return PlatonicScore(
@@ -184,7 +190,40 @@ def platonic_score(
         metric=metric,
         topk=topk if "knn" in metric else None,
         n=n,
+        reason=_reason(values, why),
     )
+
+
+def _reason(values: Array, why: Callable[[int, int], str]) -> str | None:
+    missing = np.argwhere(np.isnan(values))
+    if not len(missing):
+        return None
+    i, j = missing[0].tolist()
+    return f"{len(missing)} of {values.size} pairs have no value: {why(i, j)}"
+
+
+def _of_kernels(reasons: Mapping[str, str]) -> Callable[[int, int], str]:
+    """Why CKA of layers i and j is nan, from what `cka_matrix` says of single layers."""
+
+    def why(i: int, j: int) -> str:
+        theirs = {f"Xs['layer{i}']": f"layer{i} of X", f"Ys['layer{j}']": f"layer{j} of Y"}
+        key = next(key for key in theirs if key in reasons)
+        return reasons[key].replace(key, theirs[key])
+
+    return why
+
+
+def _of_pairs(metric: Metric, left: list[Any], right: list[Any]) -> Callable[[int, int], str]:
+    """Why a measure of layers i and j, as they were compared, is nan."""
+
+    def why(i: int, j: int) -> str:
+        if metric != "svcca":
+            return f"of layer{i} of X and layer{j} of Y, a self term is not positive"
+        correlations = import_module("gramian.subspace").canonical_correlations
+        reason: str = correlations(left[i], right[j], components=_CCA_COMPONENTS, standardize=True).reason
+        return f"layer{i if reason.startswith('X') else j} of {reason}"
+
+    return why
 
 
 def _comparison(
@@ -230,8 +269,10 @@ def _by_pairs(
 
 
 def _prepared(source: object, name: str, quantile: float | None, exact: bool) -> dict[str, Floats]:
-    if quantile is not None and not 0 < quantile <= 1:
-        raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
+    if quantile is not None:
+        check_number(quantile, "quantile")
+        if not 0 < quantile <= 1:
+            raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
     groups = [[_float32(layer, f"layer{i} of {name}") for i, layer in group] for group in _grouped(source, name)]
     layers: list[Floats] = []
     for group in groups:
@@ -291,8 +332,14 @@ def _load_torch(path: Path, name: str) -> Any:
         raise ImportError(f"{path}: reading {path.suffix} files needs torch: pip install 'gramian[torch]'") from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+        # torch's own words are an opcode, or advise to run the code in the file
+        what = (
+            "it is no file of torch.save, or is damaged, or holds more than tensors, numbers, strings, lists and dicts"
+        )
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {what}") from error
 
 
 def _float32(layer: Any, name: str) -> Floats:

@@ -188,10 +188,11 @@ def rsa_estimate(
         check_count(bins, "bins", 2)
         if correlation != "spearman":
             raise ValueError(f"bins are of ranks, which correlation='spearman' has; got correlation={correlation!r}")
-    pair = _represented(X, Y, kinds, correlation, precision, memory, progress)
+    ordered = correlation == "spearman" or limits is not None
+    pair = _represented(X, Y, kinds, correlation, precision, memory, progress, ordered=ordered)
     n = pair.n
     thresholds = None
-    if correlation == "spearman" or limits is not None:
+    if ordered:
         sources = [
             Dissimilarities(moments.centre(x, kernel), root=kind == "euclidean")
             for x, kernel, kind in zip(pair.matrices, pair.kernels, kinds, strict=True)
@@ -240,12 +241,16 @@ def _represented(
     precision: Precision,
     memory: int | None,
     progress: Progress | None,
+    *,
+    ordered: bool = False,
 ) -> Paired:
-    """Two arrays through the gate, each with the kernel that its dissimilarity belongs to."""
+    """Two arrays through the gate, each with the kernel that its dissimilarity belongs to; `ordered`: ties matter."""
     arrays = [matrix(X, "X"), matrix(Y, "Y")]
     if "correlation" in kinds:
         arrays = [
-            _host_copy(x, name, row_centred=kind == "correlation") if kind == "correlation" or x.data is None else x
+            _host_copy(x, name, row_centred=kind == "correlation", exact=ordered)
+            if kind == "correlation" or x.data is None
+            else x
             for x, kind, name in zip(arrays, kinds, "XY", strict=True)
         ]
     pair = routes.gathered(
@@ -260,9 +265,12 @@ def _represented(
     return pair
 
 
-def _host_copy(x: Matrix, name: str, *, row_centred: bool) -> Matrix:
-    """The rows as float64, or as float32 where x has no more digits; each less its own mean and scaled if asked."""
-    out = np.empty(x.shape, dtype=np.float64 if x.dtype == "float64" else np.float32)
+def _host_copy(x: Matrix, name: str, *, row_centred: bool, exact: bool) -> Matrix:
+    """The rows as float64, or as float32 where x has no more digits; each less its own mean and scaled if asked.
+
+    `exact`: as float64 whatever x has, for a mean that is taken off leaves more digits than x had.
+    """
+    out = np.empty(x.shape, dtype=np.float64 if exact or x.dtype == "float64" else np.float32)
     for start, stop in moments.blocks(x.n, [x.d]):
         rows = x.block(start, stop)
         if row_centred:
@@ -383,6 +391,8 @@ def _swept(pair: Paired, *, centred: bool) -> _Sums:
     start = _no_tiles(xs, pair.precision)
     # K = φ + b_i + b_j: with b taken off, tiles hold φ itself
     rows = _no_tiles(gram.shifted(xs, np.zeros((2, n)), start.base), pair.precision).scaled_diagonal / 2
+    # a float32 sweep reports and takes b in float32: what that left on the diagonal is added
+    rows = rows + _no_tiles(gram.shifted(xs, rows, start.base), pair.precision).scaled_diagonal / 2
     level = (start.scaled_shift - rows).mean(axis=1, keepdims=True) if centred else np.zeros((2, 1))
     while True:
         around = gram.shifted(xs, rows + level, start.base)
