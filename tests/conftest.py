@@ -5,6 +5,7 @@ that takes `on_device` runs on the emulated GPU, and on a real one where there i
 """
 
 import importlib
+import signal
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell's job in the background ignores Ctrl-C, and so would every program that a test starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--emulator"):
         core = emulator.load("gramian._core", emulator.build("_core"))
         importlib.import_module("gramian")._core = core
