@@ -69,6 +69,16 @@ def test_products_keep_their_digits_far_from_the_origin(dtype: str) -> None:
     assert np.abs(got - K @ V).max() <= 1e3 * EPS[dtype] * np.abs(K).max()
 
 
+def test_products_of_float32_rows_are_linear_in_float64(device: str) -> None:
+    X = normals(700, 5).astype(np.float32)
+    op = gm.GramOperator(as_input(X, "float32", device), gm.RBF(2.0))
+    v, w = np.random.default_rng(1).standard_normal((2, 700, 3)) * [[[1.0]], [[1e-4]]]
+
+    difference = op @ (v + w) - op @ v - op @ w
+
+    assert np.abs(difference).max() <= 1e-13 * np.abs(op @ v).max()
+
+
 def test_operator_is_one_of_scipy() -> None:
     X = normals(300, 4)
     K = oracle.gram("rbf", X, bandwidth=2.0)

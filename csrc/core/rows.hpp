@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 
+#include "core/element.hpp"
 #include "core/host_device.hpp"
 
 namespace gramian {
@@ -24,6 +25,17 @@ struct Rows {
 };
 
 GRAMIAN_HD std::int64_t element_size(DType t) { return t == DType::f64 ? 8 : t == DType::f32 ? 4 : 2; }
+
+/// f of a value of the element type.
+template <class F>
+decltype(auto) with_element(DType t, F&& f) {
+    switch (t) {
+        case DType::f64: return f(double{});
+        case DType::f32: return f(float{});
+        case DType::f16: return f(Half{});
+        default: return f(BFloat16{});
+    }
+}
 
 /// Where row i starts, and the distance between its features, in bytes and elements.
 struct RowPointer {

@@ -40,11 +40,11 @@ struct Plan {
     std::int64_t n;
     Statistic statistic;
     T weight[2];
-    const T* vectors;    // (n, columns)
-    int columns;         // a multiple of 16
-    std::int64_t block;  // tiles along the edge of a block: what is packed at once. 0: a tile at a time, by chunks
-    std::int64_t chunk;  // features packed at once when block is 0
-    int strips;          // of a tile's columns at once when block is 0: fewer take less memory and pack the rows more often
+    const double* vectors;  // (n, columns)
+    int columns;            // a multiple of 8
+    std::int64_t block;     // tiles along the edge of a block: what is packed at once. 0: a tile at a time, by chunks
+    std::int64_t chunk;     // features packed at once when block is 0
+    int strips;             // of a tile's columns at once when block is 0: fewer take less memory and pack the rows more often
 };
 
 /// One thread's memory and what it holds.

@@ -308,12 +308,12 @@ template <class T>
 struct Layout {
     T* panel_a;  // block·edge·Σd, or edge·chunk
     T* panel_b;
-    T* values;     // (m, strip), or (strips at a time, m, strip) when chunked
-    T* far;        // (strips at a time, strip) second chords when chunked
-    T* lane_sums;  // (sums, edge, width)
-    T* col_sums;   // (sums, edge)
-    T* out_rows;   // matmul: (edge, columns)
-    T* out_cols;
+    T* values;         // (m, strip), or (strips at a time, m, strip) when chunked
+    T* far;            // (strips at a time, strip) second chords when chunked
+    T* lane_sums;      // (sums, edge, width)
+    T* col_sums;       // (sums, edge)
+    double* out_rows;  // matmul: (edge, columns)
+    double* out_cols;
     Side<T>* row;  // (m)
     Side<T>* col;  // (m)
     double* pair;  // (pairs)
@@ -358,8 +358,8 @@ Layout<T> layout(const Plan<T>& plan, char* memory) {
     l.far = reinterpret_cast<T*>(take(chunked ? S::strip * strips * sizeof(T) : 0));
     l.lane_sums = reinterpret_cast<T*>(take(sums * edge * S::width * sizeof(T)));
     l.col_sums = reinterpret_cast<T*>(take(sums * edge * sizeof(T)));
-    l.out_rows = reinterpret_cast<T*>(take(edge * columns * sizeof(T)));
-    l.out_cols = reinterpret_cast<T*>(take(edge * columns * sizeof(T)));
+    l.out_rows = reinterpret_cast<double*>(take(edge * columns * sizeof(double)));
+    l.out_cols = reinterpret_cast<double*>(take(edge * columns * sizeof(double)));
     l.row = reinterpret_cast<Side<T>*>(take(m * sizeof(Side<T>)));
     l.col = reinterpret_cast<Side<T>*>(take(m * sizeof(Side<T>)));
     l.pair = reinterpret_cast<double*>(take((pairs + 1) * sizeof(double)));  // the last: the weighted difference
@@ -579,11 +579,12 @@ void products_of_many(const Plan<T>& plan, const Layout<T>& l, const T* values, 
     l.pair[pairs_of(Statistic::products, m)] += V::sum(difference);
 }
 
-/// out[r][c] += Σ_k a[r·row_step + k·term_step]·z[k][c] for R rows and C vectors of columns, in registers.
+/// out[r][c] += Σ_k a[r·row_step + k·term_step]·z[k][c] in float64 for R rows and C vectors of columns, in registers.
 template <class T, int R, int C>
-GRAMIAN_LOCAL void multiply_vector_block(const T* a, int row_step, int term_step, int terms, const T* z, T* out, int columns) {
-    using V = Vector<T>;
-    constexpr int width = Simd<T>::width;
+GRAMIAN_LOCAL void multiply_vector_block(const T* a, int row_step, int term_step, int terms, const double* z, double* out,
+                                         int columns) {
+    using V = Vector<double>;
+    constexpr int width = Simd<double>::width;
     typename V::vec sum[R][C];
     GRAMIAN_UNROLL(8)
     for (int r = 0; r < R; ++r) GRAMIAN_UNROLL(2)
@@ -594,7 +595,7 @@ GRAMIAN_LOCAL void multiply_vector_block(const T* a, int row_step, int term_step
         for (int c = 0; c < C; ++c) y[c] = V::load(z + c * width);
         GRAMIAN_UNROLL(8)
         for (int r = 0; r < R; ++r) {
-            const auto x = V::all(a[r * row_step]);
+            const auto x = V::all(static_cast<double>(a[r * row_step]));
             GRAMIAN_UNROLL(2)
             for (int c = 0; c < C; ++c) sum[r][c] += x * y[c];
         }
@@ -605,8 +606,9 @@ GRAMIAN_LOCAL void multiply_vector_block(const T* a, int row_step, int term_step
 }
 
 template <class T, int R>
-GRAMIAN_LOCAL void multiply_vector_rows(const T* a, int row_step, int term_step, int terms, const T* z, T* out, int columns) {
-    constexpr int width = Simd<T>::width;
+GRAMIAN_LOCAL void multiply_vector_rows(const T* a, int row_step, int term_step, int terms, const double* z, double* out,
+                                        int columns) {
+    constexpr int width = Simd<double>::width;
     int c = 0;
     for (; c + 2 * width <= columns; c += 2 * width)
         multiply_vector_block<T, R, 2>(a, row_step, term_step, terms, z + c, out + c, columns);
@@ -615,8 +617,8 @@ GRAMIAN_LOCAL void multiply_vector_rows(const T* a, int row_step, int term_step,
 
 /// out (rows, columns) += a (rows, terms) · z (terms, columns).
 template <class T>
-__attribute__((noinline)) void multiply_vectors(const T* a, int rows, int row_step, int terms, int term_step, const T* z, T* out,
-                                                int columns) {
+__attribute__((noinline)) void multiply_vectors(const T* a, int rows, int row_step, int terms, int term_step, const double* z,
+                                                double* out, int columns) {
     constexpr int block = kBlockRows < 8 ? 4 : 8;
     int r = 0;
     for (; r + block <= rows; r += block)
@@ -630,7 +632,7 @@ void matmul_strip(const Plan<T>& plan, const Layout<T>& l, const T* values, std:
                   const Extent2& e, int strip) {
     using S = Shape<T>;
     const int columns = plan.columns, first = strip * S::cols, cols = e.col_end - first < S::cols ? e.col_end - first : S::cols;
-    const T *of_rows = plan.vectors + row0 * columns, *of_cols = plan.vectors + (col0 + first) * columns;
+    const double *of_rows = plan.vectors + row0 * columns, *of_cols = plan.vectors + (col0 + first) * columns;
     multiply_vectors(values, e.row_end, S::cols, cols, 1, of_cols, l.out_rows, columns);
     multiply_vectors(values, cols, 1, e.row_end, S::cols, of_rows, l.out_cols + first * columns, columns);
 }
@@ -720,8 +722,8 @@ void begin_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::
     std::memset(l.col_sums, 0, sums * kTileEdge * sizeof(T));
     std::memset(l.pair, 0, (pairs + 1) * sizeof(double));
     std::memset(l.square, 0, pairs * sizeof(double));
-    std::memset(l.out_rows, 0, static_cast<std::size_t>(kTileEdge * plan.columns) * sizeof(T));
-    std::memset(l.out_cols, 0, static_cast<std::size_t>(kTileEdge * plan.columns) * sizeof(T));
+    std::memset(l.out_rows, 0, static_cast<std::size_t>(kTileEdge * plan.columns) * sizeof(double));
+    std::memset(l.out_cols, 0, static_cast<std::size_t>(kTileEdge * plan.columns) * sizeof(double));
     if (plan.statistic == Statistic::topk) {
         *l.held = 0;
         for (int i = 0; i < kTileEdge; ++i) l.row_threshold[i] = l.col_threshold[i] = T(__builtin_inf());
@@ -748,17 +750,8 @@ void end_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::in
     }
     if (plan.statistic == Statistic::topk) offer_candidates(l, sink, row0, col0);
     if (plan.statistic == Statistic::matmul) {
-        constexpr int together = 16;  // rows
-        double wide[together * 64];
-        for (int side = 0; side < 2; ++side) {
-            const int rows = side ? e.col_end : e.row_end;
-            for (int i = 0; i < rows; i += together) {
-                const int count = rows - i < together ? rows - i : together;
-                const T* p = (side ? l.out_cols : l.out_rows) + i * plan.columns;
-                for (int c = 0; c < count * plan.columns; ++c) wide[c] = static_cast<double>(p[c]);
-                sink.add_vectors(sink.owner, (side ? col0 : row0) + i, count, wide);
-            }
-        }
+        sink.add_vectors(sink.owner, row0, e.row_end, l.out_rows);
+        sink.add_vectors(sink.owner, col0, e.col_end, l.out_cols);
     }
 }
 

@@ -11,25 +11,7 @@
 namespace gramian {
 namespace {
 
-constexpr std::int64_t kRun = 512;  // rows that a thread takes at a time
 constexpr std::int64_t kFree = std::numeric_limits<std::int64_t>::max();
-
-template <class F>
-decltype(auto) with_element(DType t, F&& f) {
-    switch (t) {
-        case DType::f64: return f(double{});
-        case DType::f32: return f(float{});
-        case DType::f16: return f(Half{});
-        default: return f(BFloat16{});
-    }
-}
-
-template <class F>
-void over_rows(std::int64_t n, int threads, F&& f) {
-    parallel_for((n + kRun - 1) / kRun, threads, [&](int, std::int64_t run) {
-        for (std::int64_t i = run * kRun; i < std::min(n, (run + 1) * kRun); ++i) f(i);
-    });
-}
 
 template <class T>
 T rounded_down(double x) {

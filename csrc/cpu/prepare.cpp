@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <mutex>
 
 #include "core/element.hpp"
 #include "cpu/thread_pool.hpp"
@@ -11,25 +12,7 @@
 namespace gramian {
 namespace {
 
-constexpr std::int64_t kRun = 512;  // rows that a thread takes at a time
-constexpr int kLanes = 8;           // independent partial sums, which the compiler keeps in vectors
-
-template <class F>
-decltype(auto) with_element(DType t, F&& f) {
-    switch (t) {
-        case DType::f64: return f(double{});
-        case DType::f32: return f(float{});
-        case DType::f16: return f(Half{});
-        default: return f(BFloat16{});
-    }
-}
-
-template <class F>
-void over_rows(std::int64_t n, int threads, F&& f) {
-    parallel_for((n + kRun - 1) / kRun, threads, [&](int, std::int64_t run) {
-        for (std::int64_t i = run * kRun; i < std::min(n, (run + 1) * kRun); ++i) f(i);
-    });
-}
+constexpr int kLanes = 8;  // independent partial sums, which the compiler keeps in vectors
 
 /// Σ_k f(k) in float64 with a fixed order.
 template <class F>
@@ -63,14 +46,19 @@ double norm(const double* x, std::int64_t d) {
 /// Largest |x|, so that float64 rows can be squared without overflow.
 template <class E>
 double largest_entry(const Rows& x, int threads) {
-    std::vector<double> most(static_cast<std::size_t>((x.n + kRun - 1) / kRun), 0.0);
-    over_rows(x.n, threads, [&](std::int64_t i) {
-        const RowPointer r = row_pointer(x, i);
-        const E* p = reinterpret_cast<const E*>(r.data);
-        double& m = most[static_cast<std::size_t>(i / kRun)];
-        for (std::int64_t k = 0; k < x.d; ++k) m = std::max(m, std::abs(static_cast<double>(widen(p[k * r.stride]))));
+    double largest = 0;
+    std::mutex lock;
+    over_runs(x.n, threads, [&](std::int64_t begin, std::int64_t end) {
+        double most = 0;
+        for (std::int64_t i = begin; i < end; ++i) {
+            const RowPointer r = row_pointer(x, i);
+            const E* p = reinterpret_cast<const E*>(r.data);
+            for (std::int64_t k = 0; k < x.d; ++k) most = std::max(most, std::abs(static_cast<double>(widen(p[k * r.stride]))));
+        }
+        const std::lock_guard guard(lock);
+        largest = std::max(largest, most);
     });
-    return *std::max_element(most.begin(), most.end());
+    return largest;
 }
 
 }  // namespace
@@ -115,9 +103,9 @@ void prepare(const Representation& x, int base, int threads, Prepared<T>& out) {
             });
         }
         reference.resize(cols);
-        parallel_for((d + kRun - 1) / kRun, threads, [&](int, std::int64_t run) {
+        over_runs(d, threads, [&](std::int64_t begin, std::int64_t end) {
             std::vector<double> column(static_cast<std::size_t>(count));
-            for (std::int64_t k = run * kRun; k < std::min(d, (run + 1) * kRun); ++k) {
+            for (std::int64_t k = begin; k < end; ++k) {
                 for (std::int64_t l = 0; l < count; ++l) {
                     const RowPointer r = row_pointer(plain, landmark_row(l, count, plain.n));
                     const double value = with_element(rows.dtype(), [&](auto e) {
@@ -135,9 +123,9 @@ void prepare(const Representation& x, int base, int threads, Prepared<T>& out) {
     std::vector<RowSizes> sizes(rows_n);
     with_element(rows.dtype(), [&](auto e) {
         using E = decltype(e);
-        parallel_for((n + kRun - 1) / kRun, threads, [&](int, std::int64_t run) {
+        over_runs(n, threads, [&](std::int64_t begin, std::int64_t end) {
             std::vector<double> row(cols);
-            for (std::int64_t i = run * kRun; i < std::min(n, (run + 1) * kRun); ++i) {
+            for (std::int64_t i = begin; i < end; ++i) {
                 read_row<E>(rows, i, first_scale, row.data());
                 RowSizes& s = sizes[static_cast<std::size_t>(i)];
                 s.raw = s.prepared = norm(row.data(), d);

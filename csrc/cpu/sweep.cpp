@@ -79,7 +79,7 @@ struct SharedRows {
             for (std::int64_t c = 0; c < self.columns; ++c)
                 row[i * self.columns + c].add(values[i * padded_columns(self.columns) + c]);
     }
-    static std::int64_t padded_columns(std::int64_t columns) { return (columns + 15) / 16 * 16; }
+    static std::int64_t padded_columns(std::int64_t columns) { return (columns + 7) / 8 * 8; }
     static bool stop(void*) { return stop_requested(); }
 };
 
@@ -202,13 +202,12 @@ SweepResult run(const SweepArgs& args) {
     plan.statistic = args.statistic;
     plan.weight[0] = static_cast<T>(args.weight[0]);
     plan.weight[1] = static_cast<T>(args.weight[1]);
-    std::vector<T> vectors;
+    std::vector<double> vectors;
     if (args.statistic == Statistic::matmul) {
         plan.columns = static_cast<int>(SharedRows::padded_columns(args.columns));
-        vectors.assign(static_cast<std::size_t>(n * plan.columns), T(0));
+        vectors.assign(static_cast<std::size_t>(n * plan.columns), 0.0);
         for (std::int64_t i = 0; i < n; ++i)
-            for (std::int64_t c = 0; c < args.columns; ++c)
-                vectors[static_cast<std::size_t>(i * plan.columns + c)] = static_cast<T>(args.vectors[i * args.columns + c]);
+            std::copy_n(args.vectors + i * args.columns, args.columns, vectors.data() + i * plan.columns);
         plan.vectors = vectors.data();
     }
 

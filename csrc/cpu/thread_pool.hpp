@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 
@@ -17,6 +18,22 @@ void set_pool_threads(int count);  // 0: back to the default
 /// it runs everything on the calling thread.
 void parallel_for(std::int64_t items, int threads, const std::function<void(int thread, std::int64_t item)>& work,
                   const std::function<void(std::int64_t done)>& tick = {});
+
+/// f(begin, end) for runs of some hundred items.
+template <class F>
+void over_runs(std::int64_t items, int threads, F&& f) {
+    constexpr std::int64_t run = 512;
+    parallel_for((items + run - 1) / run, threads,
+                 [&](int, std::int64_t part) { f(part * run, std::min(items, (part + 1) * run)); });
+}
+
+/// f(i) for every row.
+template <class F>
+void over_rows(std::int64_t n, int threads, F&& f) {
+    over_runs(n, threads, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) f(i);
+    });
+}
 
 /// What parallel_for calls while it waits, on this thread, for as long as this lives.
 class ScopedTick {

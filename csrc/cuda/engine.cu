@@ -103,10 +103,9 @@ private:
     }
 
     void upload_vectors() {
-        std::vector<T> vectors(static_cast<std::size_t>(padded(n_) * args_.columns), T(0));
-        for (std::int64_t k = 0; k < n_ * args_.columns; ++k)
-            vectors[static_cast<std::size_t>(k)] = static_cast<T>(args_.vectors[k]);
-        vectors_ = DeviceBuffer<T>(static_cast<std::int64_t>(vectors.size()), stream_);
+        std::vector<double> vectors(static_cast<std::size_t>(padded(n_) * args_.columns), 0.0);
+        std::copy_n(args_.vectors, n_ * args_.columns, vectors.data());
+        vectors_ = DeviceBuffer<double>(static_cast<std::int64_t>(vectors.size()), stream_);
         vectors_.from_host(vectors.data(), vectors_.size());
     }
 
@@ -313,7 +312,7 @@ private:
     DeviceBuffer<Unit> unit_table_;
     DeviceBuffer<unsigned long long> rows_;
     DeviceBuffer<PairSum> pair_totals_, square_totals_;
-    DeviceBuffer<T> vectors_;
+    DeviceBuffer<double> vectors_;
 };
 
 template <class T>

@@ -144,17 +144,12 @@ __global__ void __launch_bounds__(kThreads) clear_lists(std::int64_t count, int*
 
 int blocks_for(std::int64_t items) { return static_cast<int>((items + kThreads - 1) / kThreads); }
 
+/// f of a value of the element type that tiles of T were made of.
 template <class T, class F>
-void with_element(DType t, F&& f) {
-    if constexpr (sizeof(T) == sizeof(double)) {
-        f(double{});
-    } else {
-        switch (t) {
-            case DType::f16: return f(Half{});
-            case DType::bf16: return f(BFloat16{});
-            default: return f(float{});
-        }
-    }
+void with_element_of(DType t, F&& f) {
+    with_element(t, [&](auto e) {
+        if constexpr ((sizeof(e) == sizeof(double)) == (sizeof(T) == sizeof(double))) f(e);
+    });
 }
 
 }  // namespace
@@ -173,7 +168,7 @@ NeighborLists<T>::NeighborLists(const Representation& given, const DeviceReprese
     const RowSize read = row_size_of(exact_.ranking);
     if (read != RowSize::none) {
         size_ = DeviceBuffer<double>(read == RowSize::square ? 2 * n_ : n_, stream);
-        with_element<T>(exact_.rows.dtype(), [&](auto e) {
+        with_element_of<T>(exact_.rows.dtype(), [&](auto e) {
             launch(row_sizes_for_values<decltype(e)>, blocks_for(n_), 1, kThreads, 0, stream, exact_, read, size_.data());
         });
         exact_.size = size_.data();
@@ -223,7 +218,7 @@ void NeighborLists<T>::add(const T* values, const std::vector<Unit>& units, int 
                               static_cast<int>(k_),
                               index_.data(),
                               value_.data()};
-    with_element<T>(exact_.rows.dtype(), [&](auto e) {
+    with_element_of<T>(exact_.rows.dtype(), [&](auto e) {
         launch(nearest<T, decltype(e)>, static_cast<int>(participants) * (kTile / kOwn), 1, kThreads, kOwn * kPitch * sizeof(T),
                stream_, args);
     });

@@ -169,7 +169,8 @@ __global__ void __launch_bounds__(kThreads) squares(StoredTiles<T> x, int pairs,
 
 // grid: (tiles, 2): rows times the columns' vectors, and columns times the rows'
 template <class T>
-__global__ void __launch_bounds__(kThreads) multiply(StoredTiles<T> x, const T* vectors, int columns, unsigned long long* sums) {
+__global__ void __launch_bounds__(kThreads)
+    multiply(StoredTiles<T> x, const double* vectors, int columns, unsigned long long* sums) {
     const int tile = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
     const bool transposed = blockIdx.y == 1;
     const Place at = place_of(x, tile);
@@ -180,8 +181,7 @@ __global__ void __launch_bounds__(kThreads) multiply(StoredTiles<T> x, const T* 
         double sum = 0;
         for (int k = 0; k < kTile; ++k) {
             const T value = transposed ? v[k * kTile + row] : v[row * kTile + k];
-            sum +=
-                static_cast<double>(value) * static_cast<double>(vectors[static_cast<std::int64_t>(from + k) * columns + column]);
+            sum += static_cast<double>(value) * vectors[static_cast<std::int64_t>(from + k) * columns + column];
         }
         add_wide(x, sums + static_cast<std::int64_t>(to + row) * columns + column, sum);
     }
@@ -231,7 +231,7 @@ void launch_squares(const StoredTiles<T>& x, T weight0, T weight1, double* terms
 }
 
 template <class T>
-void launch_multiply(const StoredTiles<T>& x, const T* vectors, int columns, unsigned long long* sums, cudaStream_t stream) {
+void launch_multiply(const StoredTiles<T>& x, const double* vectors, int columns, unsigned long long* sums, cudaStream_t stream) {
     launch(multiply<T>, x.tiles, 2, kThreads, 0, stream, x, vectors, columns, sums);
 }
 
@@ -246,7 +246,7 @@ void launch_total(const double* terms, std::int64_t count, int columns, PairSum*
     template void launch_row_products<T>(const StoredTiles<T>&, std::int64_t, unsigned long long*, cudaStream_t); \
     template void launch_pair_sums<T>(const StoredTiles<T>&, bool, double*, cudaStream_t);                        \
     template void launch_squares<T>(const StoredTiles<T>&, T, T, double*, cudaStream_t);                          \
-    template void launch_multiply<T>(const StoredTiles<T>&, const T*, int, unsigned long long*, cudaStream_t);
+    template void launch_multiply<T>(const StoredTiles<T>&, const double*, int, unsigned long long*, cudaStream_t);
 GRAMIAN_INSTANTIATE(float)
 GRAMIAN_INSTANTIATE(double)
 #undef GRAMIAN_INSTANTIATE

@@ -42,7 +42,7 @@ void launch_squares(const StoredTiles<T>& x, T weight0, T weight1, double* terms
 
 /// sums (padded n, columns) += Σ_j v_ij·z_j for vectors (padded n, columns), over both sides of the diagonal.
 template <class T>
-void launch_multiply(const StoredTiles<T>& x, const T* vectors, int columns, unsigned long long* sums, cudaStream_t stream);
+void launch_multiply(const StoredTiles<T>& x, const double* vectors, int columns, unsigned long long* sums, cudaStream_t stream);
 
 /// Column c of terms (count, columns) is added, twice, to totals (kTotals, columns): both orders of a pair of rows.
 constexpr int kTotals = 64;
