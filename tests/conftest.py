@@ -6,6 +6,7 @@ that takes `on_device` runs on the emulated GPU, and on a real one where there i
 
 import importlib
 import signal
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,15 @@ def core():
     return emulator.load("emulated._core", emulator.build("_core"))
 
 
+@pytest.fixture
+def gpu(core: ModuleType):
+    """The same, on a device as it usually is; it has to be left as empty as it was found."""
+    core.emulator.configure()
+    yield core
+    core.emulator.configure()
+    assert core.emulator.live_allocations() == 0
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
         metafunc.parametrize("device", devices(), scope="session")
@@ -70,19 +80,18 @@ def on_device(request: pytest.FixtureRequest):
     """What puts a NumPy array on the GPU of a test."""
     if request.param == "cuda":
         return on_cuda
-    request.getfixturevalue("core").emulator.configure(capability=int(request.param[3:]))
-    return request.getfixturevalue("emulated_gpu")
+    put = request.getfixturevalue("emulated_gpu")
+    request.getfixturevalue("gpu").emulator.configure(capability=int(request.param[3:]))
+    return put
 
 
 @pytest.fixture
-def emulated_gpu(core: Any):
-    """The same, on the emulated one; it has to be left as empty as it was found."""
+def emulated_gpu(gpu: ModuleType):
+    """The same, on the emulated one."""
     from device import emulated
 
-    with emulated(core) as put:
+    with emulated(gpu) as put:
         yield put
-    core.emulator.configure()
-    assert core.emulator.live_allocations() == 0
 
 
 def on_cuda(x: np.ndarray) -> Any:

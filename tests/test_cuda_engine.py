@@ -85,15 +85,6 @@ def by_id(case: Case) -> str:
     return case.id
 
 
-@pytest.fixture
-def gpu(core: ModuleType):
-    """The module, on a device as it usually is; it has to be left as empty as it was found."""
-    core.emulator.configure()
-    yield core
-    core.emulator.configure()
-    assert core.emulator.live_allocations() == 0
-
-
 def test_every_kernel_function_is_among_the_cases(core: ModuleType) -> None:
     assert {KERNELS[name](1)[0] for name in KERNELS} == set(core.KERNEL_FUNCTIONS)
 

@@ -19,14 +19,6 @@ SOURCES = (75, 80, 90)
 each_of = pytest.mark.parametrize
 
 
-@pytest.fixture
-def gpu(core: ModuleType):
-    core.emulator.configure()
-    yield core
-    core.emulator.configure()
-    assert core.emulator.live_allocations() == 0
-
-
 @each_of("dtype", ["float32", "float16", "bfloat16"])
 @each_of("kernel", ["linear", "squared_distance", "cosine", "polynomial"])
 @each_of("source", SOURCES)

@@ -1,4 +1,4 @@
-"""Faults to plant in the engine that show in particular cases: many launches, many tiles, 16-bit rows, short memory.
+"""Faults to plant in the engine, one at a time, each with a case that it shows in. The emulator notices all of them.
 
 python -m emulator.faults MODULE NAME prints what the sweeps of a fault's case came to under each schedule, as JSON.
 """
@@ -64,6 +64,55 @@ FAULTS = {
         ("tile_sm90.cu",),
         Case("rbf", 2, 90, 129, 640),
     ),
+    "sm90: a stage is released before its multiplication": sm90(
+        "            ptx::wgmma_wait<1>();\n            release", "            release", Case("rbf", 2, 90, 300, 640)
+    ),
+    "sm90: the producer waits for the wrong phase": sm90(
+        "ring.parity() ^ 1", "ring.parity()", Case("rbf", 2, 90, 300, 65)
+    ),
+    "sm90: warpgroups take turns though a tile has more steps than stages": sm90(
+        "<= kStages;", "<= 1000;", Case("rbf", 2, 90, 300, 640)
+    ),
+    "sm90: descriptors step by 32 features": sm90(
+        "a + 2 * part, b + 2 * part", "a + 4 * part, b + 4 * part", Case("rbf", 2, 90, 300, 65)
+    ),
+    "sm90: accumulators are read before they are there": sm90(
+        "    ptx::wgmma_wait<0>();\n", "", Case("rbf", 2, 90, 300, 65)
+    ),
+    "sm90: sums are read before all warps wrote them": sm90(
+        "            ptx::named_sync<3>(256);\n            if (thread < 3)",
+        "            if (thread < 3)",
+        Case("rbf", 2, 90, 300, 65),
+    ),
+    "sm90: half of the arrivals empty a stage": sm90(
+        "stage * 8, kConsumerWarps);", "stage * 8, kConsumerWarps / 2);", Case("rbf", 2, 90, 300, 640)
+    ),
+    "sm90: half of the bytes fill a stage": sm90(
+        "expect(full, kStageBytes)", "expect(full, kPanelBytes)", Case("rbf", 2, 90, 300, 65)
+    ),
+    "sm90: panels lie unaligned": sm90(
+        "(start + 1023) & ~std::uint32_t{1023}", "(start + 127) & ~std::uint32_t{127}", Case("rbf", 2, 90, 300, 65)
+    ),
+    "sm90: the last stage is never released": sm90(
+        "    ptx::wgmma_wait<0>();\n    release(shared, ring.step - 1);",
+        "    ptx::wgmma_wait<0>();",
+        Case("rbf", 2, 90, 300, 65),
+    ),
+    "sm90: the columns' panel holds rows": sm90(
+        "full, at.column, column)", "full, at.column, row)", Case("rbf", 2, 90, 300, 65)
+    ),
+    "sm90: barriers are not made visible": sm90(
+        "        ptx::fence_barrier_init();\n", "", Case("rbf", 2, 90, 300, 65)
+    ),
+    "sm90: the diagonal counts": sm90(
+        "row >= column ||", "row > column ||", Case("rbf", 2, 90, 300, 65), file="epilogue.cuh"
+    ),
+    "sm90: low parts are left out": sm90(
+        "part == 0 ? StepColumns{at, x.low + at}",
+        "part == 0 ? StepColumns{at, at}",
+        Case("rbf", 2, 90, 300, 65),
+        file="tile.hpp",
+    ),
     "sm90: both warpgroups multiply the first rows": sm90(
         " + group * (kPanelBytes / 2)", "", Case("linear", 2, 90, 129, 65)
     ),
@@ -86,6 +135,26 @@ FAULTS = {
         Case("rbf", 2, 90, 600, 1),
         multiprocessors=1,
         sound=(MANY_LAUNCHES,),
+    ),
+    "sm80: column sums go to the wrong columns": sm80(
+        "(lane & 8) * N / 32", "(lane & 8) * N / 64", Case("rbf", 2, 80, 300, 65), file="epilogue.cuh"
+    ),
+    "sm80: a stage is read before all threads have copied": sm80(
+        "                    __syncthreads();  // this stage",
+        "                    // this stage",
+        Case("rbf", 2, 80, 300, 65),
+    ),
+    "sm80: too many copies may be under way": sm80(
+        "ptx::copy_wait<kStages - 2>()", "ptx::copy_wait<kStages - 1>()", Case("rbf", 2, 80, 300, 65)
+    ),
+    "sm80: rows' fragments miss half of the features": sm80(
+        "2 * k + (lane >> 4)", "2 * k", Case("rbf", 2, 80, 300, 65)
+    ),
+    "sm80: copies land in the stage that is read": sm80(
+        "(stage + kStages - 1) % kStages", "(stage + kStages) % kStages", Case("rbf", 2, 80, 300, 65)
+    ),
+    "sm80: rows of the next tile come from this one": sm80(
+        "(unit.row + tile) * kTile, at.row", "unit.row * kTile, at.row", Case("rbf", 2, 80, 600, 65), sound=(MANY_UNITS,)
     ),
     "sm80: sums are written into a stage that is still read": sm80(
         "            __syncthreads();  // the stages are free\n", "", Case("linear", 2, 80, 600, 128, "float16")
@@ -128,6 +197,12 @@ FAULTS = {
     "pack: what pads a panel is left as it was": source(
         "prepare.cu", "columns = low ? low : pitch;", "columns = x.rows.d;", Case("linear", 2, 90, 129, 65)
     ),
+    "simt: panels are read before they are there": source(
+        "tile_simt.cu",
+        "thread, column_map);\n        __syncthreads();",
+        "thread, column_map);",
+        Case("rbf", 2, 75, 300, 65),
+    ),
     "simt: a row is its own landmark": source(
         "tile_simt.cu", "landmark >= 0 && landmark != row", "landmark >= 0", Case("linear", 2, 75, 129, 65)
     ),
@@ -148,6 +223,16 @@ FAULTS = {
         "        __syncthreads();\n        bring(x, panels.row,",
         "        bring(x, panels.row,",
         Case("rbf", 2, 75, 129, 65),
+    ),
+    "reduce: pairs count once": source("reduce.cu", "sum.add(2 * terms", "sum.add(terms", Case("rbf", 2, 90, 300, 65)),
+    "reduce: tiles belong to the unit before": source(
+        "reduce.cu", ".tile <= wanted", ".tile < wanted", Case("cosine", 3, 80, 300, 1), sound=(MANY_UNITS,)
+    ),
+    "reduce: a block's sum is read before it is there": source(
+        "reduce.cu",
+        "shared[thread / 32] = v;\n    __syncthreads();",
+        "shared[thread / 32] = v;",
+        Case("cosine", 3, 80, 300, 1),
     ),
     "reduce: columns are added before both halves are there": source(
         "reduce.cu",
