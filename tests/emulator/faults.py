@@ -154,7 +154,10 @@ FAULTS = {
         "(stage + kStages - 1) % kStages", "(stage + kStages) % kStages", Case("rbf", 2, 80, 300, 65)
     ),
     "sm80: rows of the next tile come from this one": sm80(
-        "(unit.row + tile) * kTile, at.row", "unit.row * kTile, at.row", Case("rbf", 2, 80, 600, 65), sound=(MANY_UNITS,)
+        "(unit.row + tile) * kTile, at.row",
+        "unit.row * kTile, at.row",
+        Case("rbf", 2, 80, 600, 65),
+        sound=(MANY_UNITS,),
     ),
     "sm80: sums are written into a stage that is still read": sm80(
         "            __syncthreads();  // the stages are free\n", "", Case("linear", 2, 80, 600, 128, "float16")
