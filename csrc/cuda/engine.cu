@@ -32,6 +32,12 @@ RowSum row_sum(unsigned long long fixed, int bits) {
     return sum;
 }
 
+std::int64_t countable(std::int64_t rows) {
+    if (rows > std::numeric_limits<int>::max() - 2 * kTile)
+        throw std::runtime_error("the CUDA engine counts rows in 32 bits; got " + std::to_string(rows) + " rows");
+    return rows;
+}
+
 /// A sweep under way: what its launches share.
 template <class T>
 class Sweep {
@@ -40,15 +46,13 @@ public:
         : args_(args),
           stream_(stream),
           device_(capability()),
-          n_(args.x[0].rows.n),
+          n_(countable(args.x[0].rows.n)),
           m_(static_cast<int>(args.x.size())),
           pairs_(pair_count(args.statistic, m_)),
           units_(make_units(n_, setting("GRAMIAN_CUDA_UNIT", 0))),
           owned_(owned_units(units_, args.shard)),
           row_bits_(kRowBits - std::max(0, static_cast<int>(std::ceil(std::log2(static_cast<double>(n_)))))),
           row_scale_(std::exp2(row_bits_)) {
-        if (n_ > std::numeric_limits<int>::max() - 2 * kTile)
-            throw std::runtime_error("the CUDA engine counts rows in 32 bits; got " + std::to_string(n_) + " rows");
         if (args.statistic == Statistic::topk) {
             prepare_ranking(args.x[0]);
         } else {

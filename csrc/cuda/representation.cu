@@ -207,12 +207,12 @@ double make_panels(DeviceRepresentation<float>& out, const std::vector<RowSizes>
         launch_pack(out.operand, out.bfloat, static_cast<float>(gain), out.panel.data(), tile.pitch, tile.low, stream);
         tile.panel = out.panel.data();
     }
-    out.map = make_tensor_map(tile.panel, rows.n, tile.columns, tile.pitch);
     return gain;
 }
 
-/// How a value follows from the panels' products.
-void make_formula(DeviceRepresentation<float>& out, double gain, cudaStream_t stream) {
+/// How a value follows from the panels' products. A root of a squared distance has half of its digits, which leaves few to
+/// pairs much nearer than the data's spread: unless speed is asked for, such pairs are taken from differences.
+void make_formula(DeviceRepresentation<float>& out, double gain, Precision precision, cudaStream_t stream) {
     const Operand<float>& o = out.host.operand;
     const Rows& rows = out.operand.rows;
     TileOperand& tile = out.tile;
@@ -238,7 +238,9 @@ void make_formula(DeviceRepresentation<float>& out, double gain, cudaStream_t st
         tile.scale = static_cast<float>(-2 * exponent * ungain);
         term_per_norm = exponent;
         shift = 0.5 * scale_out * static_cast<double>(o.constant[kBase]);
-    } else if (o.kind != KernelKind::Polynomial && o.kind != KernelKind::Exponential && o.kind != KernelKind::Distance) {
+    } else if (o.kind == KernelKind::Exponential || o.kind == KernelKind::Distance) {
+        if (precision == Precision::highest) tile.form = Form::product;
+    } else if (o.kind != KernelKind::Polynomial) {
         tile.form = Form::product;
     }
     std::vector<RowTerms> terms(static_cast<std::size_t>(padded(rows.n)), RowTerms{0, 0});
@@ -273,8 +275,9 @@ Capability capability() {
     check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
     check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
     check(cudaDeviceGetAttribute(&c.multiprocessors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
-    c.version = 10 * major + minor;
-    c.version = std::min(c.version, setting("GRAMIAN_CUDA_CAPABILITY", c.version));
+    const int own = 10 * major + minor;
+    c.version = std::min(own, setting("GRAMIAN_CUDA_CAPABILITY", own));
+    if (c.version == 90 && own != 90) c.version = 89;  // what sm_90a has, newer devices do not
     c.multiprocessors = std::min(c.multiprocessors, setting("GRAMIAN_CUDA_BLOCKS", c.multiprocessors));
     return c;
 }
@@ -323,6 +326,8 @@ DeviceRepresentation<T> prepare(const Representation& given, Precision precision
     double gain = 1;
     if constexpr (single) {
         if (out.tensor) gain = make_panels(out, sizes, plain, precision, stream);
+        if (out.tensor && device.version == 90)  // older devices and drivers know no TMA
+            out.map = make_tensor_map(out.tile.panel, n, out.tile.columns, out.tile.pitch);
     }
     if (ranked) {
         out.host.shift = bounding_shift(exact_rows(*ranked, out.host), out.host, tile_rounding(out, plain));
@@ -336,7 +341,7 @@ DeviceRepresentation<T> prepare(const Representation& given, Precision precision
     out.shift = uploaded(out.host.shift, stream);
     out.operand.shift = out.shift.data();
     if constexpr (single) {
-        if (out.tensor) make_formula(out, gain, stream);
+        if (out.tensor) make_formula(out, gain, precision, stream);
     }
     return out;
 }

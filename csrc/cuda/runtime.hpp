@@ -43,14 +43,18 @@ class DeviceGuard {
 public:
     explicit DeviceGuard(int device) {
         check(cudaGetDevice(&before_), "cudaGetDevice");
-        if (device != before_) check(cudaSetDevice(device), "cudaSetDevice");
+        changed_ = device != before_;
+        if (changed_) check(cudaSetDevice(device), "cudaSetDevice");
     }
-    ~DeviceGuard() { (void)cudaSetDevice(before_); }
+    ~DeviceGuard() {
+        if (changed_) (void)cudaSetDevice(before_);  // which would make a context where there is none
+    }
     DeviceGuard(const DeviceGuard&) = delete;
     DeviceGuard& operator=(const DeviceGuard&) = delete;
 
 private:
     int before_ = 0;
+    bool changed_ = false;
 };
 
 /// Memory of the current device, allocated and freed in the order of a stream.
@@ -156,7 +160,7 @@ inline TensorMap make_tensor_map(const void* data, std::int64_t rows, std::int64
         check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result),
               "cudaGetDriverEntryPointByVersion");
         if (result != cudaDriverEntryPointSuccess || !found)
-            throw std::runtime_error("the NVIDIA driver has no cuTensorMapEncodeTiled; version 525 or newer has it");
+            throw std::runtime_error("the NVIDIA driver has no cuTensorMapEncodeTiled; version 580 or newer has it");
         return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found);
     }();
     TensorMap map;

@@ -23,7 +23,8 @@ from typing import Any
 import emulator
 from emulator.cases import FACTORS, KERNELS, SCHEDULES, WIDTHS, Case, Errors, check, product
 
-CASES = [Case(**values) for values in product({k: FACTORS[k] for k in ("kernel", "m", "source", "n", "d")})]
+WHAT = {name: FACTORS[name] for name in ("kernel", "m", "source", "n", "d")} | {"n": (1, *FACTORS["n"])}
+CASES = [Case(**values) for values in product(WHAT)]
 _core: Any = None
 
 
@@ -79,9 +80,9 @@ def main() -> None:
     right = [(case, errors) for case, errors in found if isinstance(errors, Errors)]
     print(f"{datetime.date.today()}, commit {commit}")
     print(f"{len(found)} of {len(CASES)} cases; {len(SCHEDULES)} runs each")
-    print(f"factors: {FACTORS}; widths of the second representation: {WIDTHS}")
+    print(f"factors: {FACTORS | WHAT}; widths of the second representation: {WIDTHS}")
     for name in ("n", "d", "source", "m"):
-        counts = {value: sum(getattr(case, name) == value for case, _ in found) for value in FACTORS[name]}
+        counts = {value: sum(getattr(case, name) == value for case, _ in found) for value in WHAT[name]}
         print(f"of each {name}: {counts}")
     print(f"{len(right)} cases right and with the same bits in all runs, {len(found) - len(right)} not")
     for case, message in found:
