@@ -38,7 +38,7 @@ ROOMS = {
     "rdm": "arrays estimators gram independence moments pairs routes sources",
     "nulls": "arrays estimators gram independence rdm routes sources",
     "platonic": "arrays gram metrics moments sources",
-    "heads": "sources",
+    "heads": "arrays sources",
     "bounds": "arrays gram kernels sources",
     "lipschitz": "arrays heads kernels",
     "report": "arrays estimators gram independence kernels metrics routes",

@@ -28,7 +28,6 @@ from gramian.heads import (
     like_weights,
     on_host,
     samples,
-    spans,
     weight_matrix,
 )
 from gramian.kernels import RBF, Kernel, Linear, RationalQuadratic
@@ -646,14 +645,14 @@ def local(head: object, Z: object, *, tolerance: float = 1e-3, max_iterations: i
     z = samples(Z, "Z")
     if not is_module(head):
         w = weight_matrix(head)
-        check_width(w, z, "Z")
+        check_width(w, z.shape, "Z")
         return float(np.linalg.norm(w, 2))
     check_module(head)
     torch = sys.modules["torch"]
     generator = torch.Generator().manual_seed(int(seed))
     largest = 0.0
-    for start, stop in spans(z):
-        rows = like_weights(head, z[start:stop])
+    for start, stop in z.spans():
+        rows = like_weights(head, z.block(start, stop))
         start_vectors = torch.randn(rows.shape, generator=generator, dtype=torch.float64).to(rows)
         largest = max(largest, _jacobian_norm(head, rows, start_vectors, float(tolerance), int(max_iterations)))
     return largest
@@ -736,10 +735,10 @@ def effective(head: object, Z1: object, Z2: object) -> float:
         weights = None
     else:
         weights = weight_matrix(head)
-        check_width(weights, a, "Z1")
+        check_width(weights, a.shape, "Z1")
     moved, distance = [], []
-    for start, stop in spans(a):
-        x, y = a[start:stop], b[start:stop]
+    for start, stop in a.spans():
+        x, y = a.block(start, stop), b.block(start, stop)
         if weights is None:
             first, second = like_weights(head, x), like_weights(head, y)
             moved.append(_norm(evaluated(head, first, "Z1") - evaluated(head, second, "Z2")))
