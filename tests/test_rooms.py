@@ -41,6 +41,7 @@ ROOMS = {
     "heads": "arrays sources",
     "bounds": "arrays gram kernels sources",
     "lipschitz": "arrays heads kernels",
+    "risks": "arrays estimators heads sources",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

@@ -11,6 +11,7 @@ With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
+Stitching             risk stitching_risk excess_stitching_risk
 Theory                bounds lipschitz
 The rest              set_num_threads get_num_threads info
 
@@ -44,6 +45,7 @@ _HOME = {
     "platonic": "PlatonicScore platonic_layers platonic_score",
     "bounds": "",
     "lipschitz": "",
+    "risks": "excess_stitching_risk risk stitching_risk",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -94,6 +96,7 @@ __all__ = [
     "distance_alignment",
     "edit_knn",
     "eigen_overlap",
+    "excess_stitching_risk",
     "feature_moments",
     "get_num_threads",
     "gram_moments",
@@ -119,6 +122,7 @@ __all__ = [
     "procrustes",
     "pwcca",
     "relative_representation",
+    "risk",
     "rsa",
     "rsa_estimate",
     "semi_matching",
@@ -126,6 +130,7 @@ __all__ = [
     "shape_distance",
     "spectral_alignment",
     "spectrum",
+    "stitching_risk",
     "svcca",
     "task_alignment",
 ]
@@ -166,6 +171,7 @@ if TYPE_CHECKING:
     from gramian.rdm import RSAEstimate, rsa, rsa_estimate
     from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
+    from gramian.risks import excess_stitching_risk, risk, stitching_risk
     from gramian.spectral import EigenOverlap, SpectralAlignment, Spectrum, eigen_overlap, spectral_alignment, spectrum
     from gramian.subspace import (
         CanonicalCorrelations,
