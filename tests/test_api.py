@@ -34,12 +34,12 @@ PROMISED = [
     "cca", "svcca", "pwcca", "canonical_correlations", "CanonicalCorrelations", "linear_regression_r2", "coco", "nocco",
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
     "risk", "stitching_risk", "excess_stitching_risk",
-    "bounds", "lipschitz", "info", "__version__",
+    "Stitch", "fit_stitch", "misalignment", "bounds", "lipschitz", "info", "__version__",
 ]
 DATA_AND_KERNEL = {
-    "F", "F1", "F2", "Y2", "g", "g2", "stitch",
+    "F", "Y2", "g", "g2", "stitch",
     "X", "Y", "Z", "Xs", "Ys", "A", "B", "kernel", "count", "anchors",
-    "k", "y", "ridge", "eigenvalues", "power", "samples", "measure", "options", "source",
+    "k", "y", "ridge", "eigenvalues", "power", "samples", "measure", "options", "source", "F1", "F2",
 }
 # fmt: on
 
