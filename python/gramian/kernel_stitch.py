@@ -328,7 +328,7 @@ class _Problem:
             return self.given
         least, count = _GRID[by_landmarks]
         found = (mean_diagonal if mean_diagonal > 0 else 1.0) * np.geomspace(least, 1.0, count)
-        return cast("Array", found[found > rounding])
+        return found[found > rounding]
 
     def stitch(
         self,
