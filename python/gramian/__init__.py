@@ -11,6 +11,7 @@ With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
+Stitching             fit_stitch misalignment train_stitch risk stitching_risk excess_stitching_risk
 Theory                bounds lipschitz
 The rest              set_num_threads get_num_threads info
 
@@ -36,6 +37,8 @@ _HOME = {
         "nocco procrustes pwcca semi_matching shape_distance svcca"
     ),
     "relative": "relative_representation",
+    "stitching": "Stitch fit_stitch misalignment",
+    "training": "train_stitch",
     "spectral": "EigenOverlap SpectralAlignment Spectrum eigen_overlap spectral_alignment spectrum",
     "tasks": "Kare LearningCurve TaskAlignment kare learning_curve task_alignment",
     "operators": "GramOperator",
@@ -44,6 +47,7 @@ _HOME = {
     "platonic": "PlatonicScore platonic_layers platonic_score",
     "bounds": "",
     "lipschitz": "",
+    "risks": "excess_stitching_risk risk stitching_risk",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -76,6 +80,7 @@ __all__ = [
     "RationalQuadratic",
     "SpectralAlignment",
     "Spectrum",
+    "Stitch",
     "TaskAlignment",
     "TestResult",
     "UnitMatching",
@@ -94,7 +99,9 @@ __all__ = [
     "distance_alignment",
     "edit_knn",
     "eigen_overlap",
+    "excess_stitching_risk",
     "feature_moments",
+    "fit_stitch",
     "get_num_threads",
     "gram_moments",
     "hsic",
@@ -108,6 +115,7 @@ __all__ = [
     "linear_regression_r2",
     "lipschitz",
     "median_bandwidth",
+    "misalignment",
     "mmd2",
     "mutual_knn",
     "neighbor_overlap",
@@ -119,6 +127,7 @@ __all__ = [
     "procrustes",
     "pwcca",
     "relative_representation",
+    "risk",
     "rsa",
     "rsa_estimate",
     "semi_matching",
@@ -126,8 +135,10 @@ __all__ = [
     "shape_distance",
     "spectral_alignment",
     "spectrum",
+    "stitching_risk",
     "svcca",
     "task_alignment",
+    "train_stitch",
 ]
 
 if TYPE_CHECKING:
@@ -166,7 +177,9 @@ if TYPE_CHECKING:
     from gramian.rdm import RSAEstimate, rsa, rsa_estimate
     from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
+    from gramian.risks import excess_stitching_risk, risk, stitching_risk
     from gramian.spectral import EigenOverlap, SpectralAlignment, Spectrum, eigen_overlap, spectral_alignment, spectrum
+    from gramian.stitching import Stitch, fit_stitch, misalignment
     from gramian.subspace import (
         CanonicalCorrelations,
         UnitMatching,
@@ -184,6 +197,7 @@ if TYPE_CHECKING:
     )
     from gramian.system import info
     from gramian.tasks import Kare, LearningCurve, TaskAlignment, kare, learning_curve, task_alignment
+    from gramian.training import train_stitch
 
 
 def __getattr__(name: str) -> Any:
