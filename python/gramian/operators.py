@@ -40,9 +40,9 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
     Notes
     -----
     O(n²(p + k)) time and O(nk) memory for k vectors, on the CPU or the device where X lies; vectors lie on the host.
-    Vectors are multiplied and summed in float64. Tiles of float64 data are float64 too; those of other data are float32,
-    so that products are within about 1e-8 of ‖K‖‖V‖. The same vectors give the same bits, whatever the number of threads.
-    Source: Theory, 7.1.
+    Vectors are multiplied and summed in float64. Tiles of float64 data are float64 too; those of other data are
+    float32, so that products are within about 1e-8 of ‖K‖‖V‖. The same vectors give the same bits, whatever the number
+    of threads. Source: Theory, 7.1.
 
     Examples
     --------
