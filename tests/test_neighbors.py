@@ -319,6 +319,25 @@ def test_rows_of_subnormal_numbers_have_neighbours() -> None:
     np.testing.assert_array_equal(gm.neighbors(X, 3), gm.neighbors(X.astype(np.float64), 3))
 
 
+@pytest.mark.parametrize("power", [-1070, -1030, 900])
+def test_cosines_of_rows_of_any_size(power: int) -> None:
+    X = np.round(normal(300, 5) * 16)  # whole numbers below 2^7: no size rounds them
+    np.testing.assert_array_equal(gm.neighbors(np.ldexp(X, power), 9), gm.neighbors(X, 9))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "arc_cosine"])
+def test_cosines_do_not_notice_the_sizes_of_rows(metric: str) -> None:
+    X = normal(300, 5)
+    X[7] = 0
+    powers = np.random.default_rng(0).integers(-500, 500, size=(300, 1))
+    lists = [
+        gram.sweep_nearest(gram.represent(gm.Cosine() if metric == "cosine" else gm.ArcCosine(0), as_matrix(Z, "Z")), 9)
+        for Z in (X, np.ldexp(X, powers))
+    ]
+    np.testing.assert_array_equal(lists[0].index, lists[1].index)
+    assert gm.cknna(np.ldexp(X, powers), X, 9, kernel="cosine") == pytest.approx(1, abs=1e-12)
+
+
 def test_radial_kernels_rank_by_distance_where_their_values_underflow() -> None:
     X = normal(300, 5)
     want = gm.neighbors(X, 9, metric="euclidean")
