@@ -494,6 +494,40 @@ def test_an_array_agrees_with_itself(measure: str) -> None:
     assert getattr(gm, measure)(X, 2 * X, 7) == 1
 
 
+@st.composite
+def moved_arrays(draw: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """X, Y; X turned and scaled; the shift of a row of it; an order of the rows."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, d = draw(st.integers(5, 60)), draw(st.integers(2, 6))
+    X, Y = rng.normal(size=(n, d)), rng.normal(size=(n, 3))
+    turn, size = np.linalg.qr(rng.normal(size=(d, d)))[0], 10.0 ** draw(st.integers(-3, 3))
+    return X, Y, size * X @ turn, size * rng.normal(size=d), rng.permutation(n)
+
+
+@settings(max_examples=30, deadline=None)
+@given(moved_arrays(), st.sampled_from(METRICS[:3]), st.sampled_from(OVERLAPS))
+def test_measures_do_not_notice_rotations_scaling_and_the_order_of_samples(data: Any, metric: Any, name: str) -> None:
+    X, Y, moved, shift, order = data
+    measure = getattr(gm, name)
+    want = measure(X, Y, 4, metric=metric)
+    assert measure(moved + shift * (metric == "euclidean"), Y, 4, metric=metric) == want
+    assert measure(X[order], Y[order], 4, metric=metric) == pytest.approx(want, abs=1e-15)
+    if name != "cycle_knn":
+        assert measure(Y, X, 4, metric=metric) == want
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    moved_arrays(), st.sampled_from(["linear", "cosine", "rbf", "distance"]), st.sampled_from(["paper", "reference"])
+)
+def test_cknna_does_not_notice_rotations_scaling_and_the_order_of_samples(data: Any, kernel: str, variant: Any) -> None:
+    X, Y, moved, shift, order = data
+    want = gm.cknna(X, Y, 4, kernel=kernel, variant=variant)
+    swapped = [(Y, X)] if variant == "paper" else []  # the reference's masked matrices are not symmetric
+    for x, y in ((moved + shift * (kernel == "rbf"), Y), (X[order], Y[order]), *swapped):
+        assert gm.cknna(x, y, 4, kernel=kernel, variant=variant) == pytest.approx(want, abs=1e-9, nan_ok=True)
+
+
 def test_measures_in_their_order() -> None:
     A, B = random_lists(300, 20, 0), random_lists(300, 20, 1)
     mutual, lcs, edit = (
