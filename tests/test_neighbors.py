@@ -338,6 +338,13 @@ def test_cosines_do_not_notice_the_sizes_of_rows(metric: str) -> None:
     assert gm.cknna(np.ldexp(X, powers), X, 9, kernel="cosine") == pytest.approx(1, abs=1e-12)
 
 
+def test_values_beyond_float64_are_said() -> None:
+    with pytest.raises(
+        ValueError, match=r"^values of Polynomial\(.*\) of these rows are beyond float64; scale the rows"
+    ):
+        gm.cknna(2.0**700 * normal(50, 5), normal(50, 5), 5, kernel=gm.Polynomial(degree=3))
+
+
 def test_radial_kernels_rank_by_distance_where_their_values_underflow() -> None:
     X = normal(300, 5)
     want = gm.neighbors(X, 9, metric="euclidean")

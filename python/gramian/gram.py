@@ -687,6 +687,8 @@ def sweep_nearest(
         memory=memory or 0,
         progress=progress,
     )
+    if shard == (0, 1) and raw["index"].min() < 0:
+        raise ValueError(f"values of {x.kernel} of these rows are beyond float64; scale the rows down")
     return Nearest(raw["index"], raw["similarity"], int(raw["exponent"][0]))
 
 
