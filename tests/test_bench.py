@@ -17,7 +17,7 @@ import oracle
 
 sys.path.append(str(Path(__file__).parents[1]))  # bench is no part of the installed package
 
-from bench import baselines, measure, reference, report, spectra, stitching
+from bench import baselines, busy, measure, reference, report, spectra, stitching
 from bench.__main__ import main
 from bench.cases import CASES, KERNELS, NEIGHBORS, Case, in_feature_space, kernel_parameters, make_arrays
 from bench.measure import Row
@@ -257,6 +257,18 @@ def test_stitching_is_timed_beside_a_loop_in_processes_of_their_own(tmp_path: Pa
     left = [row["runs"][0]["misalignment"] for row in rows]
     assert left[0] == pytest.approx(left[1], rel=1e-12)
     assert left[0] == pytest.approx(6, rel=0.1)  # the noise has variance 1
+
+
+@pytest.mark.parametrize("case", busy.CASES)
+def test_contestants_of_a_busy_machine_agree(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    busy.main([case, "--n", "300", "--d", "5", "--json", str(path)])
+
+    rows = json.loads(path.read_text())["results"]
+    assert [row["contestant"] for row in rows] == list(busy.CASES[case])
+    assert all(row["cpu_seconds"] > 0 and row["peak_bytes"] > 1 << 20 for row in rows)
+    answers = [row["value"] for row in rows if row["contestant"] != "Pearson"]
+    assert answers == pytest.approx([answers[-1]] * len(answers), rel=1e-6)
 
 
 def test_residuals_of_the_bench_are_those_of_the_matrix() -> None:

@@ -460,3 +460,14 @@ def test_pairs_of_wide_layers_give_what_all_at_once_give(monkeypatch: pytest.Mon
     monkeypatch.setattr(moments, "_BUDGET", 1)
     monkeypatch.setattr(moments, "feature_route", lambda *_: True)
     np.testing.assert_allclose(gm.cka_matrix(layers).values, joint, atol=1e-13)
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-85, 1e76, 1e150])
+@pytest.mark.filterwarnings("error")
+def test_fourth_powers_beyond_float64_are_said_where_they_are_needed(size: float) -> None:
+    X, Y = (np.random.default_rng(seed).standard_normal((100, 3)) for seed in (0, 1))
+    moments = gm.feature_moments(Y[:50], size * X[:50]).update(Y[50:], size * X[50:])
+    for measure in (moments.cka, moments.hsic, moments.kernel_alignment):
+        with pytest.raises(ValueError, match=r"^rows of Y are of size .*: their fourth powers, .* are beyond float64"):
+            measure()
+    assert gm.cca(moments) == pytest.approx(gm.cca(Y, X), abs=1e-9)

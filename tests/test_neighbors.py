@@ -319,6 +319,32 @@ def test_rows_of_subnormal_numbers_have_neighbours() -> None:
     np.testing.assert_array_equal(gm.neighbors(X, 3), gm.neighbors(X.astype(np.float64), 3))
 
 
+@pytest.mark.parametrize("power", [-1070, -1030, 900])
+def test_cosines_of_rows_of_any_size(power: int) -> None:
+    X = np.round(normal(300, 5) * 16)  # whole numbers below 2^7: no size rounds them
+    np.testing.assert_array_equal(gm.neighbors(np.ldexp(X, power), 9), gm.neighbors(X, 9))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "arc_cosine"])
+def test_cosines_do_not_notice_the_sizes_of_rows(metric: str) -> None:
+    X = normal(300, 5)
+    X[7] = 0
+    powers = np.random.default_rng(0).integers(-500, 500, size=(300, 1))
+    lists = [
+        gram.sweep_nearest(gram.represent(gm.Cosine() if metric == "cosine" else gm.ArcCosine(0), as_matrix(Z, "Z")), 9)
+        for Z in (X, np.ldexp(X, powers))
+    ]
+    np.testing.assert_array_equal(lists[0].index, lists[1].index)
+    assert gm.cknna(np.ldexp(X, powers), X, 9, kernel="cosine") == pytest.approx(1, abs=1e-12)
+
+
+def test_values_beyond_float64_are_said() -> None:
+    with pytest.raises(
+        ValueError, match=r"^values of Polynomial\(.*\) of these rows are beyond float64; scale the rows"
+    ):
+        gm.cknna(2.0**700 * normal(50, 5), normal(50, 5), 5, kernel=gm.Polynomial(degree=3))
+
+
 def test_radial_kernels_rank_by_distance_where_their_values_underflow() -> None:
     X = normal(300, 5)
     want = gm.neighbors(X, 9, metric="euclidean")
@@ -473,6 +499,40 @@ def test_nearest_neighbours_on_a_line(measure: str) -> None:
 def test_an_array_agrees_with_itself(measure: str) -> None:
     X = normal(150)
     assert getattr(gm, measure)(X, 2 * X, 7) == 1
+
+
+@st.composite
+def moved_arrays(draw: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """X, Y; X turned and scaled; the shift of a row of it; an order of the rows."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, d = draw(st.integers(5, 60)), draw(st.integers(2, 6))
+    X, Y = rng.normal(size=(n, d)), rng.normal(size=(n, 3))
+    turn, size = np.linalg.qr(rng.normal(size=(d, d)))[0], 10.0 ** draw(st.integers(-3, 3))
+    return X, Y, size * X @ turn, size * rng.normal(size=d), rng.permutation(n)
+
+
+@settings(max_examples=30, deadline=None)
+@given(moved_arrays(), st.sampled_from(METRICS[:3]), st.sampled_from(OVERLAPS))
+def test_measures_do_not_notice_rotations_scaling_and_the_order_of_samples(data: Any, metric: Any, name: str) -> None:
+    X, Y, moved, shift, order = data
+    measure = getattr(gm, name)
+    want = measure(X, Y, 4, metric=metric)
+    assert measure(moved + shift * (metric == "euclidean"), Y, 4, metric=metric) == want
+    assert measure(X[order], Y[order], 4, metric=metric) == pytest.approx(want, abs=1e-15)
+    if name != "cycle_knn":
+        assert measure(Y, X, 4, metric=metric) == want
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    moved_arrays(), st.sampled_from(["linear", "cosine", "rbf", "distance"]), st.sampled_from(["paper", "reference"])
+)
+def test_cknna_does_not_notice_rotations_scaling_and_the_order_of_samples(data: Any, kernel: str, variant: Any) -> None:
+    X, Y, moved, shift, order = data
+    want = gm.cknna(X, Y, 4, kernel=kernel, variant=variant)
+    swapped = [(Y, X)] if variant == "paper" else []  # the reference's masked matrices are not symmetric
+    for x, y in ((moved + shift * (kernel == "rbf"), Y), (X[order], Y[order]), *swapped):
+        assert gm.cknna(x, y, 4, kernel=kernel, variant=variant) == pytest.approx(want, abs=1e-9, nan_ok=True)
 
 
 def test_measures_in_their_order() -> None:

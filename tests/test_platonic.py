@@ -338,6 +338,12 @@ WRONG = [
     (ValueError, "layers of source have different numbers of rows: 5, 4", [np.ones((5, 2)), np.ones((4, 2))]),
     (ValueError, "layer1 of source has NaN in row 0, column 0", np.array([[[1.0], [math.nan]]])),
     (TypeError, "layer0 of source must hold real numbers, got dtype <U1", [np.array([["a"]])]),
+    (ValueError, "layer0 of source has no value that float32, which scores are made from, tells", [1e-60 * np.eye(3)]),
+    (
+        ValueError,
+        "layer1 of source has values beyond float32, which scores are made from",
+        [np.eye(3), np.full((3, 3), 1e60)],
+    ),
 ]
 
 

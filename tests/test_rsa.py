@@ -7,6 +7,7 @@ import shutil
 import statistics
 import tracemalloc
 from collections import namedtuple
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -259,12 +260,27 @@ def test_value_does_not_change_with_the_order_of_rows_or_arrays(n, seed, kind, c
     assert gm.rsa(X[order], Y[order], **options) == pytest.approx(want, abs=1e-9, nan_ok=True)
 
 
-def test_sqeuclidean_does_not_notice_rotations_shifts_and_scale():
-    X, Y = hard_pair(120, 6, 6)
-    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
-    for correlation in CORRELATIONS:
-        want = gm.rsa(X, Y, correlation=correlation)
-        assert gm.rsa(3 * X @ turn - 7, Y, correlation=correlation) == pytest.approx(want, abs=1e-12)
+@settings(max_examples=30, deadline=None)
+@given(st.integers(4, 60), st.integers(0, 2**32 - 1), st.sampled_from(KINDS), st.sampled_from(CORRELATIONS))
+def test_each_dissimilarity_does_not_notice_what_it_says(n, seed, kind, correlation):
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(n, 6)), rng.normal(size=(n, 4))
+    turn, of_rows = np.linalg.qr(rng.normal(size=(6, 6)))[0], rng.uniform(0.1, 10, (n, 1))
+    moved = {
+        "sqeuclidean": 3 * X @ turn - 7,
+        "euclidean": 3 * X @ turn - 7,
+        "cosine": of_rows * (X @ turn),
+        "correlation": of_rows * X + rng.normal(size=(n, 1)),
+    }
+    want = gm.rsa(X, Y, dissimilarity=kind, correlation=correlation)
+    got = gm.rsa(moved[kind], Y, dissimilarity=kind, correlation=correlation)
+    assert got == pytest.approx(want, abs=1e-9)
+
+
+def test_ranks_do_not_notice_monotone_maps_of_dissimilarities():
+    X, Y = (np.random.default_rng(s).normal(size=(80, 5)) for s in (0, 1))
+    a, b = (gm.rsa(X, Y, dissimilarity=kind, correlation="spearman") for kind in ("sqeuclidean", "euclidean"))
+    assert a == pytest.approx(b, abs=1e-12)
 
 
 # ---- the geo-topological transform ----------------------------------------------------------------------------------
@@ -563,3 +579,6 @@ def test_peer_rsatoolbox():
     for correlation, peer in (("pearson", "corr"), ("spearman", "spearman"), ("cosine", "cosine")):
         want = rsatoolbox.rdm.compare(*rdms, method=peer)[0, 0]
         assert gm.rsa(X, Y, correlation=correlation) == pytest.approx(want, abs=1e-9)
+    topology = (import_module("rsatoolbox.rdm.transform").geotopological_transform(rdm, 0.2, 0.8) for rdm in rdms)
+    want = rsatoolbox.rdm.compare(*topology, method="corr")[0, 0]
+    assert gm.rsa(X, Y, geotopological=(0.2, 0.8)) == pytest.approx(want, abs=1e-9)

@@ -623,6 +623,22 @@ def test_rounding_of_stored_features_is_no_eigenfunction(kernel: str, dtype: str
     assert found.reason == "the kernel matrix has rank 5 up to rounding"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rounding_of_large_columns_hides_no_small_one(dtype: str) -> None:
+    large, small = normals(2000, 1) * 1e6, normals(2000, 1, seed=1) * 1e-3
+    X = rounded(np.hstack([large @ [[1.0, 3.1, 0.7]], small]), dtype)
+    x, y = as_input(X, dtype), 1e3 * X[:, 3]
+
+    found = gm.spectrum(x, "linear", 4)
+    ones = found.eigenfunctions.T @ found.eigenfunctions / 2000
+
+    assert found.rank == 2
+    assert np.abs(ones - np.eye(2)).max() < 1e-9
+    assert abs(np.corrcoef(found.eigenfunctions[:, 1], y)[0, 1]) > 0.999
+    assert gm.kare(x, y, "linear", 1e-9).value[0] < 1e-3 * np.mean(y**2)
+    assert gm.task_alignment(x, y, "linear", 4).cumulative[-1] > 0.99
+
+
 @pytest.mark.parametrize("n", [40, 300])
 def test_kare_of_few_rows_is_exact(n: int) -> None:
     X, y = task(n)

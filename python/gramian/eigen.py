@@ -234,7 +234,7 @@ def by_features(x: Matrix, kernel: Kernel, memory: int | None) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Eigenvalues η and directions of Σ = X'X/n, which are those of K/n; in units of 2^exponent.
+    """Eigenvalues η of Σ = X'X/n, which are those of K/n, and what makes eigenvectors; in units of 2^exponent.
 
     From the singular values s of the triangle of X, η = s²/n: features of condition number κ lose κ and not κ².
     """
@@ -242,7 +242,7 @@ class Features:
     rows: moments.CentredFeatures
     centered: bool
     values: Array  # (r,) above rounding, largest first
-    directions: Array  # (d, r)
+    weights: Array  # (d, r) that make eigenvectors of K of the rows
     errors: Array  # (r,) bounds on what η is off by
     rounding: float  # the least eigenvalue that would be more than rounding of float64
     trace: float
@@ -252,20 +252,27 @@ class Features:
         rows = moments.centre(x, kernel)
         rows = rows if centered else replace(rows, mean=np.zeros(x.d))
         found = factor.triangle([rows])
-        u, s, vt = factor.svd(found.rows)
+        kept = found.rows
+        u, s, vt = factor.svd(kept)
         floor = max(x.n, x.d) * EPS
         r = int((s > floor * s[0]).sum())
-        if found.rounding.any():
-            r = min(r, factor.stored_basis(found.rows, floor, found.rounding, x.n).rank)
         u, s, v = u[:, :r], s[:r], vt[:r].T
-        left = np.hypot(factor.norms(found.rows @ v - u * s), factor.norms(found.rows.T @ u - v * s))
-        # there is a singular value of the rows within that of s, and within the rounding of their QR factorisation
+        weights = v / s
+        if found.rounding.any():
+            told = factor.stored_basis(found.rows, floor, found.rounding, x.n)
+            if told.rank < r:
+                # rounding of a large column may be more than all of a small one: it is not the least that goes
+                inside = told.u.T @ found.rows
+                turn, s, vt = factor.svd(inside)
+                u, v, weights, kept = told.u @ turn, vt[: told.rank].T, told.weights @ turn, told.u @ inside
+        left = np.hypot(factor.norms(kept @ v - u * s), factor.norms(kept.T @ u - v * s))
+        # there is a singular value of what is kept within that of s, and within the rounding of the QR factorisation
         off = left + x.d * EPS * s.max(initial=0.0)
         return Features(
             rows,
             centered,
             values=s**2 / x.n,
-            directions=v,
+            weights=weights,
             errors=2 * s * off / x.n,
             rounding=(floor * float(s.max(initial=0.0))) ** 2 / x.n,
             trace=float(np.vdot(found.rows, found.rows)) / x.n,
@@ -282,9 +289,9 @@ class Features:
     def projected(self, k: int) -> Array:
         """(n, k) eigenvectors of K, of norm 1."""
         out = np.empty((self.n, min(k, len(self.values))))
-        scaled = self.directions[:, :k] / np.sqrt(self.n * self.values[:k])
+        weights = self.weights[:, :k]
         for a, b in moments.blocks(self.n, [self.rows.x.d]):
-            out[a:b] = (self.rows.raw(a, b) - self.rows.mean) @ scaled
+            out[a:b] = (self.rows.raw(a, b) - self.rows.mean) @ weights
         return out
 
     def pairs(self, k: int) -> Eigenpairs:

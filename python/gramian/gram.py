@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
-from gramian.arrays import Matrix, check_budget, check_seed, one_of, require_rows, same_device, same_rows
+from gramian.arrays import Matrix, as_matrix, check_budget, check_seed, one_of, require_rows, same_device, same_rows
 from gramian.kernels import (
     KERNELS,
     RBF,
+    ArcCosine,
+    Cosine,
     Exponential,
     Kernel,
     Laplacian,
@@ -36,6 +38,9 @@ Progress: TypeAlias = Callable[[int, int], object]
 Precision: TypeAlias = Literal["highest", "high", "medium"]
 
 _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
+_AT_ONCE = 1 << 20  # numbers
+_REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
+_LEAST = 900  # power of two below which they cannot be brought up by one factor
 
 
 NativeRepresentation: TypeAlias = tuple[
@@ -674,7 +679,7 @@ def sweep_nearest(
 ) -> Nearest:
     """The k nearest of every row by its kernel. No precision changes a bit of it."""
     raw = _core.sweep(
-        [x.native()],
+        [_alike_in_size(x).native()],
         statistic="topk",
         neighbors=k,
         shard=shard,
@@ -682,7 +687,26 @@ def sweep_nearest(
         memory=memory or 0,
         progress=progress,
     )
+    if shard == (0, 1) and raw["index"].min() < 0:
+        raise ValueError(f"values of {x.kernel} of these rows are beyond float64; scale the rows down")
     return Nearest(raw["index"], raw["similarity"], int(raw["exponent"][0]))
+
+
+def _alike_in_size(x: Representation) -> Representation:
+    """The same directions, each row times a power of two of its own, where squares of the least would underflow."""
+    (rows,) = x.parts
+    if rows.dtype != "float64" or not (isinstance(x.kernel, Cosine) or x.kernel == ArcCosine(0)):
+        return x
+    step = max(1, _AT_ONCE // rows.d)
+    spans = [(a, min(rows.n, a + step)) for a in range(0, rows.n, step)]
+    exponents = np.frexp(np.concatenate([np.abs(rows.block(a, b)).max(axis=1) for a, b in spans]))[1]
+    # a row of zeros has the exponent 0, which changes nothing: it stays a row of zeros
+    if np.ptp(exponents) <= _REACH and exponents.min() >= -_LEAST:
+        return x
+    out = np.empty(rows.shape)
+    for a, b in spans:
+        np.ldexp(rows.block(a, b), -exponents[a:b, None], out=out[a:b])
+    return replace(x, parts=(as_matrix(out, "rows"),))
 
 
 def set_num_threads(count: int | None) -> None:

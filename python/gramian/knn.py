@@ -581,8 +581,8 @@ def cknna(
     variant : {"paper", "reference"}
         "paper": values are centred over all rows, then masked, as the text of the paper has it. "reference": as the
         code that came with the paper computes it: kernel values are masked first and go through the formula of Song
-        et al. 2012 as if the masked, unsymmetric matrices were kernel matrices. It needs k ≥ 2; the code's 1e-6 in
-        the denominator is left out.
+        et al. 2012 as if the masked, unsymmetric matrices were kernel matrices. It needs k ≥ 2, and its value changes
+        when X and Y change places; the code's 1e-6 in the denominator is left out.
     memory, progress
         As in `neighbors`.
 

@@ -133,7 +133,8 @@ def explain(head: object) -> UpperBound:
     Notes
     -----
     Cost: an SVD of each linear layer; for a convolution one at each of many frequencies, until the constant is within
-    0.1% or some ten seconds are over (at 256 channels it may be 1% too large then, at 512 4%). Source: Theory, 5.5.
+    0.1% or some ten seconds are over, whichever is first: with some hundreds of channels it may then be more than 0.1%
+    too large, never too small. Source: Theory, 5.5.
 
     Examples
     --------

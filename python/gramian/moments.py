@@ -351,6 +351,7 @@ class FeatureMoments:
             **{name: getattr(self, name) + getattr(moved, name) for name in _SUMS},
         )
 
+    @np.errstate(over="ignore", invalid="ignore")  # `statistics` says so where it matters
     def moved(self, reference_x: Array, reference_y: Array) -> FeatureMoments:
         """The same rows about another reference."""
         a, b = reference_x - self.reference_x, reference_y - self.reference_y
@@ -427,6 +428,14 @@ class FeatureMoments:
         """What the linear measures need; X alone counts twice."""
         if self.n < 2:
             raise ValueError(f"linear measures need at least 2 rows but the moments hold {self.n}")
+        for name, square, reference in zip("XY", self.squares, (self.reference_x, self.reference_y), strict=True):
+            length = math.sqrt(float(square) / self.n)
+            largest = max(length, float(np.abs(reference).max(initial=0.0)))
+            if length > 0 and not (length > _SMALLEST and largest < _LARGEST):
+                raise ValueError(
+                    f"rows of {name} are of size {length:.1g}: their fourth powers, which linear measures of moments "
+                    f"need, are beyond float64; scale {name}"
+                )
         c = self.moved(self.reference_x + self.sum_x / self.n, self.reference_y + self.sum_y / self.n)
         raw = self.moved(np.zeros_like(self.reference_x), np.zeros_like(self.reference_y))
 
@@ -490,6 +499,8 @@ class FeatureMoments:
         return f"FeatureMoments(n={self.n}, p={self.xx.shape[0]}, q={self.yy.shape[0]})"
 
 
+_SMALLEST, _LARGEST = 1e-60, 1e60  # size of rows whose moments of fourth degree are within float64
+
 _SUMS = (
     "sum_x", "sum_y", "xx", "xy", "yy", "x_by_xx", "x_by_yy", "y_by_xx", "y_by_yy", "squares", "square_products",
     "rounding_x", "rounding_y",
@@ -502,6 +513,7 @@ def _moved_second(second: Array, su: Array, sv: Array, a: Array, b: Array, n: in
     return cast("Array", second - outer(su, b) - outer(a, sv) + n * outer(a, b))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # `FeatureMoments.statistics` says so where it matters
 def feature_moments(
     X: object, Y: object | None = None, *, reference: tuple[Array, Array] | None = None
 ) -> FeatureMoments:
@@ -530,7 +542,8 @@ def feature_moments(
     Notes
     -----
     O(n·(p+q)²) time in BLAS, 8·(p+q)² bytes, all in float64 and on the CPU: of arrays on a CUDA device, blocks of 8 MB
-    are copied to the host. Fourth powers of the features must be within its range,
+    are copied to the host. Fourth powers of the rows must be within its range for linear CKA, HSIC and kernel
+    alignment, which say so if they are not, squares for the measures of subspaces;
     and unbiased values lose digits if single rows hold nearly all of Σ‖x‖⁴ (`gramian.cka` notices and takes the other
     route).
 

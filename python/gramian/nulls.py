@@ -175,9 +175,8 @@ def null(
             return independence.permutation(x.n, seed, b)
         return _within(labels, seed, b)
 
-    every = _shortcut(name, x, y, permutations, order, progress, options) if known.module else None
-    if every is None:
-        every = _recomputed(name, function, x, y, permutations, order, progress, options)
+    asked = _Asked(name, function, x, y, permutations, order, progress, options)
+    every = (_shortcut(asked) if known.module else None) or _recomputed(asked)
     value = next(every)
     values = np.array(list(every))
     limit = known.maximum if maximum is None else float(maximum)
@@ -271,22 +270,27 @@ def _summary(
 # ---- the values: first that of the rows as they are, then one for each permutation ----------------------------------
 
 
-def _recomputed(
-    name: str,
-    function: Callable[..., float],
-    x: Matrix,
-    y: Matrix,
-    count: int,
-    order: Callable[[int], Index],
-    progress: Progress | None,
-    options: dict[str, Any],
-) -> Iterator[float]:
-    yield _number(function(x.owner, y.owner, **options), name)
-    rows = cast("Any", y.owner)
-    for b in range(count):
-        yield _number(function(x.owner, rows[order(b)], **options), name)
-        if progress:
-            progress(b + 1, count)
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is to be measured, and in which orders of the rows of y."""
+
+    name: str
+    function: Callable[..., float]
+    x: Matrix
+    y: Matrix
+    count: int
+    order: Callable[[int], Index]
+    progress: Progress | None
+    options: dict[str, Any]
+
+
+def _recomputed(a: _Asked) -> Iterator[float]:
+    yield _number(a.function(a.x.owner, a.y.owner, **a.options), a.name)
+    rows = cast("Any", a.y.owner)
+    for b in range(a.count):
+        yield _number(a.function(a.x.owner, rows[a.order(b)], **a.options), a.name)
+        if a.progress:
+            a.progress(b + 1, a.count)
 
 
 def _number(found: Any, name: str) -> float:
@@ -298,25 +302,17 @@ def _number(found: Any, name: str) -> float:
         raise TypeError(f"measure must return a number, but {name} returned {what}") from None
 
 
-def _shortcut(
-    name: str,
-    x: Matrix,
-    y: Matrix,
-    count: int,
-    order: Callable[[int], Index],
-    progress: Progress | None,
-    options: dict[str, Any],
-) -> Iterator[float] | None:
+def _shortcut(a: _Asked) -> Iterator[float] | None:
     """For measures of which most sums do not change with the order."""
-    given = dict(options)
+    name, given = a.name, dict(a.options)
     if name in ("cka", "hsic") and given.keys() <= {"kernel", "kernel_y", "estimator", "precision", "memory"}:
         measure: Literal["cka", "hsic"] = "cka" if name == "cka" else "hsic"
         estimator = given.pop("estimator", DEFAULT_ESTIMATOR[measure])
         kernel, kernel_y = given.pop("kernel", "linear"), given.pop("kernel_y", None)
-        pair = routes.paired(x, y, kernel, kernel_y, progress=progress, **given)
+        pair = routes.paired(a.x, a.y, kernel, kernel_y, progress=a.progress, **given)
         estimators.check_estimator(estimator, measure, pair.n)
-        return independence.permuted_values(pair, measure, estimator, count, order)
+        return independence.permuted_values(pair, measure, estimator, a.count, a.order)
     sums = {"dissimilarity", "dissimilarity_y", "correlation", "precision", "memory"}
     if name == "rsa" and given.keys() <= sums and given.get("correlation") != "spearman":
-        return rdm.permuted_values(x, y, count, order, progress=progress, **given)
+        return rdm.permuted_values(a.x, a.y, a.count, a.order, progress=a.progress, **given)
     return None

@@ -280,6 +280,9 @@ def _prepared(source: object, name: str, quantile: float | None, exact: bool) ->
             limit = np.float32(_exact_limit(group, quantile) if exact else _mean_limit(group, quantile))
             group = [np.clip(layer, -limit, limit) for layer in group]
         layers.extend(group)
+    for i, layer in enumerate(layers):
+        if not np.isfinite(layer).all():
+            raise ValueError(f"layer{i} of {name} has values beyond float32, which scores are made from; scale it down")
     if len({len(layer) for layer in layers}) > 1:
         raise ValueError(f"layers of {name} have different numbers of rows: {', '.join(str(len(l)) for l in layers)}")
     return {f"layer{i}": layer for i, layer in enumerate(layers)}
@@ -345,9 +348,14 @@ def _load_torch(path: Path, name: str) -> Any:
 def _float32(layer: Any, name: str) -> Floats:
     x = as_matrix(layer, name)
     out = np.empty(x.shape, dtype=np.float32)
-    with np.errstate(over="ignore"):  # beyond float32 they are infinite, which the measure refuses
+    zero = True
+    with np.errstate(over="ignore"):  # beyond float32 they are infinite until they are clamped
         for start, stop in blocks(x.n, [x.d]):
-            out[start:stop] = x.block(start, stop)
+            rows = x.block(start, stop)
+            zero = zero and not rows.any()
+            out[start:stop] = rows
+    if not (zero or out.any()):
+        raise ValueError(f"{name} has no value that float32, which scores are made from, tells from 0; scale it up")
     return out
 
 

@@ -169,64 +169,57 @@ def spectrum(
     >>> np.round(found.eigenvalues, 4).tolist()  # 4/π² and, twice, 1/4
     [0.4053, 0.25, 0.25]
     """
-    check_search(tolerance, seed, precision, memory, progress)
-    check_count(sweeps, "sweeps")
+    search = Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
     x = matrix(X, "X")
     require_rows(x.n, 2, "spectrum")
-    check_k(k, x.n)
-    return spectrum_of(
-        x,
-        kernel,
-        int(k),
-        centered=bool(centered),
-        tolerance=tolerance,
-        sweeps=int(sweeps),
-        seed=int(seed),
-        precision=precision,
-        memory=memory,
-        progress=progress,
-    )
+    return spectrum_of(x, kernel, search)
 
 
-def check_search(tolerance: object, seed: object, precision: str, memory: object, progress: object) -> None:
-    if tolerance is not None and (
-        isinstance(tolerance, bool) or not isinstance(tolerance, int | float | np.number) or not 0 < tolerance < 1
-    ):
-        raise ValueError(f"tolerance must be a number between 0 and 1, got {tolerance!r}")
-    check_seed(seed)
-    one_of(precision, get_args(Precision), "precision")
-    check_budget(memory, progress)
+@dataclass(frozen=True)
+class Search:
+    """Which eigenpairs are looked for, and how; checked but for k, which the number of rows limits."""
+
+    k: int
+    centered: bool
+    tolerance: float | None
+    sweeps: int
+    seed: int
+    precision: Precision
+    memory: int | None
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        t = self.tolerance
+        if t is not None and (isinstance(t, bool) or not isinstance(t, int | float | np.number) or not 0 < t < 1):
+            raise ValueError(f"tolerance must be a number between 0 and 1, got {t!r}")
+        check_count(self.sweeps, "sweeps")
+        check_seed(self.seed)
+        one_of(self.precision, get_args(Precision), "precision")
+        check_budget(self.memory, self.progress)
 
 
-def check_k(k: object, n: int) -> None:
-    check_count(k, "k")
-    if int(cast("int", k)) > n:
-        raise ValueError(f"k must be at most the number of rows, {n}, got {k}")
-
-
-def spectrum_of(
-    x: Matrix,
-    kernel: Kernel | str,
-    k: int,
-    *,
-    centered: bool,
-    tolerance: float | None,
-    sweeps: int,
-    seed: int,
-    precision: Precision,
-    memory: int | None,
-    progress: Progress | None,
-) -> Spectrum:
+def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
     """`spectrum` behind the gate."""
+    k, centered, tolerance = search.k, search.centered, search.tolerance
+    check_count(k, "k")
+    if k > x.n:
+        raise ValueError(f"k must be at most the number of rows, {x.n}, got {k}")
     found = gram.represent(kernel, x).kernel
-    if eigen.by_features(x, found, memory):
+    if eigen.by_features(x, found, search.memory):
         features = eigen.Features.of(x, found, centered=centered)
         pairs, exponent, trace = features.pairs(k), features.exponent, features.trace
         accuracy, rounding = tolerance or 0.0, features.rounding
     else:
-        a = eigen.kernel_matrix(x, found, centered=centered, precision=precision, memory=memory, progress=progress)
+        a = eigen.kernel_matrix(
+            x,
+            found,
+            centered=centered,
+            precision=search.precision,
+            memory=search.memory,
+            progress=search.progress,
+        )
         accuracy = tolerance or _TOLERANCE[a.single]
-        pairs = eigen.eigenpairs(a, k, accuracy, seed, sweeps)
+        pairs = eigen.eigenpairs(a, k, accuracy, search.seed, search.sweeps)
         exponent, trace = a.exponent, a.trace / a.n
         rounding = max(a.rounding, a.n * EPS * float(np.abs(pairs.values).max(initial=0.0)))
     largest = np.abs(pairs.vectors).argmax(axis=0)
@@ -387,29 +380,13 @@ def eigen_overlap(
     >>> round(found.mean_square_cca, 12)  # the same span
     1.0
     """
-    check_search(tolerance, seed, precision, memory, progress)
-    check_count(sweeps, "sweeps")
+    search = Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
-    check_k(k, pair.n)
-    return _overlap(pair, int(k), bool(centered), tolerance, int(sweeps), int(seed))
+    return _overlap(pair, search)
 
 
-def _overlap(pair: Paired, k: int, centered: bool, tolerance: float | None, sweeps: int, seed: int) -> EigenOverlap:
-    found = [
-        spectrum_of(
-            x,
-            kernel,
-            k,
-            centered=centered,
-            tolerance=tolerance,
-            sweeps=sweeps,
-            seed=seed,
-            precision=pair.precision,
-            memory=pair.memory,
-            progress=pair.progress,
-        )
-        for x, kernel in zip(pair.matrices, pair.kernels, strict=True)
-    ]
+def _overlap(pair: Paired, search: Search) -> EigenOverlap:
+    found = [spectrum_of(x, kernel, search) for x, kernel in zip(pair.matrices, pair.kernels, strict=True)]
     # sorted by size, so that those of rank are the first
     x, y = (s.eigenfunctions[:, : s.rank] for s in found)
     reasons = [
@@ -423,7 +400,7 @@ def _overlap(pair: Paired, k: int, centered: bool, tolerance: float | None, swee
         eigenvalues_y=found[1].eigenvalues[: found[1].rank],
         n=pair.n,
         kernel=(found[0].kernel, found[1].kernel),
-        centered=centered,
+        centered=search.centered,
         reason="; ".join(reasons) or None,
     )
 
@@ -495,11 +472,9 @@ def spectral_alignment(
     >>> abs(found.value - gm.kernel_alignment(X, np.tanh(X))) < 1e-12
     True
     """
-    check_search(tolerance, seed, precision, memory, progress)
-    check_count(sweeps, "sweeps")
+    search = Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
-    check_k(k, pair.n)
-    found = _overlap(pair, int(k), bool(centered), tolerance, int(sweeps), int(seed))
+    found = _overlap(pair, search)
     s = pair.statistics
     measure: estimators.Measure = "cka" if centered else "kernel_alignment"
     sums = s.matrix(measure, "biased")

@@ -337,27 +337,14 @@ def task_alignment(
     >>> np.round(found.cumulative, 6)[[0, 2]].tolist()  # the constant has 2/3 of the power, cos t the rest
     [0.666667, 1.0]
     """
-    spectral.check_search(tolerance, seed, precision, memory, progress)
-    check_count(sweeps, "sweeps")
+    search = spectral.Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
     x = matrix(X, "X")
     require_rows(x.n, 2, "task_alignment")
-    spectral.check_k(k, x.n)
     targets, unit = _targets(y, x.n)
     size = float(np.abs(targets).max())
     if centered:
         targets = targets - targets.mean(axis=0)
-    found = spectral.spectrum_of(
-        x,
-        kernel,
-        int(k),
-        centered=bool(centered),
-        tolerance=tolerance,
-        sweeps=int(sweeps),
-        seed=int(seed),
-        precision=precision,
-        memory=memory,
-        progress=progress,
-    )
+    found = spectral.spectrum_of(x, kernel, search)
     power = ((found.eigenfunctions.T @ targets / x.n) ** 2).sum(axis=1)
     power[found.rank :] = 0.0  # of the null space any vectors may have come back, and none of them is learnt
     total = float((targets**2).sum() / x.n)
