@@ -634,8 +634,10 @@ def _check_arguments(fit: _Fit, kernel: object, loo: object, folds: object) -> N
         raise ValueError(f"kernel belongs to kind 'kernel_ridge', got kind {fit.kind!r}")
     if fit.rotates and fit.ridges != [0.0]:
         raise ValueError(f"ridge has no meaning for kind {fit.kind!r}, whose maps have a fixed size; leave it out")
-    if (fit.rank is None) == (fit.kind == "low_rank"):
-        raise ValueError("rank belongs to kind 'low_rank', which needs it")
+    if fit.rank is None and fit.kind == "low_rank":
+        raise ValueError("rank is needed for kind 'low_rank': the most that S may have")
+    if fit.rank is not None and fit.kind != "low_rank":
+        raise ValueError(f"rank belongs to kinds 'low_rank' and 'kernel_ridge' (its landmarks), got kind {fit.kind!r}")
     if fit.rank is not None:
         check_count(fit.rank, "rank")
     if fit.rcond is not None:
