@@ -33,7 +33,7 @@ PROMISED = [
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "cca", "svcca", "pwcca", "canonical_correlations", "CanonicalCorrelations", "linear_regression_r2", "coco", "nocco",
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
-    "risk", "stitching_risk", "excess_stitching_risk",
+    "Stitch", "fit_stitch", "misalignment", "risk", "stitching_risk", "excess_stitching_risk",
     "bounds", "lipschitz", "info", "__version__",
 ]
 DATA_AND_KERNEL = {
