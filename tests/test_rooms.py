@@ -43,6 +43,8 @@ ROOMS = {
     "bounds": "arrays gram kernels sources",
     "lipschitz": "arrays heads kernels",
     "risks": "arrays estimators heads sources",
+    "stitched": "arrays bounds estimators factor heads kernels lipschitz moments plots sources stitching",
+    "search": "arrays bounds estimators factor heads kernels moments plots sources stitched",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

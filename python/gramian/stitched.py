@@ -11,7 +11,6 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -30,9 +29,9 @@ from gramian.arrays import (
     same_rows,
 )
 from gramian.estimators import scaled
-from gramian.factor import EPS, Basis
+from gramian.factor import EPS
 from gramian.kernels import Kernel, Linear
-from gramian.moments import Progress, blocks, centre
+from gramian.moments import CentredFeatures, Progress, blocks, centre, in_range
 from gramian.sources import matrix
 from gramian.stitching import Stitch
 
@@ -40,6 +39,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 Side: TypeAlias = Literal["<=", ">=", "="]
 
+_NO_LAYERS = "{} is a function; constants are read off matrices and torch modules"
 _LOCAL_ROWS = 512  # held-out rows that the local constant is searched on
 
 
@@ -512,10 +512,10 @@ def _measured(parts: Sequence[Rows], stitch: Stitch, g1: object | None, g2: obje
         y = rest[0].block(start, stop)
         add("targets", y)
         if first is not None:
-            add("missed1", _flat(first(f1, "F1"), y, "g1") - y)
+            add("missed1", flat_outputs(first(f1, "F1"), y, "g1") - y)
         if second is not None:
-            own = _flat(second(f2, "F2"), y, "g2")
-            stitched = _flat(second(mapped, "stitched F1"), y, "g2")
+            own = flat_outputs(second(f2, "F2"), y, "g2")
+            stitched = flat_outputs(second(mapped, "stitched F1"), y, "g2")
             add("outputs", own)
             add("outputs", stitched)
             add("missed2", own - y)
@@ -528,7 +528,7 @@ def _measured(parts: Sequence[Rows], stitch: Stitch, g1: object | None, g2: obje
     return _Seen(n=x1.n, residual=moments, **{name: whole.get(name, math.nan) for name in names})
 
 
-def _flat(out: Array, y: Array, name: str) -> Array:
+def flat_outputs(out: Array, y: Array, name: str) -> Array:
     flat = out.reshape(len(out), -1)
     if flat.shape[1] != y.shape[1]:
         hint = "; class labels have to be one-hot" if y.shape[1] == 1 else ""
@@ -568,15 +568,18 @@ class _Least:
 
 
 def _least(parts: Sequence[Rows], *, centred: bool, progress: Progress | None) -> _Least:
-    features = [centre(x, Linear()) for x in parts]
-    if not centred:
-        features = [replace(f, mean=np.zeros_like(f.mean)) for f in features]
+    features = [
+        centre(x, Linear()) if centred else CentredFeatures(x, False, in_range(x), np.zeros(x.d)) for x in parts
+    ]
     found = factor.triangle(features, progress)
     edges = np.cumsum([0, *(x.d for x in parts)])
     columns = [slice(a, b) for a, b in itertools.pairwise(edges)]
     rows = [found.rows[:, c] for c in columns]
     n, units = parts[0].n, [f.exponent // 2 for f in features]
-    bases = [_basis(rows[i], found.rounding[columns[i]], n) for i in (0, 1)]
+    bases = [
+        factor.ranked_basis(rows[i], max(n, parts[i].d) * EPS, found.rounding[columns[i]], n, unit_columns=True)
+        for i in (0, 1)
+    ]
 
     def least(i: int, j: int) -> tuple[Array, Array]:
         """(residual rows, coefficients) of part j by part i, in scaled units."""
@@ -627,13 +630,6 @@ def _least(parts: Sequence[Rows], *, centred: bool, progress: Progress | None) -
     )
 
 
-def _basis(rows: Array, rounding: Array, n: int) -> Basis:
-    rcond = max(n, rows.shape[1]) * EPS
-    if rounding.any():
-        return factor.stored_basis(rows, rcond, rounding, n)
-    return factor.basis(rows, rcond, unit_columns=True)
-
-
 # ---- the constants and bounds ----------------------------------------------------------------------------------------
 
 
@@ -648,19 +644,12 @@ def _constants(
     effective = seen.moved / seen.error if seen.error else math.nan
     if not seen.error:
         reasons["kappa_effective"] = "the map reproduces f2 exactly on the held-out rows"
-    if callable(g2) and not heads.is_module(g2):
-        reasons["kappa_local"] = "g2 is a function; constants are read off matrices and torch modules"
-        if given is None:
-            reasons["kappa_upper"] = f"{reasons['kappa_local']}, or given as kappa2"
-        return math.nan if given is None else given, math.nan, effective
-    upper = given
-    if upper is None:
-        found = lipschitz.explain(g2)
-        upper = found.value
-        blamed = [x for x in found.layers if x.constant == math.inf]
-        if blamed:
-            where = f"layer {blamed[0].name} ({blamed[0].kind})" if blamed[0].name else blamed[0].kind
-            reasons["kappa_upper"] = f"{where}: {blamed[0].rule}"
+    upper, why = certified(g2, "g2") if given is None else (given, None)
+    if why:
+        reasons["kappa_upper"] = f"{why}, or give kappa2" if _is_function(g2) else why
+    if _is_function(g2):
+        reasons["kappa_local"] = _NO_LAYERS.format("g2")
+        return upper, math.nan, effective
     some = x2.take(np.linspace(0, x2.n - 1, min(x2.n, _LOCAL_ROWS)).astype(np.int64))
     try:
         local = lipschitz.local(g2, some, seed=seed)
@@ -682,6 +671,22 @@ def _bounds(
     if report.outputs is not None and (g2 is None or _is_matrix(g2)):
         yield _forward_of_linear_heads(report, least)
     yield from _of_alignment(report, least)
+
+
+def certified(head: object, name: str) -> tuple[float, str | None]:
+    """`lipschitz.upper`, and why it is infinite; nan for a function."""
+    if _is_function(head):
+        return math.nan, _NO_LAYERS.format(name)
+    found = lipschitz.explain(head)
+    blamed = [x for x in found.layers if x.constant == math.inf]
+    if not blamed:
+        return found.value, None
+    where = f"layer {blamed[0].name} ({blamed[0].kind})" if blamed[0].name else blamed[0].kind
+    return found.value, f"no certified constant of {name}: {where}: {blamed[0].rule}"
+
+
+def _is_function(head: object) -> bool:
+    return callable(head) and not heads.is_module(head)
 
 
 def _is_matrix(head: object) -> bool:
