@@ -542,27 +542,35 @@ def _judged(
 def table(r: LayerSearch) -> str:
     """Every pair by what was measured, and each layer's best by every criterion."""
     grid = r.grid()
-    cells = [[_number(v) for v in row] for row in grid.values]
+    lines = [["", *r.columns]]
+    lines += [[name, *map(_number, row)] for name, row in zip(r.rows, grid.values, strict=True)]
     text = [
         f"{r.kind} stitch of {len(r.rows)} × {len(r.columns)} layers, fitted on {len(r.fitted)} rows; all but the "
         f"alignment of {r.n} held-out rows",
         "",
-        f"{_CAPTIONS[r.measured]}: first model down, second across",
-        *_aligned([["", *r.columns], *([name, *row] for name, row in zip(r.rows, cells, strict=True))]),
     ]
     if r.measured == "risk_stitch":
-        text += _aligned([["risk2", *map(_number, r.risk2)], ["κ certified", *map(_number, r.kappa_upper)]])
-        text.append(f"always saying 0 has the risk {_number(r.target_power)}")
-    criteria = [by for by in _CRITERIA if np.isfinite(getattr(r, by)).any()]
+        text.append(f"stitched risk, first model down, second across; always saying 0 has {_number(r.target_power)}")
+        lines += [["(unstitched)", *map(_number, r.risk2)], ["(κ certified)", *map(_number, r.kappa_upper)]]
+    else:
+        text.append(f"{_CAPTIONS[r.measured]}, first model down, second across")
+    text += _aligned(lines)
+    criteria = [by for by in _SHORT if np.isfinite(getattr(r, by)).any()]
     found = {by: r.best(by) for by in criteria}
-    lines = [["best by", *(_CAPTIONS[by] for by in criteria)]]
+    lines = [["best by", *(_SHORT[by] for by in criteria)]]
     lines += [[name, *(found[by][i].column or "-" for by in criteria)] for i, name in enumerate(r.rows)]
     text += ["", *_aligned(lines)]
     text += [f"{name}: {reason}" for name, reason in r.reasons.items()]
     return "\n".join(text)
 
 
-_CRITERIA: tuple[By, ...] = ("risk_stitch", "bound_effective", "bound_upper", "misalignment_ratio", "alignment")
+_SHORT: dict[By, str] = {
+    "risk_stitch": "risk",
+    "bound_effective": "bound, κ effective",
+    "bound_upper": "bound, κ certified",
+    "misalignment_ratio": "misalignment",
+    "alignment": "alignment",
+}
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
