@@ -38,7 +38,7 @@ PROMISED = [
     "bounds", "lipschitz", "info", "__version__",
 ]
 DATA_AND_KERNEL = {
-    "F", "Y2", "g", "g1", "g2", "stitch", "module", "target", "layers1", "layers2",
+    "F", "F1", "F2", "Y2", "g", "g1", "g2", "stitch", "module", "target", "layers1", "layers2",
     "X", "Y", "Z", "Xs", "Ys", "A", "B", "kernel", "count", "anchors",
     "k", "y", "ridge", "eigenvalues", "power", "samples", "measure", "options", "source",
 }

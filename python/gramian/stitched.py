@@ -267,7 +267,7 @@ def stitch_report(
         fitted, held_out = np.arange(0), np.arange(x1.n)
     parts = [Rows.of(x, held_out) for x in given]
     seen = _measured(parts, stitch, g1, g2)
-    least = _least(parts, centred=stitch.kind == "affine", progress=progress)
+    least = _least(parts, centred=_is_affine(stitch), progress=progress)
     reasons: dict[str, str] = {}
     upper, local, effective = _constants(g2, kappa2, parts[1], seen, int(seed), reasons)
     if least.second == 0:
@@ -315,6 +315,10 @@ def fit_on(
     return stitching.fit_stitch(*parts, kind=kind, **options)
 
 
+def _is_affine(stitch: Stitch) -> bool:
+    return stitch.kind == "affine" or bool(stitch.offset.any())
+
+
 def _check_head(head: object, name: str, y: Matrix | None) -> None:
     if y is None:
         raise ValueError(f"Y is missing: the head {name} has no risk without targets")
@@ -343,8 +347,8 @@ def table(r: StitchReport) -> str:
         f"{s.kind} stitch, {s.d1} → {s.d2} features{ridge}, {where}; all else of {r.n} held-out rows",
         "",
     ]
-    best = "affine" if s.kind == "affine" else "linear"
-    alignment = "linear CKA, biased" if s.kind == "affine" else "linear kernel alignment"
+    best = "affine" if _is_affine(s) else "linear"
+    alignment = "linear CKA (biased)" if _is_affine(s) else "linear kernel alignment"
     measured = [
         ("misalignment", r.misalignment, f"Ã_2 = E‖f2 − s(f1)‖²; on the rows of the fit {_number(s.misalignment)}"),
         ("misalignment_ratio", r.misalignment_ratio, "Ã_2/tr Σ22: 0 is perfect, 1 is as good as 0"),
@@ -668,7 +672,8 @@ def _bounds(
             yield from _of_the_best_map(report, least, parts, heads.weight_matrix(g2, "g2"))
         else:
             yield _forward(report)
-    if report.outputs is not None and (g2 is None or _is_matrix(g2)):
+    linear = report.stitch.matrix is not None  # or else g2∘s is no linear head
+    if linear and report.outputs is not None and (g2 is None or _is_matrix(g2)):
         yield _forward_of_linear_heads(report, least)
     yield from _of_alignment(report, least)
 
