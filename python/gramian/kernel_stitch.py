@@ -216,7 +216,12 @@ class KernelMap:
 
     def to_torch(self, dtype: Any = None) -> Any:
         """A torch.nn.Module with copies of the rows, of float64 or the dtype given."""
-        import torch
+        try:
+            import torch
+        except ImportError as error:
+            raise ImportError(
+                "to_torch makes a torch.nn.Module and needs torch: pip install 'gramian[torch]'"
+            ) from error
 
         values = self.values
 
