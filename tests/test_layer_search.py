@@ -165,6 +165,26 @@ def test_torch_heads_are_evaluated() -> None:
     assert r.risk_stitch[0, 0] == pytest.approx(float(((out - y[r.held_out]) ** 2).sum() / r.n), rel=1e-9)
 
 
+def test_a_network_cut_at_every_layer_has_one_risk_of_its_own() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    nets = [
+        torch.nn.Sequential(*(torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Tanh()) for _ in range(4))).double()
+        for _ in range(2)
+    ]
+    x = torch.from_numpy(normal(0, 200, 6))
+    y = nets[1](x).detach() + 0.1
+    first, second = ({f"block{k}": net[: k + 1](x) for k in range(4)} for net in nets)
+    heads = {f"block{k}": nets[1][k + 1 :] for k in range(4)}
+
+    r = gm.layer_search(first, second, heads2=heads, Y=y)
+
+    assert r.risk2 == pytest.approx(np.full(4, 0.06), rel=1e-12)
+    assert (r.risk_stitch <= r.bound_effective * (1 + 1e-12)).all()
+    assert (r.bound_effective <= r.bound_upper * (1 + 1e-12)).all()
+    assert (r.kappa_effective <= r.kappa_upper).all()
+
+
 # ---- what is found ---------------------------------------------------------------------------------------------------
 
 

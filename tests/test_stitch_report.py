@@ -292,6 +292,34 @@ def test_a_broken_bound_would_be_seen() -> None:
     assert not report["stitching", "upper"].checked
 
 
+@pytest.mark.parametrize("kind", ["linear", "affine"])
+def test_ill_conditioned_features_and_heads_break_nothing(kind: Any) -> None:
+    for seed in range(5):
+        f1, f2, y = models(seed, shift=1e3)
+        f1 = f1 @ np.diag(np.geomspace(1, 1e-9, 6)) @ np.linalg.qr(normal(seed, 6, 6))[0]
+        f2[:, 3] = f2[:, 0] * (1 + 1e-9 * normal(seed, len(f2)))
+        w2 = np.linalg.qr(normal(seed + 1, 4, 2))[0].T * np.array([[1.0], [1e-7]])
+
+        report = gm.stitch_report(f1, f2, y, None, w2, kind=kind)
+
+        assert not broken(report), report
+        assert report["output_layer"].holds
+
+
+def test_a_trained_module_is_reported_as_a_map_that_is_not_linear() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    f1, f2, y = models()
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4))
+    map_ = gm.train_stitch(net, f1[:200], f2[:200], epochs=3)
+
+    report = gm.stitch_report(f1[200:], f2[200:], y[200:], None, normal(2, 2, 4), stitch=map_)
+
+    assert report.misalignment == pytest.approx(gm.risk(map_, f1[200:], f2[200:]), rel=1e-6)
+    assert "stitching_forward" not in {b.name for b in report.bounds}  # g2∘s is no linear head
+    assert not broken(report)
+
+
 # ---- a network that was trained --------------------------------------------------------------------------------------
 
 

@@ -270,7 +270,7 @@ def bounds_chart(bounds: Sequence[ReportedBound], ax: Any = None) -> Any:
     if drawn:
         ax.scatter([b.measured for b in drawn], range(len(drawn)), color=_DARK, s=18, label="measured", zorder=3)
         largest = max(max(abs(b.value), abs(b.measured)) for b in drawn)
-        ax.set_xscale("symlog", linthresh=largest / 1000 if largest else 1.0)
+        ax.set_xscale("symlog", linthresh=largest / 1000 if largest else 1.0, linscale=2.0)
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     names = [f"{b.of}: {b.name}{f', κ {b.kappa}' if b.kappa else ''}" for b in drawn]
     ax.set_yticks(range(len(drawn)), labels=names)

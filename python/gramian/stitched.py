@@ -29,7 +29,7 @@ from gramian.arrays import (
     same_rows,
 )
 from gramian.estimators import scaled
-from gramian.factor import EPS
+from gramian.factor import EPS, Basis
 from gramian.kernels import Kernel, Linear
 from gramian.moments import CentredFeatures, Progress, blocks, centre, in_range
 from gramian.sources import matrix
@@ -558,6 +558,7 @@ class _Least:
 
     centred: bool
     saturated: tuple[str | None, str | None]  # why maps of f1, of f2, fit anything
+    condition: tuple[float, float]  # of f1 and f2, their columns of length 1
     misalignment: float  # of f2 by f1
     second: float  # ‖f2‖ over all rows, centred if the rest is
     alignment: float
@@ -620,6 +621,7 @@ def _least(parts: Sequence[Rows], *, centred: bool, progress: Progress | None) -
     return _Least(
         centred=centred,
         saturated=(saturated[0], saturated[1]),
+        condition=(_condition(bases[0]), _condition(bases[1])),
         misalignment=mean_square(missed, units[1]),
         second=scaled(norm(rows[1]), units[1]),
         alignment=alignment,
@@ -632,6 +634,10 @@ def _least(parts: Sequence[Rows], *, centred: bool, progress: Progress | None) -
         targets=second,
         residual=residual,
     )
+
+
+def _condition(basis: Basis) -> float:
+    return float(basis.singular[0] / basis.singular[-1]) if basis.rank else 1.0
 
 
 # ---- the constants and bounds ----------------------------------------------------------------------------------------
@@ -758,7 +764,7 @@ def _forward_of_linear_heads(report: StitchReport, least: _Least) -> ReportedBou
     measured = least.risk1 - least.risk2
     kind = "affine" if least.centred else "linear"
     needs = f"{kind} heads: g2∘s is one, and least squares gives the best"
-    rounding = 1e-10 * report.target_power
+    rounding = (1e-10 + 64 * EPS * max(least.condition)) * report.target_power
     return ReportedBound(
         "stitching_forward", None, "R(H_1) − R(H_2)", "<=", value, measured, _THESE_ROWS, needs, True, reason, rounding
     )
@@ -766,7 +772,9 @@ def _forward_of_linear_heads(report: StitchReport, least: _Least) -> ReportedBou
 
 def _of_the_best_map(report: StitchReport, least: _Least, parts: Sequence[Rows], w: Array) -> Iterator[ReportedBound]:
     """Of the map that is best for the task on the held-out rows themselves, under a head that is a matrix."""
-    back = np.linalg.pinv(w)
+    singular = np.linalg.svd(w, compute_uv=False)
+    kept = singular[singular > max(w.shape) * EPS * singular[0]]  # as gramian.bounds tells the rank
+    back = np.linalg.pinv(w, rcond=max(w.shape) * EPS)
     mapped, about = back @ least.map1, least.means
     sums = []
     for start, stop in blocks(report.n, [x.d for x in parts]):
@@ -775,7 +783,8 @@ def _of_the_best_map(report: StitchReport, least: _Least, parts: Sequence[Rows],
     root = norm(np.array(sums)) / math.sqrt(report.n)
     risk, why = root * root, least.saturated[0]
     kind = "affine" if least.centred else "linear"
-    rounding = 1e-10 * report.target_power
+    condition = least.condition[0] * (kept[0] / kept[-1] if len(kept) else 1.0)
+    rounding = (1e-10 + 64 * EPS * float(condition)) * report.target_power
     value, reason = _value_unless(why, lambda: bounds.output_layer(least.risk1, report.risk2, w))
     yield ReportedBound(
         "output_layer", None, "best R_stitch − R_2", "=", value, risk - report.risk2, _THESE_ROWS,
