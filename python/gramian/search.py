@@ -240,7 +240,9 @@ def layer_search(
     held = [Rows.of(x, held_out) for x in matrices]
     functions = {j: (k, heads.as_map(own[k], f"heads2[{k!r}]")) for j, k in enumerate(zs) if k in own}
     right, last = held[len(xs) : len(xs) + len(zs)], None if y is None else held[-1]
-    seen = _Seen.over(held[: len(xs)], right, last, maps, affine, functions, spans[1], step)
+    seen = _Seen.over(
+        held[: len(xs)], right, last, maps, [_mean(t) for t in targets], affine, functions, spans[1], step
+    )
     return _judged(list(xs), list(zs), own, maps, seen, kind, (fitted, held_out), int(seed))
 
 
@@ -430,6 +432,7 @@ class _Seen:
         zs: Sequence[Rows],
         y: Rows | None,
         maps: Sequence[Sequence[_Map]],
+        references: Sequence[Array],  # near the means of the second model's layers; 0 unless affine
         affine: bool,
         own: Mapping[int, tuple[str, heads.Map]],
         spans: Sequence[tuple[int, int]],
@@ -437,13 +440,18 @@ class _Seen:
     ) -> _Seen:
         shape = (len(spans), len(xs), len(zs))
         error, missed, moved = np.zeros(shape), np.full(shape, np.nan), np.full(shape, np.nan)
-        missed2, targets = np.full((len(spans), len(zs)), np.nan), np.zeros(len(spans))
+        missed2, targets = np.full(shape[::2], np.nan), np.zeros(len(spans))
+        second, sums = np.zeros(shape[::2]), [np.zeros(z.d) for z in zs]
         for k, (start, stop) in enumerate(spans):
             f1 = [x.block(start, stop) for x in xs]
             target = np.zeros((0, 0)) if y is None else y.block(start, stop)
             targets[k] = norm(target)
             for j, z in enumerate(zs):
                 f2 = z.block(start, stop)
+                about = f2 - references[j]
+                second[k, j] = norm(about)
+                if affine:
+                    sums[j] += about.sum(axis=0)
                 if j in own:
                     name, head = own[j]
                     right = flat_outputs(head(f2, f"layers2[{name!r}]"), target, f"heads2[{name!r}]")
@@ -462,7 +470,7 @@ class _Seen:
 
         return _Seen(
             n=zs[0].n,
-            second=np.array([_size(_features(z, affine)) for z in zs]),
+            second=whole(second) * np.sqrt(np.maximum(1 - _part_of_mean(whole(second), sums, zs[0].n), 0.0)),
             error=whole(error),
             targets=norm(targets),
             missed2=whole(missed2),
@@ -471,11 +479,17 @@ class _Seen:
         )
 
 
-def _size(features: CentredFeatures) -> float:
-    """‖f‖ of all rows, in the units of the data."""
-    rows = blocks(features.x.n, [features.x.d])
-    parts = [norm(features.raw(start, stop) - features.mean) for start, stop in rows]
-    return scaled(norm(np.array(parts)), features.exponent // 2)
+def _mean(features: CentredFeatures) -> Array:
+    """In the units of the data; 0 where it was left in."""
+    found: Array = np.ldexp(features.mean, features.exponent // 2)
+    return found
+
+
+def _part_of_mean(size: Array, sums: Sequence[Array], n: int) -> Array:
+    """What the mean has of Σ‖f‖², of each layer."""
+    of = np.array([norm(s) / math.sqrt(n) for s in sums])
+    found: Array = np.square(np.divide(of, size, out=np.zeros_like(of), where=size > 0))
+    return found
 
 
 def _judged(
