@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from gramian import stitched
+from gramian import plots, stitched
 from gramian.arrays import as_matrix
 
 Array = np.ndarray[Any, Any]
@@ -560,6 +561,20 @@ def test_a_bound_is_found_by_name_and_an_unknown_one_lists_them() -> None:
     assert report["stitching_refined"].name == "stitching_refined"
     with pytest.raises(KeyError, match=r"'stitching' is 2 of the bounds; there are \('stitching', 'upper'\)"):
         _ = report["stitching"]
+
+
+def test_the_page_on_stitching_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    page = (Path(__file__).parents[1] / "docs" / "stitching.md").read_text(encoding="utf-8")
+    section = page[page.index("## The report") :]
+    scope: dict[str, Any] = {"heatmap_svg": plots.heatmap_svg}
+
+    for code in re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL):
+        exec(code, scope)
+
+    printed = capsys.readouterr().out
+    for shown in re.findall(r"```\n((?:affine).*?)```", section, flags=re.DOTALL):
+        assert shown.rstrip() in printed
 
 
 # ---- the gate --------------------------------------------------------------------------------------------------------
