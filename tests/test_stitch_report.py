@@ -443,6 +443,21 @@ def test_a_layer_without_a_constant_is_named() -> None:
     assert why in str(report)
 
 
+def test_a_rest_without_a_constant_is_blamed_for_the_refined_bound() -> None:
+    torch = pytest.importorskip("torch")
+    f1, f2, y = models()
+    head = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.GLU()).double()
+
+    report = gm.stitch_report(f1, f2, y, None, head, kappa2=1e3)
+
+    assert report["stitching", "upper"].value < math.inf
+    assert report["stitching_refined"].value == math.inf
+    assert report["stitching_refined"].reason == (
+        "no certified constant of g2 after its first layer: layer 0 (GLU): a product of its inputs has no Lipschitz "
+        "constant"
+    )
+
+
 def test_a_head_of_lesser_rank_has_the_projected_bound_alone() -> None:
     f1, f2, y = models()
     w2 = np.outer([1.0, 2.0], normal(2, 4))
@@ -512,6 +527,7 @@ def test_rows_are_read_as_if_they_had_been_copied() -> None:
     assert np.array_equal(part.block(10, 40), f1[fitted][10:40])
     assert np.array_equal(part.take(np.array([5, 3])), f1[fitted][[5, 3]])
     assert np.array_equal(part.copied("F1").block(0, part.n), f1[fitted])
+    assert np.array_equal(part.converted("float32", "F1").numpy(), f1[fitted].astype(np.float32))
     lazy = gm.fit_stitch(part, stitched.Rows.of(as_matrix(f2, "F2"), fitted))
     assert np.array_equal(lazy.matrix, gm.fit_stitch(f1[fitted], f2[fitted]).matrix)
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gramian import bounds, factor, heads, lipschitz, plots, stitching
 from gramian.arrays import (
     BFloat16Array,
+    DType,
     Matrix,
     as_matrix,
     check_budget,
@@ -39,6 +40,9 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 Side: TypeAlias = Literal["<=", ">=", "="]
 
+_SIDES: tuple[Side, Side] = (">=", "<=")
+_ANY_SAMPLE, _THESE_ROWS = "any sample", "these rows"
+_LIPSCHITZ, _REFINED = "g2 is κ-Lipschitz", "g2 = h∘W, h is κ-Lipschitz"
 _NO_LAYERS = "{} is a function; constants are read off matrices and torch modules"
 _LOCAL_ROWS, _LOCAL_STEPS = 64, 20  # held-out rows and iterations of the search for a local constant
 
@@ -288,7 +292,7 @@ def stitch_report(
         risk2=seen.mean(seen.missed2),
         risk_stitch=seen.mean(seen.missed_stitch),
         misalignment=seen.mean(seen.error),
-        misalignment_ratio=(seen.error / least.second) ** 2 if least.second else math.nan,
+        misalignment_ratio=_square(seen.error / least.second) if least.second else math.nan,
         least_misalignment=least.misalignment,
         alignment=least.alignment,
         kappa_upper=upper,
@@ -300,14 +304,7 @@ def stitch_report(
     return replace(report, bounds=tuple(_bounds(report, least, seen, parts, g2, kappa2 is not None)))
 
 
-def fit_on(
-    x1: Matrix,
-    x2: Matrix,
-    fitted: Indices,
-    *,
-    kind: stitching.Kind,
-    **options: Any,
-) -> Stitch:
+def fit_on(x1: Matrix, x2: Matrix, fitted: Indices, *, kind: stitching.Kind, **options: Any) -> Stitch:
     """`fit_stitch` on some rows; only a kernel's tiles need them in memory."""
     parts: list[Matrix] = [Rows.of(x, fitted) for x in (x1, x2)]
     if kind == "kernel_ridge":
@@ -430,6 +427,12 @@ class Rows(Matrix):
     def take(self, rows: Indices) -> Array:
         return self.source.take(self.listed[rows])
 
+    def numpy(self) -> npt.NDArray[np.floating[Any]]:
+        return self.copied("rows").numpy()
+
+    def converted(self, dtype: DType, name: str) -> Matrix:
+        return self if self.dtype == dtype else self.copied(name).converted(dtype, name)
+
     def copied(self, name: str) -> Matrix:
         """The rows in memory, in their own dtype; of a matrix on a device as float64 on the host."""
         data = self.source.data
@@ -485,8 +488,7 @@ class _Seen:
 
     def mean(self, norm: float) -> float:
         """The mean square behind a norm; infinite where float64 has no room for it."""
-        root = norm / math.sqrt(self.n)
-        return root * root
+        return _square(norm / math.sqrt(self.n))
 
 
 def _measured(parts: Sequence[Rows], stitch: Stitch, g1: object | None, g2: object | None) -> _Seen:
@@ -541,6 +543,10 @@ def flat_outputs(out: Array, y: Array, name: str) -> Array:
             f"they must be as many{hint}"
         )
     return flat
+
+
+def _square(value: float) -> float:
+    return value * value  # infinite where ** would raise
 
 
 def norm(a: Array) -> float:
@@ -727,9 +733,9 @@ def _of_the_map(report: StitchReport, seen: _Seen, g2: object, given: bool) -> I
     if isinstance(start, str):
         yield replace(row("stitching_refined", "upper", "<=", lambda: math.nan, start), needs=_REFINED, checked=False)
     else:
-        w, rest = start
+        w, rest, why = start
         refined = row(
-            "stitching_refined", "upper", "<=", lambda: bounds.stitching_refined(risk2, rest, w, seen.residual), blame
+            "stitching_refined", "upper", "<=", lambda: bounds.stitching_refined(risk2, rest, w, seen.residual), why
         )
         yield replace(refined, needs=_REFINED, checked=math.isfinite(rest))
     yield row("stitching_lower", "upper", ">=", lambda: bounds.stitching_lower(risk2, upper, error), blame)
@@ -780,8 +786,7 @@ def _of_the_best_map(report: StitchReport, least: _Least, parts: Sequence[Rows],
     for start, stop in blocks(report.n, [x.d for x in parts]):
         z = (parts[0].block(start, stop) - about[0]) @ mapped.T + back @ about[1]
         sums.append(norm(z @ w.T - parts[2].block(start, stop)))
-    root = norm(np.array(sums)) / math.sqrt(report.n)
-    risk, why = root * root, least.saturated[0]
+    risk, why = _square(norm(np.array(sums)) / math.sqrt(report.n)), least.saturated[0]
     kind = "affine" if least.centred else "linear"
     condition = least.condition[0] * (kept[0] / kept[-1] if len(kept) else 1.0)
     rounding = (1e-10 + 64 * EPS * float(condition)) * report.target_power
@@ -815,12 +820,6 @@ def _of_alignment(report: StitchReport, least: _Least) -> Iterator[ReportedBound
         )  # fmt: skip
 
 
-_SIDES: tuple[Side, Side] = (">=", "<=")
-_ANY_SAMPLE = "any sample"
-_THESE_ROWS = "these rows"
-_LIPSCHITZ, _REFINED = "g2 is κ-Lipschitz", "g2 = h∘W, h is κ-Lipschitz"
-
-
 def _value(compute: Callable[[], float], why: str | None) -> tuple[float, str | None]:
     """A bound's value, and why it is nan or infinite."""
     try:
@@ -844,17 +843,17 @@ def _unit(head: object) -> float:
     return 64 * (float(np.finfo(np.float32).eps) if callable(head) else EPS)
 
 
-def _first_matrix(head: Any) -> tuple[Array, float] | str:
-    """W and the constant of h where a head is h∘W, or why it is not."""
+def _first_matrix(head: Any) -> tuple[Array, float, str | None] | str:
+    """W, the constant of h and why it is infinite where a head is h∘W; or why it is not."""
     if not heads.is_module(head):
         if callable(head):
             return "g2 is a function, which does not show its first layer"
-        return heads.weight_matrix(head, "g2"), 1.0
+        return heads.weight_matrix(head, "g2"), 1.0, None
     nn = sys.modules["torch"].nn
     layers = list(head) if type(head) is nn.Sequential else [head]
     if not layers or type(layers[0]) is not nn.Linear or any(_hooked(x) for x in (head, layers[0])):
         return "g2 does not start with a Linear layer"
-    return heads.on_host(layers[0].weight), lipschitz.upper(nn.Sequential(*layers[1:]))
+    return heads.on_host(layers[0].weight), *certified(nn.Sequential(*layers[1:]), "g2 after its first layer")
 
 
 def _hooked(module: Any) -> bool:
