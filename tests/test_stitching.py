@@ -506,6 +506,30 @@ def test_torch_rows_give_torch_predictions(dtype: str) -> None:
     assert rows.grad.double()[7].numpy() == pytest.approx(stitch.matrix.sum(0), rel=float(torch.finfo(rows.dtype).eps))
 
 
+def test_cupy_rows_give_cupy_predictions() -> None:
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("no CUDA device")
+    X, Y = related(50, 4, 3)
+    stitch = gm.fit_stitch(X, Y, kind="affine")
+    found = stitch(cupy.asarray(X.astype(np.float32)))
+    assert isinstance(found, cupy.ndarray)
+    assert found.dtype == "float32"
+    assert cupy.asnumpy(found) == pytest.approx(stitch(X.astype(np.float32)), rel=1e-6)
+    assert cupy.asnumpy(stitch(cupy.arange(8).reshape(2, 4))) == pytest.approx(stitch(np.arange(8).reshape(2, 4)))
+
+
+@pytest.mark.cuda
+def test_torch_rows_on_a_device_stay_there() -> None:
+    torch = pytest.importorskip("torch")
+    X, Y = related(500, 4, 3)
+    rows = torch.from_numpy(X).cuda()
+    stitch = gm.fit_stitch(rows, torch.from_numpy(Y).cuda(), kind="affine")
+    assert np.array_equal(stitch.matrix, gm.fit_stitch(X, Y, kind="affine").matrix)
+    assert stitch(rows).device == rows.device
+    assert stitch(rows).cpu().numpy() == pytest.approx(stitch(X), rel=1e-13)
+
+
 @pytest.mark.parametrize("kind", ["linear", "affine", "low_rank"])
 def test_module_predicts_what_the_stitch_does(kind: str) -> None:
     torch = pytest.importorskip("torch")
@@ -529,6 +553,35 @@ def test_files_are_fitted_and_mapped(tmp_path: Path) -> None:
     want = gm.fit_stitch(X.astype(np.float32), Y)
     assert np.array_equal(found.matrix, want.matrix)
     assert np.array_equal(found(tmp_path / "f1.npy"), want(X.astype(np.float32)))
+
+
+@given(seed=st.integers(0, 1000), kind=st.sampled_from(["linear", "affine", "scaled_orthogonal"]))
+@few
+def test_order_of_rows_and_of_features_does_not_matter(seed: int, kind: Any) -> None:
+    X, Y = related(97, 4, 5, seed)
+    rows, columns = (np.random.default_rng(seed).permutation(m) for m in (97, 4))
+    want, found = gm.fit_stitch(X, Y, kind=kind), gm.fit_stitch(X[rows][:, columns], Y[rows], kind=kind)
+    assert found.matrix == pytest.approx(want.matrix[:, columns], rel=0, abs=1e-12)
+    assert found.misalignment == pytest.approx(want.misalignment, rel=1e-11)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_same_rows_give_the_same_bits(name: str) -> None:
+    X, Y = related(3000, 4, 5)
+    first, second = (gm.fit_stitch(X, Y, folds=3, **KINDS[name]) for _ in range(2))
+    assert np.array_equal(first.matrix, second.matrix)
+    assert first.cv == second.cv
+
+
+@pytest.mark.parametrize("kind", ["linear", "affine"])
+@pytest.mark.parametrize(("n", "p", "q"), [(2000, 6, 4), (193, 6, 4), (2, 3, 2)])
+def test_hard_data_are_fitted_as_well_as_by_lapack(kind: Any, n: int, p: int, q: int) -> None:
+    X, Y = hard_pair(n, p, q, mean=1000.0)
+    found = gm.fit_stitch(X, Y, kind=kind)
+    design = np.hstack([X, np.ones((n, 1))]) if kind == "affine" else X
+    left = Y - design @ np.linalg.lstsq(design, Y, rcond=None)[0]
+    assert found.residual == pytest.approx(left.T @ left / n, rel=0, abs=1e-11 * mean_square(centred(Y)) + 1e-18)
+    assert mean_square(Y - found(X)) == pytest.approx(mean_square(left), rel=1e-9, abs=1e-18)
 
 
 def test_strided_and_read_only_rows_give_the_same() -> None:

@@ -94,12 +94,19 @@ class Stitch:
             return self.function(F if given is None else given.numpy())
         if given is not None:
             return self._on_host(given)
-        xp, rows = sys.modules[cast(str, library)], cast(Any, F)
-        wide = rows.to(xp.float64) if library == "torch" else rows.astype(xp.float64)
-        where = {"device": rows.device} if library == "torch" else {}
-        found = wide @ xp.asarray(self.matrix, **where).T + xp.asarray(self.offset, **where)
-        narrow = rows.dtype if library != "torch" or rows.dtype.is_floating_point else xp.float64
-        return found.to(narrow) if library == "torch" else found.astype(narrow)
+        return self._in_torch(F) if library == "torch" else self._in_cupy(F)
+
+    def _in_torch(self, rows: Any) -> Any:
+        torch = sys.modules["torch"]
+        weights, offset = (torch.as_tensor(a, device=rows.device) for a in (self.matrix, self.offset))
+        found = rows.to(torch.float64) @ weights.T + offset
+        return found.to(rows.dtype) if rows.dtype.is_floating_point else found
+
+    def _in_cupy(self, rows: Any) -> Any:
+        cupy = sys.modules["cupy"]
+        with rows.device:
+            found = rows.astype(cupy.float64) @ cupy.asarray(self.matrix).T + cupy.asarray(self.offset)
+            return found.astype(rows.dtype) if rows.dtype.kind == "f" else found
 
     def _on_host(self, given: Matrix) -> npt.NDArray[np.floating[Any]]:
         weights = cast(Array, self.matrix)
@@ -279,7 +286,6 @@ def _few(part: _Part, d1: int, affine: bool) -> _Few:
             rows[:, norms(rows) <= 16 * EPS * np.sqrt(part.raw[:-1])] = 0.0
     else:
         second, rcond = cast(Array, part.sums), math.sqrt(max(n, d1) * EPS)
-        before = np.diag(second)[:w]
         if affine:
             mean = second[-1, :-1] / n
             second = second[:-1, :-1] - n * np.multiply.outer(mean, mean)
@@ -289,7 +295,7 @@ def _few(part: _Part, d1: int, affine: bool) -> _Few:
         unit = second / np.multiply.outer(np.where(varies, size, np.inf), np.where(varies, size, np.inf))
         values, vectors = np.linalg.eigh(unit)
         rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size
-        had, kept = (np.append(z[:d1], z[d1:].sum()) for z in (before, square))
+        had, kept = (np.append(z[:d1], z[d1:].sum()) for z in (part.raw[:w], square))
         lost = float(np.divide(had, kept, out=np.where(had > 0, np.inf, 1.0), where=kept > 0).max())
     return _Few(n, rows[:, :d1], rows[:, d1:], mean[:d1], mean[d1:], rcond, part.rounding[:d1], lost, affine)
 
