@@ -210,11 +210,11 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: gm.stitching_risk(np.eye(3), W, F, Y[:9]), ValueError, "F1 has 10 rows but Y2 has 9; row i"),
     (lambda: gm.excess_stitching_risk(np.eye(3), W, F, F[:9], Y), ValueError, "F1 has 10 rows but F2 has 9; row i"),
     (lambda: gm.excess_stitching_risk(np.eye(3), W, F, F, Y[:9]), ValueError, "F1 has 10 rows but Y2 has 9; row i"),
-    (lambda: gm.risk(W.T, F, Y), ValueError, "F must have shape (n, 2) for g of shape (3, 2), got (10, 3)"),
+    (lambda: gm.risk(W.T, F, Y), ValueError, "F must have shape (n, 2) for g of shape (3, 2), got (n, 3)"),
     (
         lambda: gm.stitching_risk(W, W, F, Y),
         ValueError,
-        "what stitch gives must have shape (n, 3) for g2 of shape (2, 3), got (10, 2)",
+        "what stitch gives must have shape (n, 3) for g2 of shape (2, 3), got (n, 2)",
     ),
     (
         lambda: gm.risk(W, F, Y[:, 0]),
