@@ -174,6 +174,15 @@ def test_torch_files_and_one_column_of_targets_are_taken(tmp_path: Path) -> None
     assert str(found.to_dict()) == str(plain.to_dict())  # nan is nan
 
 
+def test_arrays_on_a_device_are_read_from_there(on_device: Any) -> None:
+    f1, f2, y = models()
+    w2 = normal(2, 2, 4)
+
+    found = gm.stitch_report(on_device(f1), on_device(f2), y, None, w2)
+
+    assert found.risk_stitch == pytest.approx(gm.stitch_report(f1, f2, y, None, w2).risk_stitch, rel=1e-12)
+
+
 def test_a_kernel_stitch_is_reported_too() -> None:
     pytest.importorskip("gramian.kernel_stitch")
     x = normal(0, 200, 1)
