@@ -125,11 +125,8 @@ class StitchReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; of the map its numbers, not its matrix."""
-        s = self.stitch
         return {
-            "stitch": {
-                name: getattr(s, name) for name in ("kind", "n", "d1", "d2", "ridge", "df", "misalignment", "gcv")
-            },
+            "stitch": self.stitch.to_dict(),
             "fitted_rows": len(self.fitted),
             "held_out_rows": self.n,
             "seed": self.seed,
