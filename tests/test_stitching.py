@@ -405,6 +405,7 @@ def test_ridge_is_chosen_by_folds() -> None:
     assert found.scores == pytest.approx(scores, rel=1e-9)
     assert found.ridge == grid[int(np.argmin(scores))]
     assert found.cv == pytest.approx(min(scores), rel=1e-9)
+    assert gm.fit_stitch(X, Y, ridge=0.1, folds=6).scores is None
 
 
 # ---- no value --------------------------------------------------------------------------------------------------------

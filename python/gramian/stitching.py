@@ -470,7 +470,7 @@ def fit_stitch(
         )  # fmt: skip
         return stitch
     fit = _Fit(kind, rank, rcond, _ridges(ridge))
-    _check_arguments(fit, ridge, kernel, loo, folds)
+    _check_arguments(fit, kernel, loo, folds)
     if isinstance(F1, FeatureMoments):
         return _from_moments(fit, F1, F2, loo, folds, memory)
     if F2 is None:
@@ -552,48 +552,64 @@ class _Fit:
     def rotates(self) -> bool:
         return self.kind in ("orthogonal", "scaled_orthogonal")
 
-    def solved(self, few: _Few, ridge: float, units: _Units) -> _Map:
-        """The best map; ridge in scaled units."""
-        if self.rotates:
-            return _procrustes(few, self.kind == "scaled_orthogonal", units.exponents)
-        spectrum = _Spectrum.of(few, self.rcond, unit_columns=ridge == 0)
-        found = spectrum.solution(ridge)
-        if self.rank is None:
-            return found
-        top = svd(np.sqrt(spectrum.kept(ridge))[:, None] * spectrum.inside)[2][: self.rank].T
-        return replace(found, b=found.b @ top @ top.T, df=math.nan)
-
     def best(self, parts: Sequence[_Part], units: _Units) -> _Found:
         """Of all ridges; with more than one part, by what is left of each part after a fit to the others."""
         d1 = units.widths[0]
-        few = _few(_joined(parts), d1, self.affine)
-        unit = -2 * units.exponents[0]
-        tried = None if self.ridges is None else np.array([scaled(r, unit) for r in self.ridges])
-        scores, chosen, cv = None, 0, math.nan
-        if tried is None:
-            tried = np.array([_least_gcv(_Spectrum.of(few, self.rcond, unit_columns=False))])
-        elif len(tried) > 1 and len(parts) == 1:
-            spectrum = _Spectrum.of(few, self.rcond, unit_columns=False)
-            scores = np.array([spectrum.gcv(r) for r in tried]) / few.n
+        whole = _Solver(self, units, _few(_joined(parts), d1, self.affine))
+        n = whole.few.n
+        if self.ridges is None:
+            tried = [_least_gcv(whole.by_components)]
+        else:
+            tried = [scaled(r, -2 * units.exponents[0]) for r in self.ridges]
+        scores = None
         if len(parts) > 1:
             left = np.zeros(len(tried))
             for k, part in enumerate(parts):
-                others = _few(_joined([*parts[:k], *parts[k + 1 :]]), d1, self.affine)
-                left += [part.error(self.solved(others, r, units).error_weights(self.affine)) for r in tried]
-            scores = left / few.n
-        if scores is not None:
-            chosen = int(np.nanargmin(scores)) if not np.isnan(scores).all() else 0
-            cv = float(scores[chosen]) if len(parts) > 1 else math.nan
+                others = _Solver(self, units, _few(_joined([*parts[:k], *parts[k + 1 :]]), d1, self.affine))
+                left += [part.error(others.solved(r).error_weights(self.affine)) for r in tried]
+            scores = left / n
+        elif len(tried) > 1:
+            scores = np.array([whole.by_components.gcv(r) for r in tried]) / n
+        chosen = 0 if scores is None or np.isnan(scores).all() else int(np.nanargmin(scores))
         return _Found(
-            self,
-            units,
-            parts[0].rows is None,
-            few,
-            self.solved(few, tried[chosen], units),
-            float(tried[chosen]),
-            scores,
-            cv,
+            fit=self,
+            units=units,
+            squared=parts[0].rows is None,
+            few=whole.few,
+            map=whole.solved(tried[chosen]),
+            ridge=tried[chosen],
+            scores=scores if self.ridges is not None and len(self.ridges) > 1 else None,
+            cv=float(scores[chosen]) if scores is not None and len(parts) > 1 else math.nan,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Solver:
+    """The best maps of few rows for any ridge, from one decomposition, and one more where there is no ridge."""
+
+    fit: _Fit
+    units: _Units
+    few: _Few
+
+    @cached_property
+    def by_components(self) -> _Spectrum:
+        return _Spectrum.of(self.few, self.fit.rcond, unit_columns=False)
+
+    @cached_property
+    def _without_units(self) -> _Spectrum:
+        return _Spectrum.of(self.few, self.fit.rcond, unit_columns=True)
+
+    def solved(self, ridge: float) -> _Map:
+        """For a ridge in scaled units."""
+        fit = self.fit
+        if fit.rotates:
+            return _procrustes(self.few, fit.kind == "scaled_orthogonal", self.units.exponents)
+        spectrum = self.by_components if ridge else self._without_units
+        found = spectrum.solution(ridge)
+        if fit.rank is None:
+            return found
+        top = svd(np.sqrt(spectrum.kept(ridge))[:, None] * spectrum.inside)[2][: fit.rank].T
+        return replace(found, b=found.b @ top @ top.T, df=math.nan)
 
 
 def _ridges(ridge: object) -> list[float] | None:
@@ -613,7 +629,7 @@ def _ridges(ridge: object) -> list[float] | None:
     return [float(v) for v in values]
 
 
-def _check_arguments(fit: _Fit, ridge: object, kernel: object, loo: object, folds: object) -> None:
+def _check_arguments(fit: _Fit, kernel: object, loo: object, folds: object) -> None:
     if kernel is not None:
         raise ValueError(f"kernel belongs to kind 'kernel_ridge', got kind {fit.kind!r}")
     if fit.rotates and fit.ridges != [0.0]:
@@ -659,7 +675,7 @@ class _Found:
     few: _Few
     map: _Map
     ridge: float  # in scaled units
-    scores: Array | None  # of all ridges, in scaled units
+    scores: Array | None  # of a sequence of ridges, in scaled units
     cv: float  # in scaled units; nan without folds
 
     @cached_property
@@ -709,9 +725,6 @@ class _Found:
         # of the two large terms each keeps its digits; the difference is what rows near 0 get
         offset = self.map.offset + centre_y - centre_x @ b
 
-        def in_units(number: float, power: int) -> float:
-            return scaled(number, power * ey)
-
         return Stitch(
             kind=self.fit.kind,
             n=n,
@@ -720,17 +733,17 @@ class _Found:
             matrix=np.ldexp(np.ascontiguousarray(b.T), ey - ex),
             offset=np.ldexp(offset, ey),
             ridge=scaled(self.ridge, 2 * ex),
-            misalignment=in_units(value, 2),
+            misalignment=scaled(value, 2 * ey),
             misalignment_ratio=value / total if total > 0 else math.nan,
             residual=np.ldexp(residual, 2 * ey),
             df=df,
-            unbiased=in_units(value / left, 2),
-            gcv=in_units(value / left**2, 2),
-            loo=in_units(second_pass[0], 2),
+            unbiased=scaled(value / left, 2 * ey),
+            gcv=scaled(value / left**2, 2 * ey),
+            loo=scaled(second_pass[0], 2 * ey),
             reason="; ".join(filter(None, reasons)) or None,
-            cv=in_units(self.cv, 2),
-            ridges=None if self.scores is None or self.fit.ridges is None else np.array(self.fit.ridges),
-            scores=None if self.scores is None or self.fit.ridges is None else np.ldexp(self.scores, 2 * ey),
+            cv=scaled(self.cv, 2 * ey),
+            ridges=None if self.scores is None else np.array(self.fit.ridges),
+            scores=None if self.scores is None else np.ldexp(self.scores, 2 * ey),
         )
 
 
