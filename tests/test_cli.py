@@ -75,11 +75,12 @@ def test_help_lists_the_commands(run: Any) -> None:
         "knn",
         "matrix",
         "spectrum",
+        "stitch",
         "test",
     ]
 
 
-@pytest.mark.parametrize("command", ["compare", "matrix", "test", "knn", "spectrum", "info", "demo"])
+@pytest.mark.parametrize("command", ["compare", "matrix", "test", "knn", "spectrum", "stitch", "info", "demo"])
 def test_every_command_has_help(run: Any, command: str) -> None:
     code, out, err = run(command, "--help")
 
@@ -102,8 +103,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_choices_are_those_of_the_functions() -> None:
-    from gramian import estimators, independence, knn
+    from gramian import estimators, independence, knn, stitching
 
+    assert set(cli.STITCHES) == set(get_args(stitching.Kind))
     assert set(cli.METRICS) == set(get_args(knn.Metric))
     assert set(cli.METHODS) == set(get_args(independence.Method))
     assert set(cli.MEASURES) == set(get_args(estimators.Measure))
@@ -414,6 +416,96 @@ def test_spectrum_of_too_many_eigenvalues_is_an_error(run: Any, files: Path) -> 
     code, out, err = run("spectrum", files / "x.npy", "-k", 61)
     assert (code, out) == (1, "")
     assert err == "Error: k must be at most the number of rows, 60, got 61\n"
+
+
+# ---- stitch ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stitched(files: Path) -> Path:
+    """b is a map of x and some noise, w a head of it, t its targets."""
+    rng = np.random.default_rng(1)
+    (x,) = load(files, "x")
+    b = x @ rng.normal(size=(6, 3)) + 0.5 * rng.normal(size=(60, 3))
+    w = rng.normal(size=(2, 3))
+    np.save(files / "b.npy", b)
+    np.save(files / "w.npy", w)
+    np.save(files / "v.npy", rng.normal(size=(2, 6)))
+    np.save(files / "t.npy", b @ w.T + rng.normal(size=(60, 2)))
+    return files
+
+
+def test_stitch_without_a_head_says_how_much_of_b_is_there(run: Any, stitched: Path) -> None:
+    x, b = load(stitched, "x", "b")
+    want = gm.stitch_report(x, b)
+
+    code, out, err = run("stitch", stitched / "x.npy", stitched / "b.npy")
+
+    assert (code, err) == (0, "")
+    assert out == f"{want}\n"
+    assert "misalignment_ratio" in out
+    assert "risk" not in out
+
+
+def test_stitch_with_a_head_shows_every_bound(run: Any, stitched: Path) -> None:
+    x, b, t, v, w = load(stitched, "x", "b", "t", "v", "w")
+    want = gm.stitch_report(x, b, t, v, w, kind="affine", ridge="gcv", split=0.4, seed=3)
+    flags = ("--kind", "affine", "--ridge", "gcv", "--split", 0.4, "--seed", 3)
+    heads = ("--targets", stitched / "t.npy", "--head", stitched / "w.npy", "--first-head", stitched / "v.npy")
+
+    code, out, err = run("stitch", stitched / "x.npy", stitched / "b.npy", *heads, *flags)
+
+    assert (code, err) == (0, "")
+    assert out == f"{want}\n"
+    for bound in want.bounds:
+        assert bound.name in out
+
+
+def test_stitch_gives_json(run: Any, stitched: Path) -> None:
+    x, b, t, w = load(stitched, "x", "b", "t", "w")
+    want = gm.stitch_report(x, b, t, None, w)
+    heads = ("--targets", stitched / "t.npy", "--head", stitched / "w.npy")
+
+    code, out, _ = run("stitch", stitched / "x.npy", stitched / "b.npy", *heads, "--json")
+
+    found = json.loads(out)
+    assert code == 0
+    assert found["inputs"]["head"] == str(stitched / "w.npy")
+    assert found["risk_stitch"] == want.risk_stitch
+    assert found["risk1"] is None
+    assert found["reasons"]["risk1"] == "no head g1 was given"
+    assert [(b["name"], b["value"]) for b in found["bounds"]] == [(b.name, b.value) for b in want.bounds]
+
+
+def test_stitch_by_a_kernel_takes_its_bandwidth(run: Any, stitched: Path) -> None:
+    x, b = load(stitched, "x", "b")
+    want = gm.stitch_report(x, b, kind="kernel_ridge", kernel=gm.RBF(3.0), ridge=0.01)
+    flags = ("--kind", "kernel_ridge", "--kernel", "rbf", "--bandwidth", 3, "--ridge", 0.01)
+
+    code, out, err = run("stitch", stitched / "x.npy", stitched / "b.npy", *flags)
+
+    assert (code, err) == (0, "")
+    assert out == f"{want}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "text"),
+    [
+        (["--ridge", "much"], 2, "--ridge must be a number or gcv, got much"),
+        (["--bandwidth", "1"], 2, "--bandwidth is that of --kernel, which is missing"),
+        (["--head", "w.npy"], 1, "Y is missing: the head g2 has no risk without targets (g2 is "),
+        (["--targets", "short.npy"], 1, "F1 has 60 rows but Y has 58; row i of both must be the same sample (F1 is "),
+        (["--kernel", "rbf"], 1, "kernel belongs to kind 'kernel_ridge', got kind 'linear'"),
+        (["--split", "0.01"], 1, "split=0.01 of 60 rows leaves 1 to fit on"),
+    ],
+)
+def test_stitch_says_what_is_wrong(run: Any, stitched: Path, flags: list[str], code: int, text: str) -> None:
+    named = [stitched / flag if flag.endswith(".npy") else flag for flag in flags]
+
+    found = run("stitch", stitched / "x.npy", stitched / "b.npy", *named)
+
+    assert found[0] == code
+    assert text in found[2]
 
 
 # ---- info and demo ---------------------------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+import gramian as gm
 from gramian import plots
 from gramian.metrics import AlignmentMatrix
 
@@ -249,3 +251,48 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'gramian\[viz\]'"):
         matrix([[0.5]]).plot()
+
+
+# ---- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def report() -> Any:
+    rng = np.random.default_rng(0)
+    f1 = rng.normal(size=(200, 4))
+    f2 = f1 @ rng.normal(size=(4, 3)) + rng.normal(size=(200, 3))
+    return gm.stitch_report(f1, f2, f2[:, :2] + rng.normal(size=(200, 2)), None, rng.normal(size=(2, 3)))
+
+
+def test_each_bound_is_drawn_beside_what_was_measured() -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    found = report()
+
+    axes = found.plot()
+
+    lines = [line.get_xdata().tolist() for line in axes.lines]
+    assert lines == [[b.measured, b.value] for b in found.bounds]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[:2] == ["R_stitch: stitching, κ upper", "R_stitch: stitching, κ effective"]
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {
+        "at most", "at least", "equal to", "measured",
+    }  # fmt: skip
+
+
+def test_bounds_that_are_undefined_or_infinite_are_left_out() -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    bounds = report().bounds
+    odd = [replace(bounds[0], value=math.nan), replace(bounds[1], value=math.inf), bounds[2]]
+
+    axes = plots.bounds_chart(odd)
+
+    assert len(axes.lines) == 1
+    assert not plots.bounds_chart(odd[:2]).lines
+
+
+def test_bounds_may_be_drawn_into_axes_that_are_there() -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib import pyplot
+
+    axes = pyplot.figure().add_subplot()
+
+    assert report().plot(ax=axes) is axes

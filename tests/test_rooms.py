@@ -45,6 +45,8 @@ ROOMS = {
     "lipschitz": "arrays heads kernels",
     "risks": "arrays estimators heads sources",
     "training": "arrays gram heads sources stitching",
+    "stitched": "arrays bounds estimators factor heads kernels lipschitz moments plots sources stitching",
+    "search": "arrays bounds estimators factor heads kernels moments plots sources stitched",
     "report": "arrays estimators gram independence kernels metrics routes",
     "system": "_core",
     "__init__": "_core",

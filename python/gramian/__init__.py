@@ -10,8 +10,9 @@ Measures              kernel_alignment hsic cka distance_alignment mmd2
 With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
+Stitching             fit_stitch train_stitch misalignment risk stitching_risk excess_stitching_risk stitch_report
+                      layer_search
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
-Stitching             fit_stitch misalignment train_stitch risk stitching_risk excess_stitching_risk
 Theory                bounds lipschitz
 The rest              set_num_threads get_num_threads info
 
@@ -48,6 +49,8 @@ _HOME = {
     "bounds": "",
     "lipschitz": "",
     "risks": "excess_stitching_risk risk stitching_risk",
+    "stitched": "ReportedBound StitchReport stitch_report",
+    "search": "LayerSearch layer_search",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -70,6 +73,7 @@ __all__ = [
     "GramOperator",
     "Kare",
     "Laplacian",
+    "LayerSearch",
     "LearningCurve",
     "Linear",
     "Null",
@@ -78,9 +82,11 @@ __all__ = [
     "Polynomial",
     "RSAEstimate",
     "RationalQuadratic",
+    "ReportedBound",
     "SpectralAlignment",
     "Spectrum",
     "Stitch",
+    "StitchReport",
     "TaskAlignment",
     "TestResult",
     "UnitMatching",
@@ -110,6 +116,7 @@ __all__ = [
     "kare",
     "kernel_alignment",
     "kernels",
+    "layer_search",
     "lcs_knn",
     "learning_curve",
     "linear_regression_r2",
@@ -135,6 +142,7 @@ __all__ = [
     "shape_distance",
     "spectral_alignment",
     "spectrum",
+    "stitch_report",
     "stitching_risk",
     "svcca",
     "task_alignment",
@@ -178,7 +186,9 @@ if TYPE_CHECKING:
     from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.risks import excess_stitching_risk, risk, stitching_risk
+    from gramian.search import LayerSearch, layer_search
     from gramian.spectral import EigenOverlap, SpectralAlignment, Spectrum, eigen_overlap, spectral_alignment, spectrum
+    from gramian.stitched import ReportedBound, StitchReport, stitch_report
     from gramian.stitching import Stitch, fit_stitch, misalignment
     from gramian.subspace import (
         CanonicalCorrelations,

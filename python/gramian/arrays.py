@@ -211,6 +211,20 @@ def check_seed(seed: object) -> None:
     check_count(seed, "seed", 0)
 
 
+def group_numbers(groups: object, n: int) -> npt.NDArray[np.int64]:
+    """(n,) the number of each row's group, from labels that are numbers or strings."""
+    found = np.asarray(groups)
+    if found.dtype == object and all(isinstance(label, str) for label in found.flat):
+        found = found.astype(str)  # a column of a DataFrame
+    if found.ndim != 1 or len(found) != n:
+        raise ValueError(f"groups must be {n} labels, one for each row, got shape {found.shape}")
+    if found.dtype.kind not in "biufUST":
+        raise TypeError(f"groups must be numbers or strings, got dtype {found.dtype}")
+    if found.dtype.kind == "f" and np.isnan(found).any():
+        raise ValueError(f"groups has NaN in row {int(np.argmax(np.isnan(found)))}; every row needs a group")
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
+
+
 def check_budget(memory: object, progress: object) -> None:
     """Raise unless memory is a number of bytes or None, and progress a function or None."""
     if memory is not None:

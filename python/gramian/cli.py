@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gramian.knn import Metric
     from gramian.metrics import AlignmentMatrix
     from gramian.spectral import Spectrum
+    from gramian.stitching import Kind
 
 Progress = Callable[[int, int], None]
 
@@ -36,6 +37,7 @@ ESTIMATORS = ("unbiased", "biased")
 METRICS = ("cosine", "inner_product", "euclidean", "manhattan")
 METHODS = ("gamma", "permutation", "pearson3", "t", "chi2", "gretton")
 MATRIX_SUFFIXES = (".png", ".svg", ".csv", ".npy", ".json")
+STITCHES = ("linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge")
 _OVERLAP = ("measure", "value", "chance", "corrected")
 _INTERRUPTED, _BROKEN_PIPE = 130, 141
 
@@ -318,6 +320,71 @@ def spectrum(
 
 
 @commands.command()
+@click.argument("f1", metavar="A")
+@click.argument("f2", metavar="B")
+@click.option("--targets", metavar="Y", help="Targets of the squared loss; one-hot labels for a classifier.")
+@click.option("--head", metavar="W", help="What B's model does next: a matrix of shape (outputs, features of B).")
+@click.option("--first-head", metavar="W", help="The same of A's model, for its own risk.")
+@click.option("--kind", type=click.Choice(STITCHES), default="linear", show_default=True, help="Of the map.")
+@click.option("--ridge", metavar="λ|gcv", default="0", show_default=True, help="In units of the variance of A.")
+@click.option("--rank", type=click.IntRange(min=1), help="For --kind low_rank.")
+@click.option("--kernel", metavar="NAME", type=click.Choice(list(KERNELS)), help="For --kind kernel_ridge.")
+@_bandwidth
+@click.option(
+    "--split",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Part of the rows that the map is fitted on.",
+)
+@_seed
+@_json
+@_quiet
+def stitch(
+    f1: str,
+    f2: str,
+    *,
+    targets: str | None,
+    head: str | None,
+    first_head: str | None,
+    kind: Kind,
+    ridge: str,
+    rank: int | None,
+    kernel: str | None,
+    bandwidth: float | None,
+    split: float,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Stitch A into B: how much of B's features a map of A's gives, on rows that it was not fitted on.
+
+    With targets and a head also the risk of the stitched model, beside every bound that speaks of it.
+    """
+    import gramian
+    from gramian.sources import open_array
+
+    chosen = _ridge_number(ridge)
+    if bandwidth is not None and kernel is None:
+        raise click.UsageError("--bandwidth is that of --kernel, which is missing")
+    files = {"F1": f1, "F2": f2, "Y": targets, "g1": first_head, "g2": head}
+    with _named(**files), _progress(quiet) as progress:
+        opened = {name: None if file is None else open_array(file) for name, file in files.items()}
+        report = gramian.stitch_report(
+            *opened.values(),
+            kind=kind,
+            ridge=chosen,
+            rank=rank,
+            kernel=None if kernel is None else _kernel_object(kernel, bandwidth, (kernel,)),
+            split=split,
+            seed=seed,
+            progress=progress,
+        )
+    inputs = {"a": f1, "b": f2, "targets": targets, "first_head": first_head, "head": head}
+    _emit(_document(report.to_dict(), **inputs) if as_json else str(report))
+
+
+@commands.command()
 @_json
 def info(*, as_json: bool) -> None:
     """Show the version, the devices and instruction set in use, and which optional packages are installed."""
@@ -348,6 +415,15 @@ def demo(*, output: Path, as_json: bool) -> None:
 
     report = gramian.demo.run(output)
     _emit(_document(report.to_dict()) if as_json else report.text())
+
+
+def _ridge_number(ridge: str) -> float | Literal["gcv"]:
+    if ridge == "gcv":
+        return "gcv"
+    try:
+        return float(ridge)
+    except ValueError:
+        raise click.UsageError(f"--ridge must be a number or gcv, got {ridge}") from None
 
 
 def _kernel_object(name: str, bandwidth: float | None, chosen: Sequence[str]) -> Any:

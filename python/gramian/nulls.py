@@ -12,7 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, independence, rdm, routes
-from gramian.arrays import Matrix, check_count, check_number, check_seed, one_of, require_rows, same_rows
+from gramian.arrays import (
+    Matrix,
+    check_count,
+    check_number,
+    check_seed,
+    group_numbers,
+    one_of,
+    require_rows,
+    same_rows,
+)
 from gramian.estimators import DEFAULT_ESTIMATOR
 from gramian.gram import Progress
 from gramian.independence import Index
@@ -206,19 +215,11 @@ def _named(name: str) -> Callable[..., float]:
 
 def _labels(groups: object, n: int) -> Index:
     """(n,) the number of each row's group."""
-    found = np.asarray(groups)
-    if found.dtype == object and all(isinstance(label, str) for label in found.flat):
-        found = found.astype(str)  # a column of a DataFrame
-    if found.ndim != 1 or len(found) != n:
-        raise ValueError(f"groups must be {n} labels, one for each row, got shape {found.shape}")
-    if found.dtype.kind not in "biufUST":
-        raise TypeError(f"groups must be numbers or strings, got dtype {found.dtype}")
-    if found.dtype.kind == "f" and np.isnan(found).any():
-        raise ValueError(f"groups has NaN in row {int(np.argmax(np.isnan(found)))}; every row needs a group")
-    _, labels, counts = np.unique(found, return_inverse=True, return_counts=True)
+    labels = group_numbers(groups, n)
+    counts = np.bincount(labels)
     if counts.max() < 2:
         raise ValueError(f"groups leaves nothing to permute: each of its {len(counts)} groups has a single row")
-    return labels.astype(np.int64)
+    return labels
 
 
 def _within(labels: Index, seed: int, b: int) -> Index:

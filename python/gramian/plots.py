@@ -1,4 +1,4 @@
-"""Heat maps of layer × layer matrices: an SVG string without any plotting package, or matplotlib axes."""
+"""Heat maps of layer × layer matrices, as SVG without any plotting package or with matplotlib; charts of bounds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gramian.metrics import AlignmentMatrix
+    from gramian.stitched import ReportedBound
 
 Array = NDArray[np.float64]
 
@@ -53,7 +54,45 @@ _BAR, _BAR_STEPS = 14, 64
 _UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 
 
-def heatmap_svg(matrix: AlignmentMatrix, *, title: str | None = None) -> str:
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Values of layers × layers, as a heat map shows them."""
+
+    values: Array  # (L1, L2)
+    rows: Sequence[str]
+    columns: Sequence[str]
+    caption: str  # what they are
+    n: int
+    reasons: Sequence[str]  # why values are not finite
+    limits: tuple[float, float]  # the ends of the colour scale
+    best: str = "largest"  # or "smallest"
+
+    @property
+    def heading(self) -> str:
+        return f"{self.caption}, n = {self.n}"
+
+    @property
+    def matches(self) -> list[int | None]:
+        """The column of each row's best value, the first of equals; None where a row has none."""
+        return _best(self.values if self.best == "largest" else -self.values)
+
+    def colour(self, value: float) -> tuple[int, int, int]:
+        """The bright end is the better one."""
+        low, high = self.limits
+        return _colour(value, self.limits) if self.best == "largest" else _colour(low + high - value, self.limits)
+
+
+def grid(matrix: AlignmentMatrix | Grid) -> Grid:
+    """A matrix of measures as a heat map shows it: the largest is best."""
+    if isinstance(matrix, Grid):
+        return matrix
+    values = np.asarray(matrix.values, dtype=float)
+    caption = f"{matrix.measure}, {matrix.estimator}, {matrix.kernel}"
+    reasons = list(matrix.reasons.values())
+    return Grid(values, matrix.rows, matrix.columns, caption, matrix.n, reasons, _limits(values, matrix.measure))
+
+
+def heatmap_svg(matrix: AlignmentMatrix | Grid, *, title: str | None = None) -> str:
     """Draw a layer × layer matrix as a self-contained SVG.
 
     A dot marks the best match of each row, hatched cells are undefined. Up to 12 columns the values are written into
@@ -81,13 +120,12 @@ def heatmap_svg(matrix: AlignmentMatrix, *, title: str | None = None) -> str:
     >>> picture.startswith("<svg") and "A model with itself" in picture
     True
     """
-    values = np.asarray(matrix.values, dtype=float)
+    shown = grid(matrix)
+    values, limits, best = shown.values, shown.limits, shown.matches
     rows, columns = values.shape
-    limits = _limits(values, matrix.measure)
-    best = _best(values)
-    heading = title if title is not None else f"{matrix.measure}, {matrix.estimator}, {matrix.kernel}, n = {matrix.n}"
+    heading = title if title is not None else shown.heading
     cell = min(46, max(10, 640 // max(rows, columns)))  # whole pixels: sharp edges
-    row_labels, column_labels = _labels(matrix.rows), _labels(matrix.columns)
+    row_labels, column_labels = _labels(shown.rows), _labels(shown.columns)
     widest_column = max(map(_width, column_labels))
     rotated = widest_column > max(cell - 4, _FLAT)
     slope = math.radians(_ROTATION)
@@ -102,7 +140,7 @@ def heatmap_svg(matrix: AlignmentMatrix, *, title: str | None = None) -> str:
     ticks = _ticks(*limits)
     under = bottom + _GAP + (widest_column * math.sin(slope) + _LABEL if rotated else _LABEL)
     under = max(under, top + bar_height + _LABEL)
-    notes = _notes(matrix, values)
+    notes = _notes(shown)
     width = max(
         bar_left + _BAR + _GAP + max(_width(text) for _, text in ticks) + _MARGIN,
         2 * _MARGIN + _width(heading, _TITLE),
@@ -114,15 +152,15 @@ def heatmap_svg(matrix: AlignmentMatrix, *, title: str | None = None) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {_px(width)} {_px(height)}" '
         f'width="{_px(width)}" height="{_px(height)}" font-family="{_FONT}" font-size="{_LABEL}">',
         f"<title>{_xml(heading)}</title>",
-        f"<desc>{_xml(_description(matrix, values, best))}</desc>",
+        f"<desc>{_xml(_description(shown))}</desc>",
         f'<rect width="100%" height="100%" fill="{_LIGHT}"/>',
         _text(_MARGIN, _MARGIN + _TITLE - 2, heading, size=_TITLE, extra='font-weight="600"'),
     ]
     for i in range(rows):
         for j in range(columns):
             box = _Box(left + j * cell, top + i * cell, cell)
-            name = f"{matrix.rows[i]}, {matrix.columns[j]}"
-            parts += _cell(box, float(values[i, j]), name, limits, write=columns <= 12 and cell >= 40, dot=best[i] == j)
+            name = f"{shown.rows[i]}, {shown.columns[j]}"
+            parts += _cell(box, float(values[i, j]), name, shown, write=columns <= 12 and cell >= 40, dot=best[i] == j)
     for i in _every(rows, _LABEL + 2, cell):
         parts.append(_text(left - _GAP, top + (i + 0.5) * cell, row_labels[i], anchor="end", middle=True))
     for j in _every(columns, _LABEL + 2 if rotated else widest_column + 6, cell):
@@ -132,7 +170,7 @@ def heatmap_svg(matrix: AlignmentMatrix, *, title: str | None = None) -> str:
             parts.append(_text(x, bottom + _GAP + _LABEL * 0.5, column_labels[j], anchor="end", extra=turn))
         else:
             parts.append(_text(x, bottom + _GAP + _LABEL * 0.8, column_labels[j], anchor="middle"))
-    parts += _colour_bar(bar_left, top, bar_height, limits, ticks)
+    parts += _colour_bar(bar_left, top, bar_height, shown, ticks)
     for k, note in enumerate(notes):
         y = under + _GAP + (k + 0.5) * (_LABEL + 6)
         if k == 0:
@@ -141,7 +179,7 @@ def heatmap_svg(matrix: AlignmentMatrix, *, title: str | None = None) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def heatmap(matrix: AlignmentMatrix, ax: Any = None) -> Any:
+def heatmap(matrix: AlignmentMatrix | Grid, ax: Any = None) -> Any:
     """Draw a layer × layer matrix with matplotlib.
 
     Parameters
@@ -167,28 +205,79 @@ def heatmap(matrix: AlignmentMatrix, ax: Any = None) -> Any:
     except ImportError as error:
         raise ImportError("plot() needs matplotlib: pip install 'gramian[viz]'; heatmap_svg does not") from error
 
-    values = np.asarray(matrix.values, dtype=float)
+    shown = grid(matrix)
+    values, (low, high) = shown.values, shown.limits
     rows, columns = values.shape
-    low, high = _limits(values, matrix.measure)
     if ax is None:
         figure = pyplot.figure(figsize=(2.2 + 0.45 * columns, max(2.5, 1 + 0.4 * rows)), layout="constrained")
         ax = figure.add_subplot()
     masked = np.ma.masked_invalid(values)
-    magma = matplotlib.colormaps["magma"].with_extremes(bad=_UNDEFINED)
+    name = "magma" if shown.best == "largest" else "magma_r"
+    magma = matplotlib.colormaps[name].with_extremes(bad=_UNDEFINED)
     image = ax.imshow(masked, vmin=low, vmax=high, cmap=magma, aspect="auto")  # "equal" would leave the bar taller
     for i, j in np.argwhere(~np.isfinite(values)):
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="///", edgecolor=_HATCH, linewidth=0))
-    dots = [(j, i) for i, j in enumerate(_best(values)) if j is not None]
+    dots = [(j, i) for i, j in enumerate(shown.matches) if j is not None]
     if dots:
-        inks = [_ink(_colour(float(values[i, j]), (low, high))) for j, i in dots]
+        inks = [_ink(shown.colour(float(values[i, j]))) for j, i in dots]
         ax.scatter(*zip(*dots, strict=True), s=14, c=inks, label="best match in its row")
-    for axis, names in ((ax.yaxis, matrix.rows), (ax.xaxis, matrix.columns)):
-        shown, labels = list(_every(len(names), _LABEL + 2, 640 / max(rows, columns))), _labels(names)
-        axis.set_ticks(shown, labels=[labels[i] for i in shown])
-    if max(map(_width, _labels(matrix.columns))) > _FLAT:
+    for axis, names in ((ax.yaxis, shown.rows), (ax.xaxis, shown.columns)):
+        places, labels = list(_every(len(names), _LABEL + 2, 640 / max(rows, columns))), _labels(names)
+        axis.set_ticks(places, labels=[labels[i] for i in places])
+    if max(map(_width, _labels(shown.columns))) > _FLAT:
         for label in ax.get_xticklabels():
             label.set(rotation=_ROTATION, ha="right", rotation_mode="anchor")
-    ax.figure.colorbar(image, ax=ax, label=f"{matrix.measure}, {matrix.estimator}, {matrix.kernel}")
+    ax.figure.colorbar(image, ax=ax, label=shown.caption)
+    return ax
+
+
+def bounds_chart(bounds: Sequence[ReportedBound], ax: Any = None) -> Any:
+    """Draw bounds beside what they bound with matplotlib: a line from each bound to the measured value.
+
+    Parameters
+    ----------
+    bounds : sequence of ReportedBound
+        As in ``stitch_report(...).bounds``. Left out are those that are undefined or infinite, and their axis is
+        logarithmic below no 0: values up to a thousandth of the largest are drawn on a linear scale.
+    ax : matplotlib axes, optional
+        Left out: those of a new figure.
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("plot() needs matplotlib: pip install 'gramian[viz]'") from error
+
+    drawn = [b for b in bounds if math.isfinite(b.value) and math.isfinite(b.measured)]
+    if ax is None:
+        figure = pyplot.figure(figsize=(7.5, 1.4 + 0.34 * max(len(drawn), 1)), layout="constrained")
+        ax = figure.add_subplot()
+    colours = {"<=": "C3", ">=": "C0", "=": "C2"}
+    for i, b in enumerate(drawn):
+        ax.plot([b.measured, b.value], [i, i], color=colours[b.side], linewidth=1.2, zorder=1)
+    for side, marker, label in (("<=", "<", "at most"), (">=", ">", "at least"), ("=", "D", "equal to")):
+        of_side = [(b.value, i) for i, b in enumerate(drawn) if b.side == side]
+        if of_side:
+            ax.scatter(*zip(*of_side, strict=True), marker=marker, color=colours[side], label=label, zorder=2)
+    if drawn:
+        ax.scatter([b.measured for b in drawn], range(len(drawn)), color=_DARK, s=18, label="measured", zorder=3)
+        largest = max(max(abs(b.value), abs(b.measured)) for b in drawn)
+        ax.set_xscale("symlog", linthresh=largest / 1000 if largest else 1.0, linscale=2.0)
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    names = [f"{b.of}: {b.name}{f', κ {b.kappa}' if b.kappa else ''}" for b in drawn]
+    ax.set_yticks(range(len(drawn)), labels=names)
+    ax.invert_yaxis()
+    ax.set_xlabel("in units of the loss (Ã_2: of f2²)")
+    ax.grid(axis="x", color=_UNDEFINED, linewidth=0.6)
+    ax.set_axisbelow(True)
     return ax
 
 
@@ -233,10 +322,10 @@ class _Box:
     size: float
 
 
-def _cell(box: _Box, value: float, name: str, limits: tuple[float, float], *, write: bool, dot: bool) -> Iterable[str]:
+def _cell(box: _Box, value: float, name: str, shown: Grid, *, write: bool, dot: bool) -> Iterable[str]:
     x, y, size = box.x, box.y, box.size
     known = math.isfinite(value)
-    colour = _colour(value, limits) if known else None
+    colour = shown.colour(value) if known else None
     yield f"<g><title>{_xml(name)}: {f'{value:.4g}' if known else 'undefined'}</title>"
     square = f'<rect x="{_px(x)}" y="{_px(y)}" width="{_px(size)}" height="{_px(size)}"'
     if colour is None:
@@ -257,12 +346,12 @@ def _cell(box: _Box, value: float, name: str, limits: tuple[float, float], *, wr
 
 
 def _colour_bar(
-    left: float, top: float, height: float, limits: tuple[float, float], ticks: Sequence[tuple[float, str]]
+    left: float, top: float, height: float, shown: Grid, ticks: Sequence[tuple[float, str]]
 ) -> Iterable[str]:
-    low, high = limits
+    low, high = shown.limits
     step = height / _BAR_STEPS
     for k in range(_BAR_STEPS):
-        colour = _hex(_colour(high - (k + 0.5) / _BAR_STEPS * (high - low), limits))
+        colour = _hex(shown.colour(high - (k + 0.5) / _BAR_STEPS * (high - low)))
         yield (
             f'<rect x="{_px(left)}" y="{_px(top + k * step)}" width="{_BAR}" height="{_px(step + 0.5)}" '
             f'fill="{colour}"/>'
@@ -282,26 +371,26 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(k * step, f"{k * step:.6g}") for k in range(first, last + 1)]
 
 
-def _notes(matrix: AlignmentMatrix, values: Array) -> list[str]:
+def _notes(shown: Grid) -> list[str]:
     notes = ["best match in its row"]
-    if not np.isfinite(values).all():
-        reasons = list(dict.fromkeys(matrix.reasons.values()))
+    if not np.isfinite(shown.values).all():
+        reasons = list(dict.fromkeys(shown.reasons))
         notes += ["hatched: undefined", *(_short(reason, 80) for reason in reasons[:3])]
         if len(reasons) > 3:
             notes.append(f"and {len(reasons) - 3} more")
     return notes
 
 
-def _description(matrix: AlignmentMatrix, values: Array, best: Sequence[int | None]) -> str:
+def _description(shown: Grid) -> str:
     """The picture in words, for who cannot see it."""
-    rows, columns = values.shape
+    rows, columns = shown.values.shape
     matches = [
-        f"{name}: {matrix.columns[j]} ({values[i, j]:.3g})" if j is not None else f"{name}: undefined"
-        for i, (name, j) in enumerate(zip(matrix.rows, best, strict=True))
+        f"{name}: {shown.columns[j]} ({shown.values[i, j]:.3g})" if j is not None else f"{name}: undefined"
+        for i, (name, j) in enumerate(zip(shown.rows, shown.matches, strict=True))
     ]
     return (
-        f"Heat map of {matrix.measure} ({matrix.estimator}, {matrix.kernel}, n = {matrix.n}) between {rows} layers, "
-        f"one a row, and {columns} layers, one a column. Best match of each row: {'; '.join(matches)}."
+        f"Heat map of {shown.caption}, n = {shown.n}, between {rows} layers, one a row, and {columns} layers, one a "
+        f"column. Best match of each row: {'; '.join(matches)}."
     )
 
 
