@@ -34,6 +34,7 @@ ROOMS = {
     "metrics": "arrays estimators gram independence kernels plots routes sources",
     "subspace": "arrays estimators factor kernels moments sources",
     "relative": "arrays moments sources",
+    "stitching": "arrays estimators factor kernels moments sources",
     "pairs": "moments",
     "rdm": "arrays estimators gram independence moments pairs routes sources",
     "nulls": "arrays estimators gram independence rdm routes sources",

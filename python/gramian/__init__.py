@@ -10,6 +10,7 @@ Measures              kernel_alignment hsic cka distance_alignment mmd2
 With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
+Stitching             fit_stitch misalignment
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
 Theory                bounds lipschitz
 The rest              set_num_threads get_num_threads info
@@ -36,6 +37,7 @@ _HOME = {
         "nocco procrustes pwcca semi_matching shape_distance svcca"
     ),
     "relative": "relative_representation",
+    "stitching": "Stitch fit_stitch misalignment",
     "spectral": "EigenOverlap SpectralAlignment Spectrum eigen_overlap spectral_alignment spectrum",
     "tasks": "Kare LearningCurve TaskAlignment kare learning_curve task_alignment",
     "operators": "GramOperator",
@@ -76,6 +78,7 @@ __all__ = [
     "RationalQuadratic",
     "SpectralAlignment",
     "Spectrum",
+    "Stitch",
     "TaskAlignment",
     "TestResult",
     "UnitMatching",
@@ -95,6 +98,7 @@ __all__ = [
     "edit_knn",
     "eigen_overlap",
     "feature_moments",
+    "fit_stitch",
     "get_num_threads",
     "gram_moments",
     "hsic",
@@ -108,6 +112,7 @@ __all__ = [
     "linear_regression_r2",
     "lipschitz",
     "median_bandwidth",
+    "misalignment",
     "mmd2",
     "mutual_knn",
     "neighbor_overlap",
@@ -167,6 +172,7 @@ if TYPE_CHECKING:
     from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.spectral import EigenOverlap, SpectralAlignment, Spectrum, eigen_overlap, spectral_alignment, spectrum
+    from gramian.stitching import Stitch, fit_stitch, misalignment
     from gramian.subspace import (
         CanonicalCorrelations,
         UnitMatching,

@@ -27,31 +27,43 @@ class Triangle:
     """R with R'R = Z'Z, Z the centred features side by side."""
 
     rows: Array  # (m, width), m ≤ width; columns that are constant up to the rounding of float64 are 0
+    raw: Array  # (width,) Σ of squares before the mean was subtracted
     rounding: Array  # (width,) Σ of squared roundings that the features were stored with; 0 for float64
 
 
 def triangle(features: Sequence[CentredFeatures], progress: Progress | None = None) -> Triangle:
     """QR factorisations of [R; block], one block of rows after another: O(n·width²) time, O(block + width²) memory."""
+    return triangles(features, np.zeros(features[0].x.n, dtype=np.int16), 1, progress)[0]
+
+
+def triangles(
+    features: Sequence[CentredFeatures], part_of: npt.NDArray[np.int16], parts: int, progress: Progress | None = None
+) -> list[Triangle]:
+    """One for the rows of each part, in one pass; part_of (n,) counts from 0."""
     n, widths = features[0].x.n, [f.x.d for f in features]
     edges = np.concatenate([[0], np.cumsum(widths)])
-    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
+    columns = [slice(a, b) for a, b in itertools.pairwise(edges)]
     width = int(edges[-1])
-    step = max(2 * width, blocks(n, widths)[0][1])
-    few, raw, rounding = np.zeros((0, width)), np.zeros(width), np.zeros(width)
+    step = max(2 * width * parts, blocks(n, widths)[0][1])
+    few = [np.zeros((0, width))] * parts
+    raw, rounding = np.zeros((parts, width)), np.zeros((parts, width))
     for start in range(0, n, step):
         stop = min(n, start + step)
-        rows = np.empty((len(few) + stop - start, width))
-        rows[: len(few)] = few
-        for f, part in zip(features, parts, strict=True):
-            own = f.raw(start, stop)
-            raw[part] += np.einsum("ij,ij->j", own, own)
-            rounding[part] += f.rounding(own)
-            np.subtract(own, f.mean, out=rows[len(few) :, part])
-        few = rows if len(rows) <= width else upper(rows)
+        whole = np.hstack([f.raw(start, stop) for f in features])
+        for k in range(parts):
+            own = whole if parts == 1 else whole[part_of[start:stop] == k]
+            rows = np.empty((len(few[k]) + len(own), width))
+            rows[: len(few[k])] = few[k]
+            for f, part in zip(features, columns, strict=True):
+                raw[k, part] += np.einsum("ij,ij->j", own[:, part], own[:, part])
+                rounding[k, part] += f.rounding(own[:, part])
+                np.subtract(own[:, part], f.mean, out=rows[len(few[k]) :, part])
+            few[k] = rows if len(rows) <= width else upper(rows)
         if progress:
             progress(-(-stop // step), -(-n // step))
-    few[:, norms(few) <= 16 * EPS * np.sqrt(raw)] = 0.0
-    return Triangle(few, rounding)
+    for rows, square in zip(few, raw, strict=True):
+        rows[:, norms(rows) <= 16 * EPS * np.sqrt(square)] = 0.0
+    return [Triangle(*found) for found in zip(few, raw, rounding, strict=True)]
 
 
 def upper(rows: Array) -> Array:
@@ -107,6 +119,14 @@ def turned(found: Basis, rows: Array, rcond: float) -> Basis:
     turn, s, _ = svd(found.u.T @ rows)
     r = int((s > rcond * s[0]).sum()) if found.rank and s[0] > 0 else 0
     return Basis(found.u @ turn[:, :r], s[:r], found.weights @ turn[:, :r])
+
+
+def ranked_basis(rows: Array, rcond: float, rounding: Array, n: int, *, unit_columns: bool) -> Basis:
+    """What is more than rounding, as `stored_basis` tells it where data were rounded; in these units, or in any."""
+    if not rounding.any():
+        return basis(rows, rcond, unit_columns=unit_columns)
+    found = stored_basis(rows, rcond, rounding, n)
+    return found if unit_columns else turned(found, rows, rcond)
 
 
 def _scaled_basis(rows: Array, size: Array, rcond: float, least: float) -> Basis:

@@ -58,6 +58,15 @@ class CentredFeatures:
         """(b, d) scaled rows, not centred; a new array."""
         return self._prepared(self.x.block(start, stop))
 
+    def fill(self, start: int, stop: int, out: Array) -> None:
+        """(b, d) scaled rows, centred, into memory that is there."""
+        plain = not self.normalize and self.scale == 1
+        rows = self.x.block(start, stop) if plain else self.raw(start, stop)
+        if self.mean.any():
+            np.subtract(rows, self.mean, out=out)
+        else:
+            out[:] = rows
+
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         """(b, d) listed rows, scaled, not centred."""
         return self._prepared(self.x.take(rows))
@@ -97,14 +106,18 @@ def blocks(n: int, widths: Sequence[int]) -> list[tuple[int, int]]:
     return [(start, min(n, start + rows)) for start in range(0, n, rows)]
 
 
+def in_range(x: Matrix) -> float:
+    """The power of two that keeps squares in range; a pass over the rows if they are float64."""
+    if x.dtype != "float64":
+        return 1.0
+    largest = max(float(np.abs(x.block(a, b)).max()) for a, b in blocks(x.n, [x.d]))
+    return 2.0 ** -max(-1000, min(1000, math.frexp(largest)[1])) if largest > 0 else 1.0
+
+
 def centre(x: Matrix, kernel: Kernel) -> CentredFeatures:
     """One or two passes: the scale that keeps squares in range, then the mean."""
     normalize = isinstance(kernel, Cosine)
-    scale = 1.0
-    if x.dtype == "float64" and not normalize:
-        largest = max(float(np.abs(x.block(a, b)).max()) for a, b in blocks(x.n, [x.d]))
-        if largest > 0:
-            scale = 2.0 ** -max(-1000, min(1000, math.frexp(largest)[1]))
+    scale = 1.0 if normalize else in_range(x)
     first = CentredFeatures(x, normalize, scale, np.zeros(x.d))
     total = np.zeros(x.d)
     for a, b in blocks(x.n, [x.d]):

@@ -98,10 +98,9 @@ def _basis(
     """Of columns times `reciprocal`; in these units, or where none matter in those that keep the most digits."""
     rows = (c.x, c.y)[side] * reciprocal
     rounding = c.rounding[side] * np.square(reciprocal)
-    if rcond is not None or not rounding.any():
-        return factor.basis(rows, c.rcond[side] if rcond is None else rcond, unit_columns=unit_columns)
-    found = factor.stored_basis(rows, c.rcond[side], rounding, c.n)
-    return found if unit_columns else factor.turned(found, rows, c.rcond[side])
+    if rcond is not None:
+        return factor.basis(rows, rcond, unit_columns=unit_columns)
+    return factor.ranked_basis(rows, c.rcond[side], rounding, c.n, unit_columns=unit_columns)
 
 
 def _filtered(basis: Basis, ridge: float, n: int, exponent: int) -> Array:
