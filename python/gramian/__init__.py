@@ -12,6 +12,7 @@ Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
 Stitching             fit_stitch misalignment
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
+Stitching             risk stitching_risk excess_stitching_risk
 Theory                bounds lipschitz
 The rest              set_num_threads get_num_threads info
 
@@ -46,6 +47,7 @@ _HOME = {
     "platonic": "PlatonicScore platonic_layers platonic_score",
     "bounds": "",
     "lipschitz": "",
+    "risks": "excess_stitching_risk risk stitching_risk",
     "report": "Comparison ComparisonRow compare",
     "system": "info",
 }
@@ -97,6 +99,7 @@ __all__ = [
     "distance_alignment",
     "edit_knn",
     "eigen_overlap",
+    "excess_stitching_risk",
     "feature_moments",
     "fit_stitch",
     "get_num_threads",
@@ -124,6 +127,7 @@ __all__ = [
     "procrustes",
     "pwcca",
     "relative_representation",
+    "risk",
     "rsa",
     "rsa_estimate",
     "semi_matching",
@@ -131,6 +135,7 @@ __all__ = [
     "shape_distance",
     "spectral_alignment",
     "spectrum",
+    "stitching_risk",
     "svcca",
     "task_alignment",
 ]
@@ -171,6 +176,7 @@ if TYPE_CHECKING:
     from gramian.rdm import RSAEstimate, rsa, rsa_estimate
     from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
+    from gramian.risks import excess_stitching_risk, risk, stitching_risk
     from gramian.spectral import EigenOverlap, SpectralAlignment, Spectrum, eigen_overlap, spectral_alignment, spectrum
     from gramian.stitching import Stitch, fit_stitch, misalignment
     from gramian.subspace import (

@@ -20,8 +20,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.arrays import check_count, check_seed
+from gramian.heads import (
+    check_module,
+    check_width,
+    evaluated,
+    is_module,
+    like_weights,
+    on_host,
+    samples,
+    weight_matrix,
+)
 from gramian.kernels import RBF, Kernel, Linear, RationalQuadratic
-from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Rule: TypeAlias = Callable[[Any], float]
@@ -32,7 +41,7 @@ __all__ = ["Layer", "UpperBound", "effective", "explain", "local", "register", "
 _EPS = float(np.finfo(np.float64).eps)
 _GAP = 1e-3  # by how much a convolution's constant may be too large,
 _WORK = 3e10  # unless that takes more than so many multiply-adds
-_BLOCK = 1 << 22  # values of the samples that a head is evaluated on at once
+_BLOCK = 1 << 22  # values at once
 
 
 @dataclass(frozen=True)
@@ -134,10 +143,10 @@ def explain(head: object) -> UpperBound:
     –      matrix  3         spectral norm by SVD
     product: 3
     """
-    if not _is_module(head):
-        weights = _matrix(head)
+    if not is_module(head):
+        weights = weight_matrix(head)
         return _combined([Layer("", "matrix", _spectral_norm(weights), "spectral norm by SVD")])
-    _check_module(head)
+    check_module(head)
     return _combined(list(_layers(head, "")))
 
 
@@ -273,35 +282,7 @@ def _known_as(module: Any) -> type | str | None:
     return None
 
 
-def _check_module(module: Any) -> None:
-    nn = sys.modules["torch"].nn
-    for name, weights in module.named_parameters():
-        if nn.parameter.is_lazy(weights) or weights.device.type == "meta":
-            raise ValueError(f"head has no values yet for {name}; call it once, or load its weights")
-    for name, part in module.named_modules():
-        random = isinstance(part, nn.RReLU) or (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
-        normalises = isinstance(part, nn.modules.batchnorm._BatchNorm | nn.modules.instancenorm._InstanceNorm)
-        if part.training and (random or (normalises and part.track_running_stats)):
-            where = f"layer {name} ({type(part).__name__})" if name else type(part).__name__
-            raise ValueError(
-                f"head must be in evaluation mode, for {where} acts otherwise in training; call head.eval() first"
-            )
-
-
 # ---- weights -------------------------------------------------------------------------------------------------------
-
-
-def _is_module(head: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(head, torch.nn.Module)
-
-
-def _matrix(head: object) -> Array:
-    try:
-        found = matrix(head, "head")
-    except TypeError as error:
-        raise TypeError(f"head must be a torch.nn.Module or a matrix of shape (outputs, features): {error}") from None
-    return found.block(0, found.n)
 
 
 def _weights(tensor: Any, what: str) -> Array:
@@ -661,17 +642,17 @@ def local(head: object, Z: object, *, tolerance: float = 1e-3, max_iterations: i
         raise ValueError(f"tolerance must be between 0 and 1, got {tolerance!r}")
     check_count(max_iterations, "max_iterations")
     check_seed(seed)
-    z = _samples(Z, "Z")
-    if not _is_module(head):
-        w = _matrix(head)
-        _check_width(w, z, "Z")
+    z = samples(Z, "Z")
+    if not is_module(head):
+        w = weight_matrix(head)
+        check_width(w, z.shape, "Z")
         return float(np.linalg.norm(w, 2))
-    _check_module(head)
+    check_module(head)
     torch = sys.modules["torch"]
     generator = torch.Generator().manual_seed(int(seed))
     largest = 0.0
-    for start, stop in _spans(z):
-        rows = _like_weights(head, z[start:stop])
+    for start, stop in z.spans():
+        rows = like_weights(head, z.block(start, stop))
         start_vectors = torch.randn(rows.shape, generator=generator, dtype=torch.float64).to(rows)
         largest = max(largest, _jacobian_norm(head, rows, start_vectors, float(tolerance), int(max_iterations)))
     return largest
@@ -746,71 +727,27 @@ def effective(head: object, Z1: object, Z2: object) -> float:
     >>> gm.lipschitz.effective(np.diag([3.0, 4.0]), np.array([[1.0, 0.0]]), np.array([[3.0, 0.0]]))
     3.0
     """
-    a, b = _samples(Z1, "Z1"), _samples(Z2, "Z2")
+    a, b = samples(Z1, "Z1"), samples(Z2, "Z2")
     if a.shape != b.shape:
         raise ValueError(f"Z1 has shape {a.shape} but Z2 has {b.shape}; row i of both must be a pair of inputs")
-    if _is_module(head):
-        _check_module(head)
+    if is_module(head):
+        check_module(head)
         weights = None
     else:
-        weights = _matrix(head)
-        _check_width(weights, a, "Z1")
+        weights = weight_matrix(head)
+        check_width(weights, a.shape, "Z1")
     moved, distance = [], []
-    for start, stop in _spans(a):
-        x, y = a[start:stop], b[start:stop]
+    for start, stop in a.spans():
+        x, y = a.block(start, stop), b.block(start, stop)
         if weights is None:
-            first, second = _like_weights(head, x), _like_weights(head, y)
-            moved.append(_norm(_evaluated(head, first, "Z1") - _evaluated(head, second, "Z2")))
-            distance.append(_norm(_on_host(first) - _on_host(second)))
+            first, second = like_weights(head, x), like_weights(head, y)
+            moved.append(_norm(evaluated(head, first, "Z1") - evaluated(head, second, "Z2")))
+            distance.append(_norm(on_host(first) - on_host(second)))
         else:
             moved.append(_norm((x - y) @ weights.T))
             distance.append(_norm(x - y))
     whole = _norm(np.array(distance))
     return _norm(np.array(moved)) / whole if whole else math.nan
-
-
-def _evaluated(head: Any, rows: Any, name: str) -> Array:
-    torch = sys.modules["torch"]
-    with torch.no_grad():
-        out = head(rows.clone())
-    if not isinstance(out, torch.Tensor):
-        raise TypeError(f"head must return one tensor, got {type(out).__name__}")
-    found = _on_host(out)
-    if not np.isfinite(found).all():
-        raise ValueError(f"head gives NaN or infinity for some row of {name}")
-    return found
-
-
-def _on_host(tensor: Any) -> Array:
-    return np.asarray(tensor.detach().to("cpu", sys.modules["torch"].float64).numpy())
-
-
-def _like_weights(head: Any, rows: Array) -> Any:
-    """Samples in the dtype and on the device of the head's weights; float64 on the CPU if it has none."""
-    torch = sys.modules["torch"]
-    like = next((p for p in [*head.parameters(), *head.buffers()] if p.is_floating_point()), None)
-    found = torch.from_numpy(np.ascontiguousarray(rows))
-    return found if like is None else found.to(like.device, like.dtype)
-
-
-def _samples(Z: Any, name: str) -> Array:
-    """(n, ...) finite float64."""
-    shape = tuple(getattr(Z, "shape", ()))
-    if len(shape) <= 2:
-        found = matrix(Z, name)
-        return found.block(0, found.n)
-    found = matrix(Z.reshape(shape[0], -1), name)
-    return found.block(0, found.n).reshape(shape)
-
-
-def _check_width(w: Array, z: Array, name: str) -> None:
-    if z.ndim != 2 or z.shape[1] != w.shape[1]:
-        raise ValueError(f"{name} must have shape (n, {w.shape[1]}) for a head of shape {w.shape}, got {z.shape}")
-
-
-def _spans(z: Array) -> list[tuple[int, int]]:
-    step = max(1, _BLOCK // max(1, z[0].size))
-    return [(start, min(start + step, len(z))) for start in range(0, len(z), step)]
 
 
 def _norm(a: Array) -> float:
