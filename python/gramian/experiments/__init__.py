@@ -14,8 +14,10 @@ from gramian.experiments.frame import Record, Settings, write
 
 EXPERIMENTS = {
     "layers-across-seeds": "layers",
+    "stitching-error": "stitchers",
     "metrics": "measures",
     "wider-is-more-alike": "widths",
+    "domain-shift": "shifts",
     "ka-concentration": "concentration",
 }
 

@@ -108,7 +108,7 @@ def write(name: str, module: Any, folder: Path, settings: Settings) -> Record:
     files = tuple(folder / f"{name}.{kind}" for kind in ("json", "csv", "txt", "svg"))
     record = Record(name, module.CLAIM, outcome, plain(document), files)
     contents = (
-        json.dumps(record.document, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        _json(record.document),
         _csv(outcome),
         record.text(),
         outcome.figure,
@@ -161,6 +161,20 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     x, y = (rankdata(v) - (len(v) + 1) / 2 for v in (a, b))
     size = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / size if size else math.nan
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    """A key a line, and an entry a line of what is a list of entries: to be read, and compared by line."""
+
+    def line(value: Any) -> str:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+    def block(value: Any) -> str:
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return "[\n  " + ",\n  ".join(map(line, value)) + "\n ]"
+        return line(value)
+
+    return "{\n " + ",\n ".join(f"{line(key)}: {block(value)}" for key, value in document.items()) + "\n}\n"
 
 
 def _csv(outcome: Outcome) -> str:

@@ -78,7 +78,7 @@ def finding(scores: Sequence[Score]) -> str:
     elif not passed:
         verdict = f"none of the {len(scores)} measures passes"
     else:
-        verdict = f"{len(passed)} of {len(scores)} measures pass ({listed(passed)}), {listed(failed)} not"
+        verdict = f"{len(passed)} of {len(scores)} measures pass ({listed(passed)}); {listed(failed)} do not"
     return (
         f"The layer of the same depth is the most similar one in {best.hits} of {best.tries} comparisons by "
         f"{best.measure}, the best here, and in {worst.hits} by {worst.measure}, the worst, where chance gives "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,15 @@ def layers(network: Any, images: NDArray[np.float32]) -> list[Array]:
             state = block(state)
             found.append((state.mean((2, 3)) if state.ndim == 4 else state).double().numpy())
     return found
+
+
+def head(network: Any, layer: int) -> Any:
+    """What follows the first `layer` hidden layers of a perceptron, in float64: a module from features to outputs."""
+    from torch import nn
+
+    rest = copy.deepcopy(list(network)[layer:])
+    flat = [part for block in rest for part in (block if isinstance(block, nn.Sequential) else [block])]
+    return nn.Sequential(*flat).double().eval()
 
 
 def outputs(network: Any, images: NDArray[np.float32]) -> Array:
