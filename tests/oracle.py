@@ -564,3 +564,32 @@ def cknna_reference(K: Array, L: Array, k: int) -> float:
 
     kl, kk, ll = song(M * N * K, M * N * L), song(M * K, M * K), song(N * L, N * L)
     return float(kl / np.sqrt(kk * ll)) if kk > 0 and ll > 0 else math.nan
+
+
+# ---- kernel ridge regression from one representation to another --------------------------------------------
+
+
+def kernel_ridge(K: Array, Y: Array, ridge: float) -> tuple[Array, Array]:
+    """Coefficients a of s(x) = sum k(x_i, x) a_i, and the hat matrix K (K + n ridge)^-1."""
+    n = len(K)
+    values, V = np.linalg.eigh(K)
+    a = (V / (values + n * ridge)) @ (V.T @ Y)
+    return a, (V * (values / (values + n * ridge))) @ V.T
+
+
+def leave_one_out(K: Array, Y: Array, ridge: float) -> float:
+    """Every row predicted by a fit to the others, with the penalty of all rows."""
+    n, total = len(K), 0.0
+    for i in range(n):
+        rest = np.delete(np.arange(n), i)
+        a = np.linalg.solve(K[np.ix_(rest, rest)] + n * ridge * np.eye(n - 1), Y[rest])
+        total += ((Y[i] - K[i, rest] @ a) ** 2).sum()
+    return total / n
+
+
+def nystroem(K: Array, landmarks: Array) -> Array:
+    """K_nm K_mm^+ K_mn."""
+    values, V = np.linalg.eigh(K[np.ix_(landmarks, landmarks)])
+    kept = values > len(landmarks) * 2.0**-52 * values.max()
+    psi = K[:, landmarks] @ (V[:, kept] / np.sqrt(values[kept]))
+    return psi @ psi.T

@@ -33,13 +33,13 @@ PROMISED = [
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "cca", "svcca", "pwcca", "canonical_correlations", "CanonicalCorrelations", "linear_regression_r2", "coco", "nocco",
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
-    "Stitch", "fit_stitch", "misalignment", "risk", "stitching_risk", "excess_stitching_risk",
-    "bounds", "lipschitz", "info", "__version__",
+    "train_stitch", "risk", "stitching_risk", "excess_stitching_risk",
+    "Stitch", "fit_stitch", "misalignment", "bounds", "lipschitz", "info", "__version__",
 ]
 DATA_AND_KERNEL = {
-    "F", "F1", "F2", "Y2", "g", "g2", "stitch",
+    "F", "Y2", "g", "g2", "stitch", "module", "target",
     "X", "Y", "Z", "Xs", "Ys", "A", "B", "kernel", "count", "anchors",
-    "k", "y", "ridge", "eigenvalues", "power", "samples", "measure", "options", "source",
+    "k", "y", "ridge", "eigenvalues", "power", "samples", "measure", "options", "source", "F1", "F2",
 }
 # fmt: on
 

@@ -10,9 +10,8 @@ Measures              kernel_alignment hsic cka distance_alignment mmd2
 With uncertainty      compare alignment cka_matrix independence_test null
 Sufficient statistics gram_moments feature_moments median_bandwidth
 Features              relative_representation
-Stitching             fit_stitch misalignment
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
-Stitching             risk stitching_risk excess_stitching_risk
+Stitching             fit_stitch misalignment train_stitch risk stitching_risk excess_stitching_risk
 Theory                bounds lipschitz
 The rest              set_num_threads get_num_threads info
 
@@ -39,6 +38,7 @@ _HOME = {
     ),
     "relative": "relative_representation",
     "stitching": "Stitch fit_stitch misalignment",
+    "training": "train_stitch",
     "spectral": "EigenOverlap SpectralAlignment Spectrum eigen_overlap spectral_alignment spectrum",
     "tasks": "Kare LearningCurve TaskAlignment kare learning_curve task_alignment",
     "operators": "GramOperator",
@@ -138,6 +138,7 @@ __all__ = [
     "stitching_risk",
     "svcca",
     "task_alignment",
+    "train_stitch",
 ]
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ if TYPE_CHECKING:
     )
     from gramian.system import info
     from gramian.tasks import Kare, LearningCurve, TaskAlignment, kare, learning_curve, task_alignment
+    from gramian.training import train_stitch
 
 
 def __getattr__(name: str) -> Any:

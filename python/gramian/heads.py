@@ -45,12 +45,18 @@ def weight_matrix(head: object, name: str = "head", also: str = "") -> Array:
     return found.block(0, found.n)
 
 
-def check_module(module: Any, name: str = "head") -> None:
-    """Raise unless a module has values, and acts on each sample alone as it does when it is used."""
+def check_values(module: Any, name: str) -> None:
+    """Raise unless a module's weights have values."""
     nn = sys.modules["torch"].nn
     for part_name, weights in module.named_parameters():
         if nn.parameter.is_lazy(weights) or weights.device.type == "meta":
             raise ValueError(f"{name} has no values yet for {part_name}; call it once, or load its weights")
+
+
+def check_module(module: Any, name: str = "head") -> None:
+    """Raise unless a module has values, and acts on each sample alone as it does when it is used."""
+    nn = sys.modules["torch"].nn
+    check_values(module, name)
     for part_name, part in module.named_modules():
         random = isinstance(part, nn.RReLU) or (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
         normalises = isinstance(part, nn.modules.batchnorm._BatchNorm | nn.modules.instancenorm._InstanceNorm)
@@ -141,11 +147,15 @@ def after(second: Map, first: Map, name: str) -> Map:
 
 def like_weights(head: Any, rows: Array) -> Any:
     """Samples in the dtype and on the device of the head's weights; float64 on the CPU if it has none."""
-    torch = sys.modules["torch"]
-    like = next((p for p in [*head.parameters(), *head.buffers()] if p.is_floating_point()), None)
     # torch warns of memory that it must not write to, as that of a mapped file
-    found = torch.from_numpy(np.ascontiguousarray(rows) if rows.flags.writeable else rows.copy())
-    return found if like is None else found.to(like.device, like.dtype)
+    found = sys.modules["torch"].from_numpy(np.ascontiguousarray(rows) if rows.flags.writeable else rows.copy())
+    return cast_like_weights(head, found)
+
+
+def cast_like_weights(head: Any, rows: Any) -> Any:
+    """A tensor in the dtype and on the device of a module's weights; itself if it has none."""
+    like = next((p for p in [*head.parameters(), *head.buffers()] if p.is_floating_point()), None)
+    return rows if like is None else rows.to(like.device, like.dtype)
 
 
 def evaluated(head: Any, rows: Any, what: str, name: str = "head") -> Array:

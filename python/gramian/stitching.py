@@ -398,9 +398,10 @@ def fit_stitch(
         the least generalised cross-validation; of a sequence the one with the least error of the folds is taken, or
         without folds that of the least generalised cross-validation. Not for orthogonal maps.
     rank : int, optional
-        Of kind "low_rank".
+        Of kind "low_rank". Of kind "kernel_ridge" the number of landmarks, rows drawn by the seed in whose span the map
+        is sought (Nyström); left out, all rows, by conjugate gradients.
     kernel : kernel or its name, optional
-        Of kind "kernel_ridge".
+        Of kind "kernel_ridge", by default "rbf".
     rcond : float, optional
         Directions of F1 below this part of its largest singular value are not used. Left out: those that rounding
         explains, as in `gramian.canonical_correlations`.
@@ -447,10 +448,11 @@ def fit_stitch(
     check_budget(memory, progress)
     check_seed(seed)
     if kind == "kernel_ridge":
-        fit = import_module("gramian.kernel_stitch").fit
-        return cast(
-            Stitch, fit(F1, F2, kernel=kernel, ridge=ridge, loo=loo, seed=seed, memory=memory, progress=progress)
-        )
+        stitch: Stitch = import_module("gramian.kernel_stitch").fit(
+            F1, F2, kernel, _ridges(ridge), rank=rank, rcond=rcond, loo=loo, folds=folds, seed=seed, memory=memory,
+            progress=progress,
+        )  # fmt: skip
+        return stitch
     fit = _Fit(kind, rank, rcond, _ridges(ridge))
     _check_arguments(fit, ridge, kernel, loo, folds)
     if isinstance(F1, FeatureMoments):
