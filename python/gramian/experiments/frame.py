@@ -72,7 +72,11 @@ class Record:
             right = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
             lines.append("  ".join([first.ljust(widths[0]), *right]))
         lines += ["", *map(_filled, self.outcome.notes), _filled(f"Found: {self.finding}"), ""]
-        lines += [f"wrote {', '.join(map(str, self.files))} in {self.document['seconds']:.0f} s", ""]
+        lines += [
+            f"wrote {', '.join(map(str, self.files))} in {self.document['seconds']:.0f} s, "
+            f"{self.document['cpu_seconds']:.0f} s of one core",
+            "",
+        ]
         return "\n".join(lines)
 
 
@@ -80,7 +84,7 @@ def write(name: str, module: Any, folder: Path, settings: Settings) -> Record:
     """Run the experiment of a module and write its files."""
     require(*module.NEEDS)
     folder.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     outcome: Outcome = module.run(settings)
     system = gm.info()
     document = {
@@ -91,6 +95,7 @@ def write(name: str, module: Any, folder: Path, settings: Settings) -> Record:
         "quick": settings.quick,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time() - used, 1),
         "versions": {
             "gramian": system["version"],
             "python": system["python"],

@@ -20,6 +20,7 @@ CLAIM = (
     "misalignment means little stitching error, whatever the map (Insulla, Huang, Rosasco 2025)."
 )
 NEEDS = ("torch", "sklearn")
+LANDMARKS = 300  # of kernel ridge regression
 LINEAR = ("linear", "affine, ridge by GCV", "low rank")
 
 
@@ -130,7 +131,19 @@ def _stitches(quick: bool) -> dict[str, Callable[[Array, Array], Any]]:
         "linear": lambda x, y: gm.fit_stitch(x, y),
         "affine, ridge by GCV": lambda x, y: gm.fit_stitch(x, y, kind="affine", ridge="gcv"),
         "low rank": lambda x, y: gm.fit_stitch(x, y, kind="low_rank", rank=8),
+        "kernel ridge": lambda x, y: gm.fit_stitch(x, y, kind="kernel_ridge", ridge="gcv", rank=LANDMARKS),
+        "trained module": lambda x, y: _trained(x, y, 5 if quick else 60),
     }
+
+
+def _trained(x: Array, y: Array, epochs: int) -> Any:
+    """One hidden layer, in float64 as the heads."""
+    from torch import nn, random
+
+    with random.fork_rng(devices=[]):
+        random.manual_seed(0)
+        module = nn.Sequential(nn.Linear(x.shape[1], 128), nn.ReLU(), nn.Linear(128, y.shape[1])).double()
+    return gm.train_stitch(module, x, y, epochs=epochs, batch=100, lr=5e-3)
 
 
 def _rows(points: Sequence[Point]) -> list[tuple[str | int | float, ...]]:
