@@ -333,7 +333,10 @@ def test_shift_finding_goes_both_ways() -> None:
     assert "Ã₂ of the fitted map -1.00 and -1.00" in shifts.finding(falling)
     assert "No bound is exceeded in any of 6 cases" in shifts.finding(rising)
     assert "A bound is exceeded in 1 of 6 cases" in shifts.finding([clean, step(1), step(2, violated=1)])
-    assert "None of them tells what stitching adds" in shifts.finding([clean, step(1), step(2)])
+    assert "by how much is told by none of them" in shifts.finding([clean, step(1), step(2)])
+    assert "raises the risk in 2 of 3 steps and lowers it in 1, and by how much is told best by Ã₂ of the fitted" in (
+        shifts.finding([clean, step(1, misalignment=0.2, stitched=0.3), step(2, misalignment=0.05, stitched=0.05)])
+    )
 
 
 def test_clean_images_are_counted_once() -> None:

@@ -358,8 +358,8 @@ class _Axis:
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
         digits = (1, 2, 5) if self.high - self.low < 2 else (1,)
         every = [d * 10.0**k for k in decades for d in digits if self.low <= k + math.log10(d) <= self.high]
-        if len(every) < 2:
-            return [(10.0**v, f"{10.0**v:.4g}") for v, _ in _ticks(self.low, self.high)]
+        if len(every) < 3:
+            return _ticks(10.0**self.low, 10.0**self.high)
         return [(value, f"{value:.4g}") for value in every[:: math.ceil(len(every) / 9)]]
 
 

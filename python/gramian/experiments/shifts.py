@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -68,19 +69,24 @@ def finding(every: Sequence[Step]) -> str:
     excess = [s.cut.stitched - s.cut.own for s in steps]
     with_risk = {name: rank_correlation([signal(s) for s in steps], risk) for name, signal in SIGNALS.items()}
     with_excess = {name: rank_correlation([signal(s) for s in steps], excess) for name, signal in SIGNALS.items()}
-    order = sorted(SIGNALS, key=lambda name: -abs(with_risk[name]))
+    order = sorted(SIGNALS, key=lambda name: -_size(with_risk[name]))
     parts.append(
         "Rank correlation with that risk, and with what stitching adds to it, from the closest: "
         + ", ".join(f"{name} {with_risk[name]:.2f} and {with_excess[name]:.2f}" for name in order)
         + "."
     )
-    best = max(SIGNALS, key=lambda name: abs(with_excess[name]))
+    best = max(SIGNALS, key=lambda name: _size(with_excess[name]))
+    worse = sum(e > 0 for e in excess)
+    told = f"told best by {best}" if _size(with_excess[best]) >= STRONG else "told by none of them"
     parts.append(
-        f"What stitching adds is told best by {best}."
-        if abs(with_excess[best]) >= STRONG
-        else "None of them tells what stitching adds."
+        f"Stitching raises the risk in {worse} of {len(steps)} steps and lowers it in {len(steps) - worse}, and by how "
+        f"much is {told}."
     )
     return " ".join(parts)
+
+
+def _size(rho: float) -> float:
+    return abs(rho) if math.isfinite(rho) else 0.0
 
 
 def run(settings: Settings) -> Outcome:
