@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from accuracy import hard_pair, rounded
+from accuracy import as_input, hard_pair, rounded
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -67,6 +67,14 @@ def test_differences_and_sums_are_float64_whatever_the_features(dtype: str) -> N
     w = normal(2, 2, 5)
     given = torch.from_numpy(F).to(getattr(torch, dtype))
     assert_close(gm.risk(w, given, Y), ((F @ w.T - Y) ** 2).sum() / 500)
+
+
+def test_features_on_a_device(device: str) -> None:
+    F1, F2 = hard_pair(200, 5, 3, dtype="float32")
+    w, f1, f2 = normal(0, 2, 3), as_input(F1, "float32", device), as_input(F2, "float32", device)
+    Y, S = F2 @ w.T + 1, normal(1, 3, 5)
+    assert_close(gm.risk(w, f2, Y), 2.0)
+    assert_close(gm.excess_stitching_risk(S, w, f1, f2, Y), gm.excess_stitching_risk(S, w, F1, F2, Y))
 
 
 def test_module_works_in_the_dtype_of_its_weights() -> None:
@@ -202,11 +210,11 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: gm.stitching_risk(np.eye(3), W, F, Y[:9]), ValueError, "F1 has 10 rows but Y2 has 9; row i"),
     (lambda: gm.excess_stitching_risk(np.eye(3), W, F, F[:9], Y), ValueError, "F1 has 10 rows but F2 has 9; row i"),
     (lambda: gm.excess_stitching_risk(np.eye(3), W, F, F, Y[:9]), ValueError, "F1 has 10 rows but Y2 has 9; row i"),
-    (lambda: gm.risk(W.T, F, Y), ValueError, "F must have shape (n, 2) for g of shape (3, 2), got (10, 3)"),
+    (lambda: gm.risk(W.T, F, Y), ValueError, "F must have shape (n, 2) for g of shape (3, 2), got (n, 3)"),
     (
         lambda: gm.stitching_risk(W, W, F, Y),
         ValueError,
-        "what stitch gives must have shape (n, 3) for g2 of shape (2, 3), got (10, 2)",
+        "what stitch gives must have shape (n, 3) for g2 of shape (2, 3), got (n, 2)",
     ),
     (
         lambda: gm.risk(W, F, Y[:, 0]),

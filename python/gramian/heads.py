@@ -116,9 +116,11 @@ def samples(Z: object, name: str) -> Samples:
     )
 
 
-def check_width(w: Array, shape: tuple[int, ...], name: str, head: str = "a head") -> None:
+def check_width(w: Array, shape: tuple[int, ...], name: str, head: str = "a head", *, block: bool = False) -> None:
+    """Raise unless rows have a matrix's width; of a block of rows their number is no one's concern."""
     if len(shape) != 2 or shape[1] != w.shape[1]:
-        raise ValueError(f"{name} must have shape (n, {w.shape[1]}) for {head} of shape {w.shape}, got {shape}")
+        got = f"({', '.join(['n', *map(str, shape[1:])])})" if block else f"{shape}"
+        raise ValueError(f"{name} must have shape (n, {w.shape[1]}) for {head} of shape {w.shape}, got {got}")
 
 
 # ---- evaluation ------------------------------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ def as_map(g: Any, name: str) -> Map:
     weights = weight_matrix(g, name, ", a function of NumPy rows")
 
     def multiplied(rows: Array, what: str) -> Array:
-        check_width(weights, rows.shape, what, name)
+        check_width(weights, rows.shape, what, name, block=True)
         return rows @ weights.T
 
     return multiplied

@@ -216,7 +216,12 @@ class KernelMap:
 
     def to_torch(self, dtype: Any = None) -> Any:
         """A torch.nn.Module with copies of the rows, of float64 or the dtype given."""
-        import torch
+        try:
+            import torch
+        except ImportError as error:
+            raise ImportError(
+                "to_torch makes a torch.nn.Module and needs torch: pip install 'gramian[torch]'"
+            ) from error
 
         values = self.values
 
@@ -532,6 +537,8 @@ class _System:
             along = (p * q).sum(axis=0)
             if not (along > 0).all():
                 return x, count, True
+            if not (rz > 0).all():  # all digits of the preconditioner are gone
+                return x, count, False
             step = rz / along
             x[:, open_] += step * p
             r[:, open_] -= step * q
@@ -595,8 +602,8 @@ def _by_gradients(problem: _Problem) -> Stitch:
         for start, stop in moments.blocks(n, [x.d, d2]):
             predicted[start:stop] = np.ldexp(function(x.block(start, stop)), -unit)
     e = f2 - predicted
-    # a certificate: rounding of K is at most that of n² independent errors
-    square = alpha.T @ predicted + 2 * EPS * math.sqrt(n) * (alpha.T @ alpha)
+    # a certificate, so no less for what K is rounded by: n² independent errors of values of the size of K_ii
+    square = alpha.T @ predicted + 2 * EPS / math.sqrt(n) * max(a.trace, 0.0) * (alpha.T @ alpha)
     function = replace(function, norm=_norm(square, 2 * unit - a.exponent))
     loo = math.nan
     if problem.loo and diagonal is None:

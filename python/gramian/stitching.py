@@ -406,11 +406,11 @@ def fit_stitch(
         Directions of F1 below this part of its largest singular value are not used. Left out: those that rounding
         explains, as in `gramian.canonical_correlations`.
     loo : bool
-        Whether to make another pass for the leave-one-out error; for linear and affine maps.
+        Whether to make another pass for the leave-one-out error; for linear and affine maps and kernel ridge.
     folds : int, optional
         Fit as many times without one part of the rows, and measure the error on that part.
     seed : int
-        Of the parts.
+        Of the parts, of landmarks and of the signs that a trace is estimated by.
     memory : int, optional
         Bytes that moments may take: 8(d1 + d2)² for each fold.
     progress : callable, optional
@@ -432,8 +432,11 @@ def fit_stitch(
     O(n(d1+d2)²) time and 8(d1+d2)² bytes, in BLAS on the host, one pass after that which finds NaN. Where sums of
     squares would cost digits, because the condition number of Σ11 + λ is above 1e4 or Ã₂ below 1e-6 of tr Σ22, another
     pass makes QR factorisations; from FeatureMoments, which have no rows, ``.reason`` says so. Blocks of arrays on a
-    CUDA device are copied to the host. If F1 does not have full rank, S is the least of all that fit. Source: Insulla,
-    Huang, Rosasco 2025; Schönemann 1966; Golub et al. 1979; Theory, 5.1, 5.2, 5.7, 5.8.
+    CUDA device are copied to the host. Kernel ridge: a sweep over the pairs of rows, O(n²(d1+d2)) where the arrays lie,
+    for each step of conjugate gradients, and O(n(d2+512)) memory; beyond 512 rows ``df`` is an estimate, with
+    ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²). ``.function`` has ``norm``, for
+    `lipschitz.rkhs`, and ``iterations``. If F1 does not have full rank, S is the least of all that fit. Source:
+    Insulla, Huang, Rosasco 2025; Schönemann 1966; Golub et al. 1979; Theory, 5.1, 5.2, 5.7, 5.8.
 
     Examples
     --------

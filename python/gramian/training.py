@@ -113,7 +113,8 @@ def train_stitch(
     lr, weight_decay : float
         Of AdamW; the rate falls to 0 along a cosine.
     seed : int
-        Of what is held out, the order of rows and the module's own noise. The same module and seed give the same map.
+        Of what is held out, the order of rows and the module's own noise. The same module and seed give the same map;
+        on a GPU as far as torch's kernels do.
     progress : callable, optional
         Called with (done, total) after each epoch.
 
@@ -352,7 +353,7 @@ class _Task:
                     lr * (1 + math.cos(math.pi * (epoch * batches + k) / (epochs * batches))) / 2
                 )
                 value = self.losses(rows).mean()
-                total += float(value) * len(rows) / len(fitted)
+                total += float(value.detach()) * len(rows) / len(fitted)
                 # the head's own gradients are left alone
                 for p, gradient in zip(
                     weights, torch.autograd.grad(value / unit, weights, allow_unused=True), strict=True
