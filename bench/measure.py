@@ -225,9 +225,12 @@ def peak_bytes() -> int:
     return status_bytes("VmHWM") or peak
 
 
-def status_bytes(field: str) -> int | None:
-    status = Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.exists() else ():
+def status_bytes(field: str, process: int | str = "self") -> int | None:
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:  # no such system, or no such process any more
+        return None
+    for line in lines:
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     return None

@@ -447,6 +447,49 @@ def relative_space(X: Array, anchors: Array, space: str) -> Array:
     return {"euclidean": np.sqrt((gaps**2).sum(-1)), "l1": gaps.sum(-1), "linf": gaps.max(-1)}[space]
 
 
+# ---- stitching: regression of Y on X in uncentred features ----------------------------------------------
+
+
+def smoother(X: Array, ridge: float = 0.0) -> Array:
+    """K (K + n ridge)^-1 of K = XX'; without a ridge the projector on the column space."""
+    U, s, _ = np.linalg.svd(X)
+    s = np.pad(s, (0, len(X) - len(s)))
+    kept = np.where(s > 1e-12 * s.max(), s, 0) ** 2
+    return (U * np.divide(kept, kept + len(X) * ridge, out=np.zeros_like(kept), where=kept > 0)) @ U.T
+
+
+def stitching_residual(X: Array, Y: Array, ridge: float = 0.0) -> float:
+    """Mean of |y - s(x)|^2 for the map s that minimises it plus ridge |S|^2."""
+    return float(((Y - smoother(X, ridge) @ Y) ** 2).sum() / len(X))
+
+
+def integral_operator(X: Array) -> tuple[Array, Array]:
+    """Eigenvalues of XX'/n that are not 0, and eigenfunctions of length 1."""
+    values, V = np.linalg.eigh(X @ X.T / len(X))
+    kept = values > 1e-12 * values.max()
+    return values[kept], V[:, kept]
+
+
+def spectral_misalignment(X: Array, Y: Array, ridge: float = 0.0) -> tuple[float, float]:
+    """(5h): the objective and the residual of ridge stitching, from eigenvalues and overlaps alone."""
+    (eta1, phi1), (eta2, phi2) = integral_operator(X), integral_operator(Y)
+    missed = ridge / (eta1 + ridge)
+    power = (phi1.T @ phi2) ** 2 @ eta2
+    return float(eta2.sum() - power @ (1 - missed)), float(eta2.sum() - power @ (1 - missed**2))
+
+
+def left_out_error(X: Array, Y: Array, penalty: float = 0.0, affine: bool = False) -> float:
+    """Each row predicted by a fit of all others, with the same penalty on |S|^2 beside the sum of squares."""
+    total = 0.0
+    for i in range(len(X)):
+        x, y = np.delete(X, i, 0), np.delete(Y, i, 0)
+        mx, my = (x.mean(0), y.mean(0)) if affine else (0.0, 0.0)
+        design = np.vstack([x - mx, np.sqrt(penalty) * np.eye(X.shape[1])])
+        B = np.linalg.lstsq(design, np.vstack([y - my, np.zeros((X.shape[1], Y.shape[1]))]), rcond=None)[0]
+        total += ((Y[i] - my - (X[i] - mx) @ B) ** 2).sum()
+    return total / len(X)
+
+
 # ---- representational similarity -----------------------------------------------------------------
 
 

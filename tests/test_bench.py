@@ -17,7 +17,7 @@ import oracle
 
 sys.path.append(str(Path(__file__).parents[1]))  # bench is no part of the installed package
 
-from bench import baselines, measure, reference, report, spectra
+from bench import baselines, measure, reference, report, spectra, stitching
 from bench.__main__ import main
 from bench.cases import CASES, KERNELS, NEIGHBORS, Case, in_feature_space, kernel_parameters, make_arrays
 from bench.measure import Row
@@ -245,6 +245,18 @@ def test_spectra_are_checked_without_gramian(tmp_path: Path, capsys: pytest.Capt
     assert all(row["residual"] < 1e-6 and row["products"] > 0 for row in document["results"])
     assert {"commit", "cpu", "versions", "build"} <= set(document)
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_stitching_is_timed_beside_a_loop_in_processes_of_their_own(tmp_path: Path) -> None:
+    size = ["--n", "5000", "--d", "6", "--repeats", "1", "--threads", "1", "--folder", str(tmp_path)]
+    stitching.main([*size, "--json", str(tmp_path / "s.json")])
+
+    rows = json.loads((tmp_path / "s.json").read_text())["results"]
+    assert [row["contestant"] for row in rows] == list(stitching.CONTESTANTS)
+    assert all(row["difference"] < 1e-12 and row["runs"][0]["seconds"] > 0 for row in rows)
+    left = [row["runs"][0]["misalignment"] for row in rows]
+    assert left[0] == pytest.approx(left[1], rel=1e-12)
+    assert left[0] == pytest.approx(6, rel=0.1)  # the noise has variance 1
 
 
 def test_residuals_of_the_bench_are_those_of_the_matrix() -> None:

@@ -45,7 +45,7 @@ def examples() -> list[Any]:
     return [pytest.param(test, id=test.name) for test in found if test.examples]
 
 
-@pytest.mark.parametrize("family", ["neighbors", "rsa", "spectra", "subspaces"])
+@pytest.mark.parametrize("family", ["neighbors", "rsa", "spectra", "stitching", "subspaces"])
 def test_table_of_a_family_has_every_column(family: str) -> None:
     text = (Path(__file__).parents[1] / "docs" / f"{family}.md").read_text()
     table = next(part for part in text.split("\n\n") if part.startswith("|"))

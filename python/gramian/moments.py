@@ -60,12 +60,13 @@ class CentredFeatures:
 
     def fill(self, start: int, stop: int, out: Array) -> None:
         """(b, d) scaled rows, centred, into memory that is there."""
-        plain = not self.normalize and self.scale == 1
-        rows = self.x.block(start, stop) if plain else self.raw(start, stop)
-        if self.mean.any():
-            np.subtract(rows, self.mean, out=out)
+        data = self.x.data
+        if data is None or self.x.dtype == "bfloat16" or self.normalize or self.scale != 1:
+            np.subtract(self.raw(start, stop), self.mean, out=out)
+        elif self.mean.any():
+            np.subtract(data[start:stop], self.mean, out=out)
         else:
-            out[:] = rows
+            out[:] = data[start:stop]
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         """(b, d) listed rows, scaled, not centred."""
@@ -100,9 +101,9 @@ def stored_rounding(rows: Array, dtype: str) -> Array:
     return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
 
 
-def blocks(n: int, widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Row ranges of about `_BLOCK` bytes of float64; they depend on the shapes only."""
-    rows = max(256, _BLOCK // (8 * max(1, sum(widths))))
+def blocks(n: int, widths: Sequence[int], size: int = _BLOCK) -> list[tuple[int, int]]:
+    """Row ranges of about `size` bytes of float64; they depend on the shapes only."""
+    rows = max(256, size // (8 * max(1, sum(widths))))
     return [(start, min(n, start + rows)) for start in range(0, n, rows)]
 
 

@@ -45,7 +45,9 @@ Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal",
 _WELL_CONDITIONED = 1e4  # of Σ11: sums of squares keep 12 digits of the map up to here,
 _SMALL = 1e-6  # and 10 of what is left of F2 down to this part of it
 _LEVERAGE = 1e-8  # below this distance from 1, a row alone decides what is predicted for it
+_FEW = 4  # rows for each feature: from there on sums of squares are worth a try
 _MOST_FOLDS = 1000
+_BLOCK = 16 << 20  # bytes of float64 rows at a time: threads of BLAS want long products
 _DOUBTFUL = (
     "F1 is ill-conditioned or next to nothing of F2 is left, and moments have half of the digits: give arrays for all"
 )
@@ -189,24 +191,29 @@ class _Pair:
         n, d1, d2 = self.x.x.n, self.x.x.d, self.y.x.d
         width = d1 + d2 + self.affine
         found = np.zeros((parts, width, width))
-        spans = blocks(n, [width])
-        buffer = np.ones((spans[0][1], width))
+        spans = blocks(n, [width], _BLOCK)
+        rows = np.ones((min(n, spans[0][1]), d1 + d2))
         for done, (start, stop) in enumerate(spans, 1):
-            rows = buffer[: stop - start]
-            self.x.fill(start, stop, rows[:, :d1])
-            self.y.fill(start, stop, rows[:, d1 : d1 + d2])
-            if part_of is None:
-                found[0] += rows.T @ rows
-            else:
-                for k in range(parts):
-                    own = rows[part_of[start:stop] == k]
-                    found[k] += own.T @ own
+            block = rows[: stop - start]
+            self.x.fill(start, stop, block[:, :d1])
+            self.y.fill(start, stop, block[:, d1:])
+            for k in range(parts):
+                own = block if part_of is None else block[part_of[start:stop] == k]
+                x, y = own[:, :d1], own[:, d1:]
+                # three products take less time than one of both, and a fold half of that of all columns
+                found[k, :d1, :d1] += x.T @ x
+                found[k, d1 : d1 + d2, :d1] += y.T @ x
+                found[k, d1 : d1 + d2, d1 : d1 + d2] += y.T @ y
+                if self.affine:
+                    found[k, -1, :-1] += own.sum(axis=0)
+                    found[k, -1, -1] += len(own)
             if progress:
                 progress(done, len(spans))
+        for sums in found:
+            sums[:] = np.tril(sums) + np.tril(sums, -1).T
         sizes = [n] if part_of is None else np.bincount(part_of, minlength=parts).tolist()
-        return [
-            _Part(size, sums, None, np.diag(sums), np.zeros(width)) for size, sums in zip(sizes, found, strict=True)
-        ]
+        exact = np.zeros(width)
+        return [_Part(m, sums, None, np.diag(sums), exact) for m, sums in zip(sizes, found, strict=True)]
 
     def triangles(self, part_of: Labels | None, parts: int, progress: Progress | None) -> list[_Part]:
         """One pass, without squaring."""
@@ -469,8 +476,9 @@ def fit_stitch(
     _check_shape(fit, d1, d2, parts, memory)
     part_of = None if folds is None else _labels(n, parts, int(seed))
     units = _Units((d1, d2), (pair.x.exponent // 2, pair.y.exponent // 2), (pair.x.mean, pair.y.mean))
-    found = fit.best(pair.sums(part_of, parts, progress), units)
-    if found.doubtful:
+    few = n // parts < _FEW * (d1 + d2)  # sums would save no time, and each fold is a different fit
+    found = None if few else fit.best(pair.sums(part_of, parts, progress), units)
+    if found is None or found.doubtful:
         found = fit.best(pair.triangles(part_of, parts, progress), units)
     return found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None))
 
