@@ -298,7 +298,7 @@ def test_stitching_finding_goes_both_ways() -> None:
 
     assert "Over 2 stitched networks no bound is exceeded once" in text
     assert "2 (effective), 2 (refined), 0 (certified) of 2" in text
-    assert "excess risk of linear maps with a correlation of 1.00" in text
+    assert "excess risk of linear maps with a correlation of 1.00, among those into the same layer of 1.00 from" in text
     assert "correlation of -1.00" in stitchers.finding([near, stitched(seeds=(1, 0), ratio=0.3, stitched=0.15)])
     assert "exceeds a bound in 1 cases" in stitchers.finding([near, stitched(stitched=0.5)])
 

@@ -62,8 +62,11 @@ def finding(points: Sequence[Point]) -> str:
     others = [p for p in points if p.stitch not in LINEAR]
     for name, chosen in (("linear", linear), ("nonlinear", others)):
         if chosen:
-            rho = rank_correlation([p.cut.ratio for p in chosen], [p.excess for p in chosen])
-            parts.append(f"Misalignment ranks the excess risk of {name} maps with a correlation of {rho:.2f}.")
+            within = [_ranked([p for p in chosen if p.target == layer]) for layer in sorted({p.target for p in chosen})]
+            parts.append(
+                f"Misalignment ranks the excess risk of {name} maps with a correlation of {_ranked(chosen):.2f}, among "
+                f"those into the same layer of {', '.join(f'{rho:.2f}' for rho in within)} from the first to the last."
+            )
     plain = {(p.seeds, p.source, p.target): p for p in points if p.stitch == "linear"}
     for name in dict.fromkeys(p.stitch for p in others):
         both = [(p, plain[p.seeds, p.source, p.target]) for p in others if p.stitch == name]
@@ -74,6 +77,10 @@ def finding(points: Sequence[Point]) -> str:
             f"targets in {better}."
         )
     return " ".join(parts)
+
+
+def _ranked(points: Sequence[Point]) -> float:
+    return rank_correlation([p.cut.ratio for p in points], [p.excess for p in points])
 
 
 def run(settings: Settings) -> Outcome:
