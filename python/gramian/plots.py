@@ -356,11 +356,11 @@ class _Axis:
         if not self.log:
             return _ticks(self.low, self.high)
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
-        digits = (1, 2, 5) if self.high - self.low < 2 else (1,)
-        every = [d * 10.0**k for k in decades for d in digits if self.low <= k + math.log10(d) <= self.high]
-        if len(every) < 3:
-            return _ticks(10.0**self.low, 10.0**self.high)
-        return [(value, f"{value:.4g}") for value in every[:: math.ceil(len(every) / 9)]]
+        for digits in ((1,), (1, 2, 5)):
+            every = [d * 10.0**k for k in decades for d in digits if self.low <= k + math.log10(d) <= self.high]
+            if len(every) >= 3:
+                return [(value, f"{value:.4g}") for value in every[:: math.ceil(len(every) / 9)]]
+        return _ticks(10.0**self.low, 10.0**self.high)
 
 
 def _drawable(s: Series, along_x: bool, log_x: bool, log_y: bool) -> Array:

@@ -177,7 +177,7 @@ def _figure(points: Sequence[Point]) -> str:
             chart_svg(
                 [
                     Series(f"{1 - DELTA:.0%} of |Â − A|", n, [p.deviation for p in chosen], line=True),
-                    Series("certified interval, ±", n, [p.half_width for p in chosen], line=True),
+                    Series("certified interval, half width", n, [p.half_width for p in chosen], line=True),
                     Series("paper's bound", n, [p.bound for p in chosen], dashed=True),
                 ],
                 title=f"{case}: KA of the population {chosen[0].population:.3g}",
