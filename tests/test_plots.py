@@ -296,3 +296,93 @@ def test_bounds_may_be_drawn_into_axes_that_are_there() -> None:
     axes = pyplot.figure().add_subplot()
 
     assert report().plot(ax=axes) is axes
+
+
+# ---- charts --------------------------------------------------------------------------------------------------------
+
+
+def chart(*series: plots.Series, **options: Any) -> ElementTree.Element:
+    return ElementTree.fromstring(plots.chart_svg(series, **{"title": "t", "x_label": "x"} | options))
+
+
+def points(svg: ElementTree.Element) -> dict[str, tuple[float, float]]:
+    """Where the first series' circles are, by their hover text."""
+    found = {}
+    for group in svg.iter(f"{SVG}g"):
+        hover, circle = group.find(f"{SVG}title"), group.find(f"{SVG}circle")
+        if hover is not None and circle is not None:
+            found[hover.text or ""] = (float(circle.attrib["cx"]), float(circle.attrib["cy"]))
+    return found
+
+
+def test_chart_puts_points_where_their_numbers_are() -> None:
+    at = points(chart(plots.Series("a", [0, 1, 3], [10.0, 20.0, 40.0])))
+
+    (x0, y0), (x1, y1), (x3, y3) = at["a: 0, 10"], at["a: 1, 20"], at["a: 3, 40"]
+    assert x0 < x1 < x3
+    assert y0 > y1 > y3  # up is less in SVG
+    assert (x3 - x0) == pytest.approx(3 * (x1 - x0), abs=0.05)
+    assert (y0 - y3) == pytest.approx(3 * (y0 - y1), abs=0.05)
+
+
+def test_logarithmic_axes_are_logarithmic() -> None:
+    at = points(chart(plots.Series("a", [1, 10, 1000], [0.1, 1.0, 100.0]), log_x=True, log_y=True))
+
+    (x0, y0), (x1, y1), (x3, y3) = at["a: 1, 0.1"], at["a: 10, 1"], at["a: 1000, 100"]
+    assert (x3 - x0) == pytest.approx(3 * (x1 - x0), abs=0.05)
+    assert (y0 - y3) == pytest.approx(3 * (y0 - y1), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"), [([1.0, 1e6], {"1", "1000", "1e+06"}), ([1.0, 30.0], {"1", "5", "20"}), ([1.0, 1.2], {"1.1"})]
+)
+def test_logarithmic_axes_have_round_ticks(values: list[float], shown: set[str]) -> None:
+    svg = chart(plots.Series("a", values, [1.0, 2.0]), log_x=True)
+
+    assert shown <= set(texts(svg))
+
+
+def test_points_that_cannot_be_drawn_are_counted() -> None:
+    svg = chart(plots.Series("a", [1, 2, 3, 4], [1.0, math.nan, -1.0, 2.0]), log_y=True)
+
+    assert set(points(svg)) == {"a: 1, 1", "a: 4, 2"}
+    assert "a: 2 not drawn, undefined or not positive" in texts(svg)
+    with pytest.raises(ValueError, match="'t' has no point to draw: none is finite, and positive where an axis is"):
+        chart(plots.Series("a", [1], [math.nan]))
+
+
+def test_categories_run_from_the_top_and_intervals_along_x() -> None:
+    svg = chart(plots.Series("a", [1.0, 2.0], [0, 1], low=[0.5, 1.5], high=[1.5, 2.5]), categories=["first", "second"])
+
+    at = points(svg)
+    assert at["a: 1 (0.5 to 1.5)"][1] < at["a: 2 (1.5 to 2.5)"][1]
+    assert {"first", "second"} <= set(texts(svg))
+    assert "a: first 1, second 2" in (svg.findtext(f"{SVG}desc") or "")
+
+
+def test_band_of_a_line_and_dashes_of_a_bound() -> None:
+    line = plots.Series("line", [1, 2], [1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5], line=True)
+    bound = plots.Series("bound", [1, 2], [3.0, 3.0], dashed=True)
+
+    paths = list(chart(line, bound).iter(f"{SVG}path"))
+    assert [p for p in paths if p.get("fill-opacity") == "0.15"]
+    assert len([p for p in paths if p.get("stroke-dasharray")]) == 2  # itself and in the legend
+    assert "bound: " not in "".join(points(chart(line, bound)))
+
+
+def test_chart_escapes_its_texts() -> None:
+    assert {"a < b", "x & y", "<t>"} <= set(
+        texts(chart(plots.Series("a < b", [1], [1.0]), title="<t>", x_label="x & y"))
+    )
+
+
+def test_stacked_pictures_are_below_each_other() -> None:
+    part = plots.chart_svg([plots.Series("a", [1], [1.0])], title="part", x_label="x")
+
+    whole = ElementTree.fromstring(plots.stacked_svg([part, part], title="whole"))
+
+    parts = whole.findall(f"{SVG}svg")
+    tops, heights = ([float(p.attrib[name]) for p in parts] for name in ("y", "height"))
+    assert tops[1] == pytest.approx(tops[0] + heights[0])
+    assert float(whole.attrib["height"]) == pytest.approx(tops[1] + heights[1])
+    assert float(whole.attrib["width"]) >= float(parts[0].attrib["width"])

