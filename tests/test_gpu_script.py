@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import gramian as gm
+
 sys.path.append(str(Path(__file__).parents[1]))  # bench is no part of the installed package
 
 from bench import gpu_verdict
@@ -138,6 +140,20 @@ def test_the_script_writes_what_is_judged(bench: Any, tmp_path: Path, capsys: py
     spent = [line["kernel_seconds"] / line["seconds"] for line in lines if "kernel_seconds" in line]
     assert spent
     assert all(0 < share < 1 for share in spent)
+
+
+def test_a_sweep_says_what_it_took_on_the_device(bench: Any) -> None:
+    from bench import gpu
+
+    x, y = (z.numpy() for z in bench.arrays(70, 5))
+    dx, dy = (bench.on_device(z) for z in bench.arrays(70, 5))
+    for xs in ((dx, dy), (dx, dy, dx)):  # in registers, and through stored tiles
+        with gpu.device_seconds() as found:
+            gm.gram_moments(*xs, kernel="rbf")
+        assert [seconds > 0 for seconds in found] == [True]
+    with gpu.device_seconds() as found:
+        gm.gram_moments(x, y, kernel="rbf")
+    assert found == [0.0]
 
 
 def test_a_wrong_answer_is_counted(bench: Any) -> None:
