@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one run of under ten minutes: build, accuracy, timings, tests on the device,
-# compute-sanitizer, and last a verdict: what was promised, what was measured, PASS, FAIL or MISSING. Needs CUDA's
+# Everything that needs a GPU, in one run of under ten minutes: build, accuracy, timings, compute-sanitizer, tests on the
+# device, and last a verdict: what was promised, what was measured, PASS, FAIL or MISSING. Needs CUDA's
 # compiler, PyTorch and the build tools of pyproject.toml; no network: what pyproject.toml names and the
 # machine lacks is taken from build/wheels (pip download --no-deps --dest build/wheels array-api-compat).
 #   bench/gpu.sh [FOLDER]            results into FOLDER (default: $OUT, else build/gpu)
@@ -43,21 +43,22 @@ if [ ${#dry[@]} -eq 0 ]; then
     [ "$native" = 90 ] && native=90a
     # for this GPU and for the kernels of an older one, which GRAMIAN_CUDA_CAPABILITY asks for; builds in a minute
     export CMAKE_ARGS="-DGRAMIAN_CUDA=ON -DGRAMIAN_CUDA_ARCHITECTURES=$native-real -DGRAMIAN_CUDA_ALL_ARCHITECTURES=$native-real"
-    # the limits of all steps make less than ten minutes together
+    # the limits of all steps but the tests make eight minutes together, and the deadline ends the tests
     step build 120 "$python" -m pip install --quiet --no-build-isolation --no-deps --no-index --upgrade --target "$site" .
     [ ! -d build/wheels ] || step wheels 10 "$python" -m pip install --quiet --no-index --no-deps --upgrade --target "$site" build/wheels/*.whl
     export PYTHONPATH=$site:$PWD XLA_PYTHON_CLIENT_PREALLOCATE=false # else JAX takes three quarters of the memory
     step bits 45 "$python" -m bench.gpu --step accuracy --step bits --out "$out/accuracy.jsonl"
     step speed 170 "$python" -m bench.gpu --step speed --step million --step layers --step neighbors --out "$out/speed.jsonl"
-    workers=()
-    "$python" -c 'import xdist' 2>/dev/null && workers=(-n 4)
-    # the installed libraries need not be those that the tests were written with: their warnings are none of ours
-    step tests 110 "$python" -m pytest -q -m cuda -p no:cacheprovider -W default "${workers[@]}" tests
     for tool in memcheck racecheck synccheck; do
         # of gramian's kernels alone: what torch's do, and what calls torch and the driver try in vain, is theirs
         step "$tool" 45 compute-sanitizer --tool "$tool" --kernel-name kns=gramian --report-api-errors no --error-exitcode 9 \
             "$python" -m bench.gpu --step small --out "$out/$tool.jsonl"
     done
+    workers=()
+    "$python" -c 'import xdist' 2>/dev/null && workers=(-n 4)
+    # thousands of tests: last, with what time the others have left. The installed libraries need not be those that
+    # the tests were written with: their warnings are none of ours
+    step tests 300 "$python" -m pytest -q -m cuda -p no:cacheprovider -W default "${workers[@]}" tests
     "$python" -m bench.gpu_verdict "$out" | tee -a "$out/summary.txt" || failed=1
 else
     step small 1200 "$python" -m bench.gpu "${dry[@]}" --step small --out "$out/small.jsonl"

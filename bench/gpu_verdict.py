@@ -17,7 +17,7 @@ Line = dict[str, Any]
 Verdict = Literal["PASS", "FAIL", "MISSING"]
 
 BYTES_PER_ROW = 500  # what O(n) may mean: sums, norms, shifts, diagonals and the schedule, and the driver's rounding up
-LEAST_TESTS = 200  # tests that ran on the device; a suite that was skipped is green too
+LEAST_TESTS = 2000  # of those that run on a device, which are 2,859; a suite that was skipped is green too
 NATIVE = 90  # the promises about speed are those of this capability's kernels
 
 
