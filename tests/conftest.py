@@ -58,13 +58,17 @@ def gpu(core: ModuleType):
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
-        metafunc.parametrize("device", devices(), scope="session")
+        marks = {"cuda": pytest.mark.cuda}  # so that -m cuda is everything that a real device runs
+        values = [pytest.param(kind, marks=marks.get(kind, ())) for kind in devices()]
+        metafunc.parametrize("device", values, scope="session")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     import gramian
 
-    if item.get_closest_marker("cuda") and ("cuda" not in devices() or hasattr(gramian._core, "emulator")):
+    if not item.get_closest_marker("cuda") or "device" in getattr(item, "fixturenames", ()):
+        return  # a `device` is one that is there, the emulated one among them
+    if "cuda" not in devices() or hasattr(gramian._core, "emulator"):
         pytest.skip(f"NO CUDA DEVICE: {gramian.info()['cuda'] or 'it is emulated'}")
 
 

@@ -132,6 +132,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     out["rounding"] = hand_over<double>(std::move(r.rounding), {m});
     out["single"] = r.single;
     out["epsilon"] = r.epsilon;
+    out["device_seconds"] = r.device_seconds;
     out["shift"] = shifts;
     out["diagonal"] = diagonals;
     out["pairs"] = limbs(std::move(r.pairs), {pairs});

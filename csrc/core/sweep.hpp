@@ -66,6 +66,7 @@ struct SweepResult {
     std::vector<int> base;                      // (m,) 0 or 1
     std::vector<double> rounding;               // (m,) scale at which v is rounded, as a multiple of eps of the tile's type
     bool single = false;                        // tiles in float32 (else float64)
+    double device_seconds = 0;                  // a GPU's time for tiles and reductions; 0 on the CPU
     double epsilon = 0;                         // rounding of a tile value, relative to `rounding`
     std::vector<std::vector<double>> shift;     // (m)(n,) s·2^-e; topk: none
     std::vector<std::vector<double>> diagonal;  // (m)(n,) v_ii; topk: none

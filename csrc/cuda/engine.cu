@@ -45,6 +45,7 @@ public:
     Sweep(const SweepArgs& args, cudaStream_t stream)
         : args_(args),
           stream_(stream),
+          clock_(stream),
           device_(capability()),
           n_(countable(args.x[0].rows.n)),
           m_(static_cast<int>(args.x.size())),
@@ -131,9 +132,8 @@ private:
     }
 
     void report(int last) {
-        if (!args_.progress) return;
-        check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
-        args_.progress(last - owned_.begin, owned_.end - owned_.begin);
+        clock_.stop();
+        if (args_.progress) args_.progress(last - owned_.begin, owned_.end - owned_.begin);
     }
 
     TileArgs tile_args(int first, int last) const {
@@ -168,6 +168,7 @@ private:
                 a.x[q] = x_[static_cast<std::size_t>(q)].tile;
                 a.rows[q] = rows_.data() + q * padded(n_);
             }
+            clock_.start();
             launch_tiles(2, {x_[0].bfloat, x_[1].bfloat}, {x_[0].map, x_[1].map}, a);
             launch_total(terms.data(), last - first, 3, pair_totals_.data(), stream_);
             report(last);
@@ -223,6 +224,7 @@ private:
             }
             if (terms.size() < static_cast<std::int64_t>(tiles) * (pairs_ + 1))
                 terms = DeviceBuffer<double>(static_cast<std::int64_t>(tiles) * (pairs_ + 1), stream_);
+            clock_.start();
             for (int q = 0; q < m_; ++q) store_tiles(q, values.data() + q * plane, first, last);
             if (neighbors_) neighbors_->add(values.data(), units_, first, last);
             reduce({values.data(), m_, tiles, unit_table_.data(), first, last, first_tile, row_scale_, rows_.size() / 2},
@@ -265,6 +267,7 @@ private:
         r.tiles = owned_;
         r.all_tiles = static_cast<std::int64_t>(units_.size());
         r.single = sizeof(T) == sizeof(float);
+        r.device_seconds = clock_.seconds();
         r.pairs = totals(pair_totals_, pairs_);
         if (args_.statistic == Statistic::products) {
             r.squares = totals(square_totals_, pairs_ + 1);
@@ -303,6 +306,7 @@ private:
 
     const SweepArgs& args_;
     cudaStream_t stream_;
+    DeviceClock clock_;
     Capability device_;
     std::int64_t n_;
     int m_, pairs_, row_vectors_ = 0;

@@ -121,6 +121,40 @@ private:
     cudaStream_t stream_ = nullptr;
 };
 
+/// The time that a stream takes for what is started between start() and stop(), all such stretches together.
+class DeviceClock {
+public:
+    explicit DeviceClock(cudaStream_t stream) : stream_(stream) {}
+
+    void start() { check(cudaEventRecord(begin_.get(), stream_), "cudaEventRecord"); }
+    /// Returns when the stream has got here.
+    void stop() {
+        check(cudaEventRecord(end_.get(), stream_), "cudaEventRecord");
+        check(cudaEventSynchronize(end_.get()), "cudaEventSynchronize");
+        float milliseconds = 0;
+        check(cudaEventElapsedTime(&milliseconds, begin_.get(), end_.get()), "cudaEventElapsedTime");
+        seconds_ += 1e-3 * static_cast<double>(milliseconds);
+    }
+    double seconds() const { return seconds_; }
+
+private:
+    class Event {
+    public:
+        Event() { check(cudaEventCreate(&event_), "cudaEventCreate"); }
+        ~Event() { (void)cudaEventDestroy(event_); }
+        Event(const Event&) = delete;
+        Event& operator=(const Event&) = delete;
+        cudaEvent_t get() const { return event_; }
+
+    private:
+        cudaEvent_t event_ = nullptr;
+    };
+
+    cudaStream_t stream_;
+    Event begin_, end_;
+    double seconds_ = 0;
+};
+
 /// Starts a kernel; its errors are those of the launch, or of whatever waits for it.
 template <class... P, class... A>
 void launch(void (*kernel)(P...), int grid_x, int grid_y, int threads, std::size_t shared_bytes, cudaStream_t stream,

@@ -45,6 +45,7 @@ class _Sweep(TypedDict):
     rounding: npt.NDArray[np.float64]
     single: bool
     epsilon: float
+    device_seconds: float
     shift: list[npt.NDArray[np.float64]]
     diagonal: list[npt.NDArray[np.float64]]
     pairs: npt.NDArray[np.uint64]
