@@ -219,25 +219,26 @@ def _figure(readings: Sequence[Reading]) -> str:
         charts.append(
             chart_svg(
                 [
-                    Series("value", [r.value for r in of], rows),
-                    Series(
-                        "rows shuffled, ± 2 sd",
-                        [r.chance for r in of],
-                        rows,
-                        low=[r.chance - 2 * r.chance_sd for r in of],
-                        high=[r.chance + 2 * r.chance_sd for r in of],
-                    ),
-                    Series(
-                        "shuffled within class",
-                        [r.within for r in of],
-                        rows,
-                        low=[r.within - 2 * r.within_sd for r in of],
-                        high=[r.within + 2 * r.within_sd for r in of],
-                    ),
+                    Series("value", [r.corrected for r in of], rows),
+                    Series("rows shuffled, ± 2 sd", *_interval(of, "chance")),
+                    Series("shuffled within class, ± 2 sd", *_interval(of, "within")),
                 ],
                 title=pair,
-                x_label="value of the measure (of distances, 0 is perfect)",
+                x_label="0 is the mean of shuffled rows, 1 perfect agreement",
                 categories=[r.measure for r in of],
             )
         )
     return stacked_svg(charts, title="Measures of alignment beside what chance gives them")
+
+
+def _interval(readings: Sequence[Reading], name: str) -> tuple[list[float], list[int], list[float], list[float]]:
+    """Mean and two standard deviations of a null, in units where chance is 0 and perfect agreement 1."""
+    means, lows, highs = [], [], []
+    for r in readings:
+        unit = r.corrected / (r.value - r.chance)
+        mean = unit * (getattr(r, name) - r.chance)
+        reach = 2 * abs(unit) * getattr(r, f"{name}_sd")
+        means.append(mean)
+        lows.append(mean - reach)
+        highs.append(mean + reach)
+    return means, list(range(len(readings))), lows, highs
