@@ -235,7 +235,7 @@ def _interval(readings: Sequence[Reading], name: str) -> tuple[list[float], list
     """Mean and two standard deviations of a null, in units where chance is 0 and perfect agreement 1."""
     means, lows, highs = [], [], []
     for r in readings:
-        unit = r.corrected / (r.value - r.chance)
+        unit = r.corrected / (r.value - r.chance) if r.value != r.chance else math.nan
         mean = unit * (getattr(r, name) - r.chance)
         reach = 2 * abs(unit) * getattr(r, f"{name}_sd")
         means.append(mean)
