@@ -195,10 +195,11 @@ def test_white_features_leave_no_freedom() -> None:
     np.testing.assert_allclose([found.low, found.high], mean_square(f2 - stitched(f1, f2)), rtol=1e-12)
 
 
-def test_spectra_may_hold_zeros_of_rounding_and_any_scale() -> None:
+def test_spectra_may_hold_zeros_and_any_scale() -> None:
     want = gm.bounds.misalignment_from_ka(0.4, [2.0, 1.0], [3.0, 1.0])
-    same = gm.bounds.misalignment_from_ka(0.4, [2e-250, -1e-270, 1e-250], [1e250, 3e250])
+    same = gm.bounds.misalignment_from_ka(0.4, [2e-250, 0.0, 1e-250], [1e250, -1e230, 3e250])
     np.testing.assert_allclose([same.low, same.high], [want.low * 1e250, want.high * 1e250], rtol=1e-12)
+    assert gm.bounds.misalignment_from_ka(0.4, [2.0, -1e-20, 1.0], [3.0, 1.0]).low <= want.low
     assert want.low in want
     assert want.high * 2 not in want
 
@@ -514,3 +515,11 @@ def test_error_says_what_came_and_what_is_needed(call: Any, error: type[Exceptio
     with pytest.raises(error) as found:
         call()
     assert text in str(found.value)
+
+
+def test_what_directions_below_the_rounding_explain_is_open() -> None:
+    white = gm.bounds.misalignment_from_ka(0.6, [1, 0], [3, 4])
+    open_to_all = gm.bounds.misalignment_from_ka(0.6, [1, 1e-20], [3, 4])
+
+    assert (white.low, white.high) == pytest.approx((4, 4))  # KA·‖η1‖‖η2‖ = 3 of 7 is all that one direction explains
+    assert (open_to_all.low, open_to_all.high) == pytest.approx((0, 4), abs=1e-12)

@@ -520,3 +520,14 @@ def test_error_says_what_came_and_what_is_needed(call: Any, error: type[Exceptio
     with pytest.raises(error) as found:
         call()
     assert text in str(found.value)
+
+
+def test_a_float32_module_keeps_its_digits_far_from_the_origin() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    X = (rng.normal(size=(60, 3)) + 1e6).astype(np.float32)
+    stitch = gm.fit_stitch(X, rng.normal(size=(60, 2)), kind="kernel_ridge", ridge=1e-3)
+
+    got = stitch.to_torch(torch.float32)(torch.tensor(X)).numpy()
+
+    assert np.abs(got - stitch(X)).max() < 1e-3

@@ -657,3 +657,25 @@ def test_a_head_in_training_mode_is_refused() -> None:
 
     with pytest.raises(ValueError, match="g2 must be in evaluation mode, for layer 1"):
         gm.stitch_report(f1, f2, y, None, torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Dropout()))
+
+
+def test_directions_too_small_for_alignment_may_explain_anything() -> None:
+    X = np.random.default_rng(0).normal(size=(80, 2)) * [1, 1e-8]
+
+    report = gm.stitch_report(X, X / [1, 1e-8])
+
+    found = [b for b in report.bounds if b.name == "misalignment_from_ka"]
+    assert report.least_misalignment < 1e-20
+    assert [b.holds for b in found] == [True, True]
+    assert found[0].value == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rounding_of_outputs_makes_no_constant_exceed_its_certificate(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    W, X = rng.normal(size=(1, 1)), rng.normal(size=(40, 2))
+    F = X @ rng.normal(size=(2, 1))
+
+    report = gm.stitch_report(X, F + 1e-13 * rng.normal(size=F.shape), F @ W.T, None, W)
+
+    assert 0 <= report.kappa_effective <= report.kappa_upper

@@ -694,3 +694,14 @@ def test_rows_of_another_model_are_refused(library: str) -> None:
         ValueError, match=r"F must have shape \(n, 5\), as the features that were stitched, got \(20, 3\)"
     ):
         stitch(rows)
+
+
+def test_a_feature_that_is_constant_in_all_parts_but_one_predicts_nothing() -> None:
+    rng = np.random.default_rng(9)
+    X, Y = rng.normal(size=(50, 4)), rng.normal(size=(50, 2))
+    X[:, 3] = 0
+    X[7, 3] = 1
+
+    cv = gm.fit_stitch(X, Y, kind="affine", folds=5).cv
+
+    assert cv == pytest.approx(gm.fit_stitch(X[:, :3], Y, kind="affine", folds=5).cv, rel=0.02)

@@ -348,7 +348,8 @@ def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Int
         A, kernel alignment of linear kernels, uncentred and biased: ``gm.kernel_alignment(F1, F2)``. With CKA and
         spectra of centred features it is about affine stitching maps.
     spectrum1, spectrum2 : arrays of shape (d1,), (d2,)
-        Eigenvalues η1 of Σ_11 = F1'F1/n and η2 of Σ_22. Those below d·eps of the largest are rounding and left out.
+        Eigenvalues η1 of Σ_11 = F1'F1/n and η2 of Σ_22. Those below d·eps of the largest are too
+        small for KA: such directions of f1 may explain anything of f2, unless they are 0.
 
     Returns
     -------
@@ -377,6 +378,7 @@ def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Int
     """
     a = _number(ka, "ka")
     one, two = _spectrum(spectrum1, "spectrum1"), _spectrum(spectrum2, "spectrum2")
+    small = np.count_nonzero(np.asarray(spectrum1)) - len(one)  # KA does not see what these explain
     eta1, eta2 = one / one[0], two / two[0]  # whose squares neither over- nor underflow
     size = float(np.linalg.norm(eta2)) * float(two[0])
     eta1, eta2 = eta1 / np.linalg.norm(eta1), eta2 / np.linalg.norm(eta2)
@@ -386,16 +388,19 @@ def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Int
             f"ka must be at most {largest:.6g}, which is all that kernels of these spectra can have, got {a:.6g}"
         )
     t = min(a, largest)
-    b = np.zeros(len(eta1))
-    b[: len(eta2)] = eta2[: len(eta1)]  # descending; no direction of f1 explains two of f2
+    b = np.zeros(len(eta1) + small)
+    b[: len(eta2)] = eta2[: len(b)]  # descending; no direction of f1 explains two of f2
     # Explained energy is Σ b_j M_ij with Σ η1_i b_j M_ij = t. For any multiplier λ ≥ 0 it is at most
     # λt + max_M Σ b_j (1 − λ η1_i) M_ij and at least λt − max_M Σ b_j (λ η1_i − 1) M_ij, where the best M pairs
     # sorted with sorted; both are piecewise linear in λ and their optimum lies at a break.
     breaks = 1 / eta1[::-1]  # descending
-    small_first = _prefix(b), _prefix(b * eta1[::-1])  # least a_i with the largest b_j
-    large_first = _prefix(b), _prefix(b * eta1)
+    small_first = (
+        _prefix(b),
+        _prefix(b * np.concatenate([np.zeros(small), eta1[::-1]])),
+    )  # least a_i with the largest b_j
+    large_first = _prefix(b), _prefix(b[: len(eta1)] * eta1)
     k = np.arange(len(eta1))  # active directions at each break
-    above = breaks * t + small_first[0][k] - breaks * small_first[1][k]
+    above = breaks * t + small_first[0][small + k] - breaks * small_first[1][small + k]
     below = t / eta1 - (large_first[1][k] / eta1 - large_first[0][k])
     explained_most = min(float(above.min()), float(b.sum()))
     explained_least = max(float(below.max()), 0.0)

@@ -234,7 +234,11 @@ class KernelMap:
             def forward(self, x: Any) -> Any:
                 return values.between(x * values.scale - self.centre, self.rows) @ self.weights
 
-        return Module(values.prepared(_taken(self.rows, 0, len(self.weights))), self.weights)
+        rows = values.prepared(_taken(self.rows, 0, len(self.weights)))
+        centre = torch.tensor(values.centre, dtype=torch.float64 if dtype is None else dtype)
+        return Module(
+            rows + (values.centre - centre.double().numpy()), self.weights
+        )  # about the centre as it is rounded
 
 
 def _taken(rows: Matrix | Array, start: int, stop: int) -> Array:

@@ -600,7 +600,8 @@ def _least(parts: Sequence[Rows], *, centred: bool, progress: Progress | None) -
     missed = least(0, 1)[0]
     sizes = [norm(r.T @ r) for r in rows[:2]]
     alignment = norm(rows[0].T @ rows[1]) ** 2 / (sizes[0] * sizes[1]) if min(sizes) > 0 else math.nan
-    spectra = [np.ldexp(np.square(factor.svd(rows[i])[1]) / n, 2 * units[i]) for i in (0, 1)]
+    # of the directions that least squares uses, however small; the others are rounding
+    spectra = [np.ldexp(np.square(factor.svd(rows[i])[1][: bases[i].rank]) / n, 2 * units[i]) for i in (0, 1)]
     constant = int(centred)
     saturated = [
         f"f{i + 1} has rank {bases[i].rank} on {n} held-out rows, where a map of it fits anything; hold out more rows"
@@ -660,6 +661,8 @@ def _constants(
     upper, why = certified(g2, "g2") if given is None else (given, None)
     if why:
         reasons["kappa_upper"] = f"{why}, or give kappa2" if _is_function(g2) else why
+    if effective > upper >= (seen.moved - _unit(g2) * seen.outputs) / seen.error:
+        effective = upper  # all that is more is rounding of the head's outputs
     if _is_function(g2):
         reasons["kappa_local"] = _NO_LAYERS.format("g2")
         return upper, math.nan, effective

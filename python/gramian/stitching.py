@@ -283,7 +283,8 @@ def _few(part: _Part, d1: int, affine: bool) -> _Few:
         if affine:
             r = upper(np.hstack([rows[:, -1:], rows[:, :-1]]))
             mean, rows = r[0, 1:] / r[0, 0], r[1:, 1:].copy()
-            rows[:, norms(rows) <= 16 * EPS * np.sqrt(part.raw[:-1])] = 0.0
+            had = np.maximum(np.sqrt(part.raw[:-1]), norms(part.rows[:, :-1]))  # about 0, and about the reference
+            rows[:, norms(rows) <= 16 * EPS * had] = 0.0
     else:
         second, rcond = cast(Array, part.sums), math.sqrt(max(n, d1) * EPS)
         if affine:
