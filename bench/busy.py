@@ -108,9 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 flush=True,
             )
     if given.json:
-        document = {"threads": 1, "date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": machine.commit()}
-        document |= {"cpu": machine.cpu(), "versions": machine.versions(), "build": machine.gramian_build()}
-        given.json.write_text(json.dumps(document | {"results": rows}, indent=1, default=str) + "\n")
+        document = {"threads": 1} | machine.provenance() | {"results": rows}
+        given.json.write_text(json.dumps(document, indent=1, default=str) + "\n")
 
 
 if __name__ == "__main__":

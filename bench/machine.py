@@ -116,6 +116,12 @@ def gramian_build() -> dict[str, Any]:
     return {name: facts.get(name) for name in ("compiler", "cuda_compiler", "instruction_set", "devices")}
 
 
+def provenance() -> dict[str, Any]:
+    """What every file of results names: date, commit, machine, versions, build."""
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    return {"date": date, "commit": commit(), "cpu": cpu(), "versions": versions(), "build": gramian_build()}
+
+
 def slug() -> str:
     """A name for result files: the CPU's model and the cores in use, never the host's name."""
     facts = cpu()

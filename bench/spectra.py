@@ -91,15 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{name:<18} {np.median(timings[name]):8.2f} s  {products:3d} products  residual {worst:.1e} of the largest"
         )
     if given.json:
-        document = {
-            "case": case.name,
-            "k": given.k,
-            "dtype": given.dtype,
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "commit": machine.commit(),
-            "cpu": machine.cpu(),
-        }
-        document |= {"versions": machine.versions(), "build": machine.gramian_build(), "results": rows}
+        document = {"case": case.name, "k": given.k, "dtype": given.dtype} | machine.provenance() | {"results": rows}
         given.json.write_text(json.dumps(document, indent=1, default=str) + "\n")
 
 

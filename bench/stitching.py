@@ -163,11 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "case": f"stitching-n{given.n}-d{given.d}",
             "dtype": "float32",
             "threads": given.threads,
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "commit": machine.commit(),
-            "cpu": machine.cpu(),
         }
-        document |= {"versions": machine.versions(), "build": machine.gramian_build(), "results": rows}
+        document |= machine.provenance() | {"results": rows}
         given.json.write_text(json.dumps(document, indent=1, default=str) + "\n")
 
 

@@ -170,6 +170,18 @@ def evaluated(head: Any, rows: Any, what: str, name: str = "head") -> Array:
     return _checked(on_host(out), len(rows), what, name)
 
 
+def flat_outputs(out: Array, y: Array, name: str, target: str) -> Array:
+    """A head's outputs (n, k) beside targets (n, k), or why they do not fit."""
+    flat = out.reshape(len(out), -1)
+    if flat.shape[1] != y.shape[1]:
+        hint = "; class labels have to be one-hot" if y.shape[1] == 1 else ""
+        raise ValueError(
+            f"{name} gives {flat.shape[1]} outputs for each row but {target} has {y.shape[1]} columns; "
+            f"they must be as many{hint}"
+        )
+    return flat
+
+
 def on_host(tensor: Any) -> Array:
     return np.asarray(tensor.detach().to("cpu", sys.modules["torch"].float64).numpy())
 

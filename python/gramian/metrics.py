@@ -17,7 +17,7 @@ from gramian.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.gram import Precision, Progress, Representation
 from gramian.kernels import Kernel, Linear
 from gramian.routes import Paired
-from gramian.sources import matrix
+from gramian.sources import matrix, named_layers
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Normalize: TypeAlias = Literal["none", "unit_diagonal", "hs_norm"]
@@ -628,8 +628,8 @@ def cka_matrix(
     (2, 2)
     """
     one_of(measure, MEASURES, "measure")
-    left = _layers(Xs, "Xs")
-    right = left if Ys is None else _layers(Ys, "Ys")
+    left = named_layers(Xs, "Xs")
+    right = left if Ys is None else named_layers(Ys, "Ys")
     arrays, names = list(left.values()), [f"Xs[{k!r}]" for k in left]
     if Ys is not None:
         arrays += right.values()
@@ -659,17 +659,3 @@ def cka_matrix(
         n=pair.n,
         reasons=reasons,
     )
-
-
-def _layers(layers: Mapping[str, object] | Sequence[object], name: str) -> dict[str, object]:
-    if isinstance(layers, Mapping):
-        if len({str(k) for k in layers}) < len(layers):
-            raise ValueError(f"{name} has two layers of one name: {', '.join(map(repr, layers))}")
-        found = {str(k): v for k, v in layers.items()}
-    elif isinstance(layers, Sequence) and not isinstance(layers, str | bytes):
-        found = {str(i): v for i, v in enumerate(layers)}
-    else:
-        raise TypeError(f"{name} must be a dict of layers or a sequence of arrays, got {type(layers).__name__}")
-    if not found:
-        raise ValueError(f"{name} has no layers")
-    return found

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gramian.arrays import Matrix
 from gramian.estimators import scaled
-from gramian.heads import Map, Samples, after, as_map, samples
+from gramian.heads import Map, Samples, after, as_map, flat_outputs, samples
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -146,8 +146,8 @@ def excess_stitching_risk(stitch: object, g2: object, F1: object, F2: object, Y2
     wider = f1 if f1.rows.d >= f2.rows.d else f2
     for start, stop in wider.spans():
         y = y2.block(start, stop)
-        a = _outputs(stitched(f1.block(start, stop), "F1"), y, "g2", "Y2")
-        b = _outputs(head(f2.block(start, stop), "F2"), y, "g2", "Y2")
+        a = flat_outputs(stitched(f1.block(start, stop), "F1"), y, "g2", "Y2")
+        b = flat_outputs(head(f2.block(start, stop), "F2"), y, "g2", "Y2")
         total.add(a - b, (a - y) + (b - y))
     return total.mean(y2.n)
 
@@ -161,20 +161,9 @@ def _mean_square(model: Map, f: Samples, targets: Matrix, what: str, name: str, 
     total = _Sum()
     for start, stop in f.spans():
         y = targets.block(start, stop)
-        e = _outputs(model(f.block(start, stop), what), y, name, target) - y
+        e = flat_outputs(model(f.block(start, stop), what), y, name, target) - y
         total.add(e, e)
     return total.mean(f.n)
-
-
-def _outputs(out: Array, y: Array, name: str, target: str) -> Array:
-    flat = out.reshape(len(out), -1)
-    if flat.shape[1] != y.shape[1]:
-        hint = "; class labels have to be one-hot" if y.shape[1] == 1 else ""
-        raise ValueError(
-            f"{name} gives {flat.shape[1]} outputs for each row but {target} has {y.shape[1]} columns; "
-            f"they must be as many{hint}"
-        )
-    return flat
 
 
 class _Sum:

@@ -17,8 +17,8 @@ from gramian.estimators import scaled
 from gramian.factor import EPS, Basis
 from gramian.kernels import Linear
 from gramian.moments import CentredFeatures, Progress, blocks, centre, in_range
-from gramian.sources import matrix
-from gramian.stitched import Indices, Rows, certified, flat_outputs, norm, parted
+from gramian.sources import matrix, named_layers
+from gramian.stitched import Indices, Rows, certified, norm, parted
 
 Array: TypeAlias = npt.NDArray[np.float64]
 By: TypeAlias = Literal[
@@ -261,29 +261,15 @@ def _ridge(ridge: object) -> float | None:
     return float(ridge)
 
 
-def _named(layers: object, name: str) -> dict[str, object]:
-    if isinstance(layers, Mapping):
-        if len({str(k) for k in layers}) < len(layers):
-            raise ValueError(f"{name} has two layers of one name: {', '.join(map(repr, layers))}")
-        found = {str(k): v for k, v in layers.items()}
-    elif isinstance(layers, Sequence) and not isinstance(layers, str | bytes):
-        found = {str(i): v for i, v in enumerate(layers)}
-    else:
-        raise TypeError(f"{name} must be a dict of layers or a sequence of them, got {type(layers).__name__}")
-    if not found:
-        raise ValueError(f"{name} has no layers")
-    return found
-
-
 def _layers(layers: object, name: str) -> dict[str, Matrix]:
-    return {k: matrix(v, f"{name}[{k!r}]") for k, v in _named(layers, name).items()}
+    return {k: matrix(v, f"{name}[{k!r}]") for k, v in named_layers(layers, name).items()}
 
 
 def _heads(given: object | None, columns: Sequence[str]) -> dict[str, object]:
     """The head of each layer that has one."""
     if given is None:
         return {}
-    found = _named(given, "heads2")
+    found = named_layers(given, "heads2")
     unknown = [name for name in found if name not in columns]
     if unknown:
         raise ValueError(f"heads2 has {unknown[0]!r}, but layers2 has {', '.join(map(repr, columns))}")
@@ -454,13 +440,13 @@ class _Seen:
                     sums[j] += about.sum(axis=0)
                 if j in own:
                     name, head = own[j]
-                    right = flat_outputs(head(f2, f"layers2[{name!r}]"), target, f"heads2[{name!r}]")
+                    right = heads.flat_outputs(head(f2, f"layers2[{name!r}]"), target, f"heads2[{name!r}]", "Y")
                     missed2[k, j] = norm(right - target)
                 for i, rows in enumerate(f1):
                     mapped = maps[i][j](rows)
                     error[k, i, j] = norm(f2 - mapped)
                     if j in own:
-                        left = flat_outputs(head(mapped, "stitched layers1"), target, f"heads2[{name!r}]")
+                        left = heads.flat_outputs(head(mapped, "stitched layers1"), target, f"heads2[{name!r}]", "Y")
                         missed[k, i, j] = norm(left - target)
                         moved[k, i, j] = norm(right - left)
             step()

@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,21 @@ def matrix(x: object, name: str, *, column: bool = False) -> Matrix:
 def _column(x: Any) -> Any:
     arrays = isinstance(x, BFloat16Array) or hasattr(x, "__dlpack__")
     return x[:, None] if arrays and len(getattr(x, "shape", ())) == 1 else x
+
+
+def named_layers(layers: object, name: str) -> dict[str, object]:
+    """What is given by layer, by its name or by its number."""
+    if isinstance(layers, Mapping):
+        if len({str(k) for k in layers}) < len(layers):
+            raise ValueError(f"{name} has two layers of one name: {', '.join(map(repr, layers))}")
+        found = {str(k): v for k, v in layers.items()}
+    elif isinstance(layers, Sequence) and not isinstance(layers, str | bytes):
+        found = {str(i): v for i, v in enumerate(layers)}
+    else:
+        raise TypeError(f"{name} must be a dict of layers or a sequence of them, got {type(layers).__name__}")
+    if not found:
+        raise ValueError(f"{name} has no layers")
+    return found
 
 
 def open_array(spec: str | os.PathLike[str]) -> FileArray:

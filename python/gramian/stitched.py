@@ -515,10 +515,10 @@ def _measured(parts: Sequence[Rows], stitch: Stitch, g1: object | None, g2: obje
         y = rest[0].block(start, stop)
         add("targets", y)
         if first is not None:
-            add("missed1", flat_outputs(first(f1, "F1"), y, "g1") - y)
+            add("missed1", heads.flat_outputs(first(f1, "F1"), y, "g1", "Y") - y)
         if second is not None:
-            own = flat_outputs(second(f2, "F2"), y, "g2")
-            stitched = flat_outputs(second(mapped, "stitched F1"), y, "g2")
+            own = heads.flat_outputs(second(f2, "F2"), y, "g2", "Y")
+            stitched = heads.flat_outputs(second(mapped, "stitched F1"), y, "g2", "Y")
             add("outputs", own)
             add("outputs", stitched)
             add("missed2", own - y)
@@ -529,17 +529,6 @@ def _measured(parts: Sequence[Rows], stitch: Stitch, g1: object | None, g2: obje
     with np.errstate(over="ignore"):
         moments = np.ldexp(residual / x1.n, 2 * unit)
     return _Seen(n=x1.n, residual=moments, **{name: whole.get(name, math.nan) for name in names})
-
-
-def flat_outputs(out: Array, y: Array, name: str) -> Array:
-    flat = out.reshape(len(out), -1)
-    if flat.shape[1] != y.shape[1]:
-        hint = "; class labels have to be one-hot" if y.shape[1] == 1 else ""
-        raise ValueError(
-            f"{name} gives {flat.shape[1]} outputs for each row but Y has {y.shape[1]} columns; "
-            f"they must be as many{hint}"
-        )
-    return flat
 
 
 def _square(value: float) -> float:
