@@ -35,7 +35,7 @@ PROMISED = [
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
     "Stitch", "fit_stitch", "train_stitch", "misalignment", "risk", "stitching_risk", "excess_stitching_risk",
     "stitch_report", "StitchReport", "ReportedBound", "layer_search", "LayerSearch",
-    "bounds", "lipschitz", "info", "__version__",
+    "bounds", "lipschitz", "info", "UndefinedWarning", "__version__",
 ]
 DATA_AND_KERNEL = {
     "F", "F1", "F2", "Y2", "g", "g1", "g2", "stitch", "module", "target", "layers1", "layers2",

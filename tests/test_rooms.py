@@ -16,6 +16,7 @@ CSRC = ROOT / "csrc"
 # module: what it may import of gramian, all of it higher up in this table; `__init__` is what a user imports
 ROOMS = {
     "_core": "",
+    "reasons": "",
     "arrays": "_core",
     "sources": "arrays",
     "kernels": "",
@@ -31,7 +32,7 @@ ROOMS = {
     "spectral": "arrays eigen estimators gram kernels routes sources",
     "tasks": "arrays eigen estimators gram kernels sources spectral",
     "operators": "arrays eigen gram kernels sources",
-    "metrics": "arrays estimators gram independence kernels plots routes sources",
+    "metrics": "arrays estimators gram independence kernels plots reasons routes sources",
     "subspace": "arrays estimators factor kernels moments sources",
     "relative": "arrays moments sources",
     "stitching": "arrays estimators factor kernels moments sources",

@@ -14,7 +14,7 @@ Stitching             fit_stitch train_stitch misalignment risk stitching_risk e
                       layer_search
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
 Theory                bounds lipschitz
-The rest              set_num_threads get_num_threads info
+The rest              set_num_threads get_num_threads info UndefinedWarning
 
 Every kernel matrix is computed tile by tile and reduced at once; none is ever stored.
 """
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from gramian._core import __version__ as __version__
 
 _HOME = {
+    "reasons": "UndefinedWarning",
     "kernels": ("ArcCosine Cosine Distance Exponential Laplacian Linear Polynomial RBF RationalQuadratic"),
     "gram": "GramMoments get_num_threads gram_moments median_bandwidth set_num_threads",
     "moments": "FeatureMoments feature_moments",
@@ -89,6 +90,7 @@ __all__ = [
     "StitchReport",
     "TaskAlignment",
     "TestResult",
+    "UndefinedWarning",
     "UnitMatching",
     "__version__",
     "alignment",
@@ -183,6 +185,7 @@ if TYPE_CHECKING:
     from gramian.operators import GramOperator
     from gramian.platonic import PlatonicScore, platonic_layers, platonic_score
     from gramian.rdm import RSAEstimate, rsa, rsa_estimate
+    from gramian.reasons import UndefinedWarning
     from gramian.relative import relative_representation
     from gramian.report import Comparison, ComparisonRow, compare
     from gramian.risks import excess_stitching_risk, risk, stitching_risk

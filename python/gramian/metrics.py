@@ -16,6 +16,7 @@ from gramian.arrays import DType, check_budget, one_of, require_rows, same_devic
 from gramian.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.gram import Precision, Progress, Representation
 from gramian.kernels import Kernel, Linear
+from gramian.reasons import told
 from gramian.routes import Paired
 from gramian.sources import matrix, named_layers
 
@@ -184,7 +185,8 @@ def cka(
 
 def _measure(pair: Paired, measure: Measure, estimator: str) -> float:
     estimators.check_estimator(estimator, measure, pair.n)
-    return estimators.value(pair.statistics, measure, estimator)[0]  # type: ignore[arg-type]
+    value, reason = estimators.value(pair.statistics, measure, estimator)  # type: ignore[arg-type]
+    return told(value, reason, measure)
 
 
 def distance_alignment(
