@@ -563,10 +563,6 @@ def test_demo_into_a_file_is_a_usage_error(run: Any, files: Path) -> None:
         (("compare", "x.npy", "nan.npy"), "Y has NaN in row 17, column 0 (its first bad row); "),
         (("compare", "nan.npy", "y.npy"), "leave that row out of every array (X is nan.npy)"),
         (("test", "x.npy", "short.npy"), "X has 60 rows but Y has 58"),
-        (("test", "x.npy", "b.npz"), "b.npz holds 2 arrays; name one of them, as in b.npz:dec, enc"),
-        (("compare", "x.npy", "text.npy"), "text.npy cannot be read as .npy: "),
-        (("compare", "x.npy", "x.txt"), "x.txt is not of a known kind; known are .npy, .npz, .safetensors"),
-        (("matrix", "missing.npz"), "missing.npz: no such file"),
         (("matrix", "a.npz", "short.npy"), "60 rows but"),
         (("compare", "x.npy", "cube.npy"), "must be 2-d (samples by features), got shape (2, 3, 4)"),
     ],
@@ -574,14 +570,36 @@ def test_demo_into_a_file_is_a_usage_error(run: Any, files: Path) -> None:
 def test_bad_input_is_one_line_and_exit_code_1(
     run: Any, files: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
 ) -> None:
-    (files / "text.npy").write_text("not an array")
-    (files / "x.txt").write_text("1 2 3")
     np.save(files / "cube.npy", np.zeros((2, 3, 4)))
     monkeypatch.chdir(files)
 
     code, out, err = run(*arguments)
 
     assert (code, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("test", "x.npy", "b.npz"), "b.npz holds 2 arrays; name one of them, as in b.npz:dec, enc"),
+        (("compare", "x.npy", "text.npy"), "text.npy cannot be read as .npy: "),
+        (("compare", "x.npy", "x.txt"), "x.txt is not of a known kind; known are .npy, .npz, .safetensors"),
+        (("matrix", "missing.npz"), "missing.npz: no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2(
+    run: Any, files: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    (files / "text.npy").write_text("not an array")
+    (files / "x.txt").write_text("1 2 3")
+    monkeypatch.chdir(files)
+
+    code, out, err = run(*arguments)
+
+    assert (code, out) == (2, "")
     assert err.startswith("Error: ")
     assert words in err
     assert err.count("\n") == 1

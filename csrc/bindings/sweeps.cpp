@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,9 +17,12 @@ using namespace pybind11::literals;
 namespace gramian {
 namespace {
 
-using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
-using Indices = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
-using Words = py::array_t<std::uint64_t, py::array::c_style | py::array::forcecast>;
+constexpr int kPlain = py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+using Doubles = py::array_t<double, kPlain>;
+using Indices = py::array_t<std::int64_t, kPlain>;
+using Words = py::array_t<std::uint64_t, kPlain>;
+
+constexpr std::int64_t kMostColumns = 64;  // vectors of one sweep
 
 /// An array that takes over the vector's memory.
 template <class T, class V>
@@ -57,20 +61,38 @@ Precision precision_of(const std::string& name) {
     throw py::value_error("unknown precision '" + name + "'");
 }
 
+void require(bool holds, const char* what) {
+    if (!holds) throw py::value_error(what);
+}
+
 /// Where all of these lie; a kernel that reads another device's memory would take the whole process down.
 int device_of(const std::vector<View*>& views) {
-    for (const View* v : views)
-        if (v->device != views[0]->device) throw py::value_error("views of one call lie on one device");
-    return views.at(0)->device;
+    require(!views.empty(), "a call needs at least one view");
+    for (const View* v : views) require(v->device == views[0]->device, "views of one call lie on one device");
+    return views[0]->device;
 }
 
 Rows rows_of(const std::vector<View*>& views) {
+    require(views.size() == 1 || views.size() == 2, "rows lie in one view or two");
     Rows rows;
-    for (std::size_t p = 0; p < views.size() && p < 2; ++p) {
+    for (std::size_t p = 0; p < views.size(); ++p) {
+        require(views[p], "None is no view");
         rows.part[p] = views[p]->matrix;
-        rows.n += views[p]->matrix.rows;
+        require(rows.part[p].rows > 0 && rows.part[p].cols > 0, "a view of no elements has no rows");
+        require(rows.part[p].cols == rows.part[0].cols && rows.part[p].dtype == rows.part[0].dtype,
+                "two views of rows are of one width and dtype");
+        rows.n += rows.part[p].rows;
     }
     rows.d = rows.part[0].cols;
+    return rows;
+}
+
+/// Which rows are asked for: all of them are there.
+const std::int64_t* listed_rows(const Indices& listed, std::int64_t n) {
+    require(listed.ndim() == 1, "rows are listed in one dimension");
+    const std::int64_t* rows = listed.data();
+    for (py::ssize_t k = 0; k < listed.size(); ++k)
+        if (rows[k] < 0 || rows[k] >= n) throw py::index_error("row " + std::to_string(rows[k]) + " of " + std::to_string(n));
     return rows;
 }
 
@@ -83,23 +105,40 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
                const std::optional<Doubles>& vectors, std::int64_t neighbors, std::int64_t memory, const py::object& progress) {
     SweepArgs args;
     std::vector<View*> all;
+    require(!xs.empty(), "a sweep needs at least one representation");
     for (const auto& [views, kernel, index, shift, base] : xs) {
         Representation r;
         r.kernel = kernel;
         r.base = base;
         r.rows = rows_of(views);
         all.insert(all.end(), views.begin(), views.end());
-        if (index) r.rows.index = index->data(), r.rows.n = index->shape(0);
-        if (shift) r.shift = shift->data();
+        if (index) r.rows.index = listed_rows(*index, r.rows.n), r.rows.n = index->size();
+        if (shift) {
+            require(shift->ndim() == 1 && shift->size() == r.rows.n, "a shift has a value for each row");
+            r.shift = shift->data();
+        }
+        require(base >= -1 && base <= 1, "a base is 0, 1 or, chosen by the sweep, -1");
         args.x.push_back(r);
+        require(r.rows.n > 0 && r.rows.n == args.x[0].rows.n, "representations have the same number of rows, 1 or more");
     }
     const int device = device_of(all);
+    require(shard.second > 0 && 0 <= shard.first && shard.first < shard.second, "a shard is (rank, size) with 0 <= rank < size");
+    require(memory >= 0, "memory is a number of bytes, or 0");
     args.statistic = statistic_of(statistic);
     args.precision = precision_of(precision);
     args.shard = {shard.first, shard.second};
     args.weight[0] = weights.first;
     args.weight[1] = weights.second;
-    if (vectors) args.vectors = vectors->data(), args.columns = vectors->shape(1);
+    const bool alone = args.statistic == Statistic::matmul || args.statistic == Statistic::topk;
+    require(!alone || xs.size() == 1, "products with vectors and neighbours are of one representation");
+    require((args.statistic == Statistic::matmul) == vectors.has_value(), "vectors are for products with them");
+    if (vectors) {
+        require(vectors->ndim() == 2 && vectors->shape(0) == args.x[0].rows.n, "vectors have a value for each row");
+        require(vectors->shape(1) >= 1 && vectors->shape(1) <= kMostColumns, "a sweep multiplies 1 to 64 vectors");
+        args.vectors = vectors->data(), args.columns = vectors->shape(1);
+    }
+    require(args.statistic != Statistic::topk || (neighbors >= 1 && neighbors < args.x[0].rows.n),
+            "a row has from 1 to n - 1 neighbours");
     args.neighbors = neighbors;
     args.memory = memory;
     args.progress = [&](std::int64_t done, std::int64_t total) {
@@ -158,6 +197,8 @@ Doubles values_of(const Words& words) {
 
 template <class Sum>
 Words add_words(const Words& a, const Words& b) {
+    require(a.ndim() == b.ndim() && std::equal(a.shape(), a.shape() + a.ndim(), b.shape()),
+            "fixed-point sums add one by one: both arrays have the same shape");
     std::vector<py::ssize_t> shape(a.shape(), a.shape() + a.ndim());
     Words out(shape);
     const auto* x = reinterpret_cast<const Sum*>(a.data());
@@ -172,18 +213,20 @@ Words add_words(const Words& a, const Words& b) {
 
 bool is_pair_sum(const Words& words) {
     const auto last = words.ndim() ? words.shape(words.ndim() - 1) : 0;
-    if (last != sizeof(PairSum) / 8 && last != sizeof(RowSum) / 8) throw py::value_error("not the words of fixed-point sums");
+    require(last == sizeof(PairSum) / 8 || last == sizeof(RowSum) / 8, "not the words of fixed-point sums");
     return last == sizeof(PairSum) / 8;
 }
 
 Doubles distances(const std::vector<View*>& views, const Indices& i, const Indices& j, bool l1) {
     const Rows rows = rows_of(views);
     const int device = device_of(views);
+    require(i.size() == j.size(), "pairs have two rows each");
+    const std::int64_t *from = listed_rows(i, rows.n), *to = listed_rows(j, rows.n);
     std::vector<double> d;
     {
         const py::gil_scoped_release nogil;
         const ScopedTick heard(check_signals);
-        d = pair_distances_on(device, rows, i.data(), j.data(), i.size(), l1);
+        d = pair_distances_on(device, rows, from, to, i.size(), l1);
     }
     const auto count = static_cast<py::ssize_t>(d.size());
     return hand_over<double>(std::move(d), {count});
@@ -192,9 +235,10 @@ Doubles distances(const std::vector<View*>& views, const Indices& i, const Indic
 Doubles rows_to_host(const std::vector<View*>& views, const Indices& listed) {
     const Rows rows = rows_of(views);
     const int device = device_of(views);
-    if (device == kHost) throw py::value_error("these rows are on the host already");
+    require(device != kHost, "these rows are on the host already");
+    const std::int64_t* from = listed_rows(listed, rows.n);
+    const auto count = static_cast<std::int64_t>(listed.size());
     Doubles out({listed.size(), static_cast<py::ssize_t>(rows.d)});
-    const std::int64_t *from = listed.data(), count = listed.size();
     double* to = out.mutable_data();
     {
         const py::gil_scoped_release nogil;
@@ -212,12 +256,12 @@ void bind_sweeps(py::module_& m) {
           "memory"_a = 0, "progress"_a = py::none(), "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
     m.def(
         "fixed_values",
-        [](const Words& words) { return is_pair_sum(words) ? values_of<PairSum>(words) : values_of<RowSum>(words); }, "words"_a,
-        "Fixed-point sums as float64.");
+        [](const Words& words) { return is_pair_sum(words) ? values_of<PairSum>(words) : values_of<RowSum>(words); },
+        "words"_a.noconvert(), "Fixed-point sums as float64.");
     m.def(
         "fixed_add",
-        [](const Words& a, const Words& b) { return is_pair_sum(a) ? add_words<PairSum>(a, b) : add_words<RowSum>(a, b); }, "a"_a,
-        "b"_a, "Fixed-point sums added exactly.");
+        [](const Words& a, const Words& b) { return is_pair_sum(a) ? add_words<PairSum>(a, b) : add_words<RowSum>(a, b); },
+        "a"_a.noconvert(), "b"_a.noconvert(), "Fixed-point sums added exactly.");
     m.def("pair_distances", &distances, "parts"_a, "i"_a, "j"_a, py::kw_only(), "l1"_a,
           "Distances of listed pairs of rows, in float64.");
     m.def("rows_to_host", &rows_to_host, "parts"_a, "rows"_a, "Listed rows of a device's memory, as float64.");

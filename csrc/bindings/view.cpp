@@ -2,6 +2,8 @@
 
 #include <pybind11/numpy.h>
 
+#include <cstdlib>
+#include <limits>
 #include <string>
 
 #include "bindings/dlpack.hpp"
@@ -37,27 +39,36 @@ std::shared_ptr<void> keep(py::object object) {
             }};
 }
 
-View from_numpy(const py::array& a) {
-    if (a.ndim() != 2) throw py::value_error("a view needs a matrix, got " + std::to_string(a.ndim()) + " dimensions");
-    const py::dtype type = a.dtype();
-    if (type.kind() != 'f' || !(type.byteorder() == '=' || type.byteorder() == '|'))
-        throw py::type_error("a view needs native float64, float32 or float16 elements");
-    const auto item = static_cast<std::int64_t>(type.itemsize());
+void check_aligned(const void* data, std::int64_t item) {
+    if (reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(item))
+        throw py::value_error("a view needs aligned elements");
+}
+
+/// A matrix of NumPy's, its elements read as `dtype`.
+View of_array(const py::array& a, DType dtype) {
+    const std::int64_t item = element_size(dtype);
     if (a.strides(0) % item || a.strides(1) % item) throw py::value_error("a view needs strides that are whole elements");
+    check_aligned(a.data(), item);
     View v;
-    v.matrix = {a.data(), a.shape(0), a.shape(1), a.strides(0) / item, a.strides(1) / item, float_of(item)};
+    v.matrix = {a.data(), a.shape(0), a.shape(1), a.strides(0) / item, a.strides(1) / item, dtype};
     v.owner = keep(a);
     return v;
 }
 
+bool is_native(const py::dtype& type) { return type.byteorder() == '=' || type.byteorder() == '|'; }
+
+View from_numpy(const py::array& a) {
+    if (a.ndim() != 2) throw py::value_error("a view needs a matrix, got " + std::to_string(a.ndim()) + " dimensions");
+    const py::dtype type = a.dtype();
+    if (type.kind() != 'f' || !is_native(type)) throw py::type_error("a view needs native float64, float32 or float16 elements");
+    return of_array(a, float_of(static_cast<std::int64_t>(type.itemsize())));
+}
+
 /// bfloat16, which NumPy lacks, as its bits.
 View from_bfloat16(const py::array& bits) {
-    if (bits.ndim() != 2 || bits.dtype().kind() != 'u' || bits.itemsize() != 2)
+    if (bits.ndim() != 2 || bits.dtype().kind() != 'u' || bits.itemsize() != 2 || !is_native(bits.dtype()))
         throw py::type_error("bfloat16 bits come as a matrix of uint16");
-    View v;
-    v.matrix = {bits.data(), bits.shape(0), bits.shape(1), bits.strides(0) / 2, bits.strides(1) / 2, DType::bf16};
-    v.owner = keep(bits);
-    return v;
+    return of_array(bits, DType::bf16);
 }
 
 DType dtype_of(const dlpack::DataType& type) {
@@ -76,23 +87,72 @@ int device_of(const dlpack::Device& device) {
     return device.index;
 }
 
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+/// a·b for numbers that are not negative; what is beyond 64 bits is refused.
+std::int64_t product(std::int64_t a, std::int64_t b) {
+    if (b > 0 && a > kMost / b) throw py::value_error("a DLPack tensor has more elements than 64 bits can count");
+    return a * b;
+}
+
+/// Refuses a tensor that cannot be followed: no shape, a size below 0, elements beyond the address space, or no memory. How
+/// much memory there is, only its producer knows.
+void check_followable(const dlpack::Tensor& t) {
+    if (t.ndim < 0) throw py::value_error("a DLPack tensor has " + std::to_string(t.ndim) + " dimensions");
+    if (t.ndim > 0 && !t.shape) throw py::value_error("a DLPack tensor has no shape");
+    std::int64_t count = 1;
+    for (std::int32_t k = 0; k < t.ndim; ++k) {
+        if (t.shape[k] < 0) throw py::value_error("a DLPack tensor has a size below 0: " + std::to_string(t.shape[k]));
+        count = product(count, t.shape[k]);
+    }
+    const std::int64_t item = (std::int64_t{t.dtype.bits} * t.dtype.lanes + 7) / 8;
+    product(count, item);
+    if (count == 0) return;
+    if (!t.data) throw py::value_error("a DLPack tensor has no memory");
+    // the furthest element in each direction, in bytes from the first
+    const auto address = reinterpret_cast<std::uintptr_t>(t.data);
+    if (t.byte_offset > static_cast<std::uint64_t>(kMost) || address > UINTPTR_MAX - t.byte_offset)
+        throw py::value_error("a DLPack tensor begins beyond the address space");
+    if (!t.strides) return;
+    std::int64_t above = 0, below = 0;
+    for (std::int32_t k = 0; k < t.ndim; ++k) {
+        const std::int64_t stride = t.strides[k];
+        if (stride == std::numeric_limits<std::int64_t>::min())
+            throw py::value_error("a DLPack tensor has strides beyond 64 bits");
+        const std::int64_t reach = product(product(t.shape[k] - 1, std::abs(stride)), item);
+        std::int64_t& side = stride < 0 ? below : above;
+        if (reach > kMost - side) throw py::value_error("a DLPack tensor has strides beyond 64 bits");
+        side += reach;
+    }
+    const std::uintptr_t first = address + t.byte_offset;
+    if (static_cast<std::uintptr_t>(below) > first || static_cast<std::uintptr_t>(above) > UINTPTR_MAX - first)
+        throw py::value_error("a DLPack tensor reaches beyond the address space");
+}
+
 MatrixView matrix_of(const dlpack::Tensor& t) {
     if (t.ndim != 2) throw py::value_error("a view needs a matrix, got " + std::to_string(t.ndim) + " dimensions");
     const DType dtype = dtype_of(t.dtype);
+    check_followable(t);
+    if (t.shape[0] == 0 || t.shape[1] == 0) throw py::value_error("a view needs a matrix that is not empty");
     const char* data = static_cast<const char*>(t.data) + t.byte_offset;
-    if (reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(element_size(dtype)))
-        throw py::value_error("a view needs aligned elements");
+    check_aligned(data, element_size(dtype));
     return {data, t.shape[0], t.shape[1], t.strides ? t.strides[0] : t.shape[1], t.strides ? t.strides[1] : 1, dtype};
 }
 
-/// Takes the tensor over from its capsule; if it cannot be read, it stays the capsule's.
 template <class Managed>
-View take(const py::object& capsule, const char* name, const char* used) {
+Managed* managed_of(const py::object& capsule, const char* name) {
     auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), name));
     if constexpr (std::is_same_v<Managed, dlpack::VersionedTensor>) {
         if (managed->version.major != 1)
             throw py::buffer_error("DLPack " + std::to_string(managed->version.major) + " is not known here, only 1");
     }
+    return managed;
+}
+
+/// Takes the tensor over from its capsule; if it cannot be read, it stays the capsule's.
+template <class Managed>
+View take(const py::object& capsule, const char* name, const char* used) {
+    auto* managed = managed_of<Managed>(capsule, name);
     View v;
     v.matrix = matrix_of(managed->tensor);
     v.device = device_of(managed->tensor.device);
@@ -104,11 +164,24 @@ View take(const py::object& capsule, const char* name, const char* used) {
     return v;
 }
 
-View from_dlpack(const py::object& capsule) {
+/// f(the tensor's kind, the capsule's name, its name when used) of a capsule that nobody has read.
+template <class F>
+auto with_kind(const py::object& capsule, F&& f) {
     if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned"))
-        return take<dlpack::VersionedTensor>(capsule, "dltensor_versioned", "used_dltensor_versioned");
-    if (PyCapsule_IsValid(capsule.ptr(), "dltensor")) return take<dlpack::ManagedTensor>(capsule, "dltensor", "used_dltensor");
+        return f(dlpack::VersionedTensor{}, "dltensor_versioned", "used_dltensor_versioned");
+    if (PyCapsule_IsValid(capsule.ptr(), "dltensor")) return f(dlpack::ManagedTensor{}, "dltensor", "used_dltensor");
     throw py::type_error("a view is read from a DLPack capsule that nobody has read before");
+}
+
+View from_dlpack(const py::object& capsule) {
+    return with_kind(capsule,
+                     [&](auto kind, const char* name, const char* used) { return take<decltype(kind)>(capsule, name, used); });
+}
+
+void check_dlpack(const py::object& capsule) {
+    with_kind(capsule, [&](auto kind, const char* name, const char*) {
+        check_followable(managed_of<decltype(kind)>(capsule, name)->tensor);
+    });
 }
 
 #ifdef GRAMIAN_EMULATOR
@@ -128,6 +201,7 @@ void bind_view(py::module_& m) {
         .def_static("from_numpy", &from_numpy, "array"_a)
         .def_static("from_bfloat16", &from_bfloat16, "bits"_a)
         .def_static("from_dlpack", &from_dlpack, "capsule"_a)
+        .def_static("check_dlpack", &check_dlpack, "capsule"_a, "Raises if whoever reads this capsule would follow no memory.")
 #ifdef GRAMIAN_EMULATOR
         .def_static("on_device", &on_device, "array"_a, py::kw_only(), "bfloat16"_a = false)
 #endif

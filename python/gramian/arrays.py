@@ -8,6 +8,7 @@ program that has imported torch.
 
 from __future__ import annotations
 
+import operator
 import sys
 import warnings
 from collections.abc import Sequence
@@ -127,9 +128,9 @@ def as_matrix(x: object, name: str) -> Matrix:
     -----
     Costs one read of the data where it lies, to find NaN and infinities, and no memory.
     """
-    if isinstance(x, Matrix):
+    if type(x) is Matrix:
         return x
-    found = _array(x, name)
+    found = _found(x, name)
     data = None
     if isinstance(found, _core.View):
         view = found
@@ -242,10 +243,26 @@ def require_rows(n: int, minimum: int, what: str, instead: str | None = None) ->
         raise ValueError(f"{what} needs at least {minimum} rows but got {n}{hint}")
 
 
+def _found(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
+    """`_array`, whatever the object's own code does: it may raise anything at any question.
+
+    The gate's own messages start with the argument's name; all others are the object's.
+    """
+    try:
+        return _array(x, name)
+    except Exception as error:
+        if isinstance(error, TypeError | ValueError | RuntimeError) and _words(error).startswith(name):
+            raise
+        raise _unreadable(x, name, error) from error
+
+
 def _array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
     """The memory of `x` if it can be read as it lies: an ndarray on the host, a view on a CUDA device."""
-    if isinstance(x, BFloat16Array):
-        return x
+    if type(x) is BFloat16Array:
+        bits = np.asarray(x.bits)
+        if bits.dtype.kind != "u" or bits.itemsize != 2:
+            raise TypeError(f"{name} has bits of {bits.dtype}, where those of bfloat16 are uint16")
+        return BFloat16Array(bits)
     if isinstance(x, np.ndarray):
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(
@@ -256,20 +273,30 @@ def _array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
         return _torch_array(x, name)
     if isinstance(x, np.generic) or not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
         raise TypeError(f"{name} must be an array, got {_kind(x)}{_conversion(x, name)}")
-    try:
-        device, index = x.__dlpack_device__()
-    except Exception as error:
-        raise _unreadable(x, name, error) from error
-    if int(device) in _CUDA_DEVICES:
+    device, index = map(operator.index, x.__dlpack_device__())
+    if device in _CUDA_DEVICES:
         return _device_view(x, name, index)
-    if int(device) not in _CPU_DEVICES:
-        raise _elsewhere(name, f"{_DEVICE_NAMES.get(int(device), f'DLPack device {int(device)}')}:{index}")
-    try:
-        # NumPy refuses a bfloat16 capsule; the libraries that have the type give out ml_dtypes arrays of it
-        bfloat16 = str(getattr(x, "dtype", "")).endswith("bfloat16")
-        return _bfloat16_or_itself(np.asarray(x)) if bfloat16 else np.from_dlpack(x)
-    except Exception as error:
-        raise _unreadable(x, name, error) from error
+    if device not in _CPU_DEVICES:
+        raise _elsewhere(name, f"{_DEVICE_NAMES.get(device, f'DLPack device {device}')}:{index}")
+    # NumPy refuses a bfloat16 capsule; the libraries that have the type give out ml_dtypes arrays of it
+    if str(getattr(x, "dtype", "")).endswith("bfloat16"):
+        return _bfloat16_or_itself(np.asarray(x))
+    return np.from_dlpack(cast(Any, _Checked(x)))
+
+
+class _Checked:
+    """An array that NumPy reads by DLPack, its capsules looked through before: NumPy follows a NULL shape."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def __dlpack__(self, **options: Any) -> Any:
+        capsule = self.x.__dlpack__(**options)
+        _core.View.check_dlpack(capsule)
+        return capsule
+
+    def __dlpack_device__(self) -> Any:
+        return self.x.__dlpack_device__()
 
 
 def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
@@ -288,13 +315,10 @@ def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.
         return _device_view(x.detach().resolve_neg(), name, x.device.index)
     if x.device.type != "cpu":
         raise _elsewhere(name, str(x.device))
-    try:
-        plain = x.detach().resolve_neg()
-        if x.dtype is torch.bfloat16:
-            return BFloat16Array(plain.view(torch.int16).numpy().view(np.uint16))
-        return cast("npt.NDArray[Any]", plain.numpy())
-    except Exception as error:
-        raise _unreadable(x, name, error) from error
+    plain = x.detach().resolve_neg()
+    if x.dtype is torch.bfloat16:
+        return BFloat16Array(plain.view(torch.int16).numpy().view(np.uint16))
+    return cast("npt.NDArray[Any]", plain.numpy())
 
 
 def _device_view(x: Any, name: str, index: int) -> _core.View:
@@ -308,15 +332,12 @@ def _device_view(x: Any, name: str, index: int) -> _core.View:
         raise TypeError(_complex_message(name, str(x.dtype)))
     if kind in ("b", "i", "u"):
         x = _cast_on_device(x, "float64", name)
-    try:
-        with _on_device_of(x):
-            try:
-                capsule = x.__dlpack__(stream=_LEGACY_STREAM, max_version=(1, 0))
-            except TypeError:  # a producer from before DLPack had versions
-                capsule = x.__dlpack__(stream=_LEGACY_STREAM)
-        return _core.View.from_dlpack(capsule)
-    except Exception as error:
-        raise _unreadable(x, name, error) from error
+    with _on_device_of(x):
+        try:
+            capsule = x.__dlpack__(stream=_LEGACY_STREAM, max_version=(1, 0))
+        except TypeError:  # a producer from before DLPack had versions
+            capsule = x.__dlpack__(stream=_LEGACY_STREAM)
+    return _core.View.from_dlpack(capsule)
 
 
 def _cast_on_device(x: Any, dtype: DType, name: str) -> Any:
@@ -417,12 +438,23 @@ def _kind(x: object) -> str:
     """What to call `x` in a message: DataFrame of pandas, list, None."""
     if x is None:
         return "None"
-    library = type(x).__module__.partition(".")[0]
-    return type(x).__name__ if library == "builtins" else f"a {library} {type(x).__name__}"
+    try:
+        kind, library = str(type(x).__name__), str(type(x).__module__).partition(".")[0]
+    except Exception:  # a class of its own kind of class
+        return "an object"
+    return kind if library == "builtins" else f"a {library} {kind}"
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says, or what it is if that is nothing or it fails."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__
 
 
 def _conversion(x: object, name: str) -> str:
-    if type(x).__name__.endswith("Tracer"):
+    if _kind(x).endswith("Tracer"):
         return "; call gramian outside of jax.jit and jax.grad, where arrays have values"
     for method in ("to_numpy", "toarray"):
         if hasattr(x, method):
@@ -437,7 +469,7 @@ def _complex_message(name: str, dtype: str) -> str:
 
 
 def _unreadable(x: object, name: str, error: Exception) -> TypeError:
-    return TypeError(f"{name}, {_kind(x)}, could not be read as an array: {error}")
+    return TypeError(f"{name}, {_kind(x)}, could not be read as an array: {_words(error)}")
 
 
 def _elsewhere(name: str, device: str, reason: str = "gramian reads CPU and CUDA memory") -> RuntimeError:

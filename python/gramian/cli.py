@@ -1,7 +1,7 @@
 """The command line: `gramian compare a.npy b.npy` prints what `gramian.compare` returns.
 
-Exit codes: 0 done, 1 the input is at fault (one line on stderr says how), 2 the command is, 130 Ctrl-C, 141 the reader
-of the output went away. A traceback is shown only under `python -X dev -m gramian`.
+Exit codes: 0 done, 1 the input is at fault (one line on stderr says how), 2 the command is, or a file that it names is
+not there or cannot be read, 130 Ctrl-C, 141 the reader of the output went away. A traceback is shown only under `python -X dev -m gramian`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import click
 import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gramian.stitching import Kind
 
 Progress = Callable[[int, int], None]
+Content = TypeVar("Content")
 
 MEASURES = ("cka", "hsic", "kernel_alignment")
 ESTIMATORS = ("unbiased", "biased")
@@ -139,8 +140,8 @@ def compare(
 
     with _named(X=x, Y=y), _progress(quiet) as progress:
         result = gramian.compare(
-            open_array(x),
-            open_array(y),
+            _read(open_array, x),
+            _read(open_array, y),
             [_kernel_object(name, bandwidth, kernels) for name in kernels],
             confidence=confidence,
             method=method,
@@ -192,8 +193,8 @@ def matrix(
         _check_output(output)
     with _named(Xs=a, Ys=b), _progress(quiet) as progress:
         result = gramian.cka_matrix(
-            open_layers(a),
-            None if b is None else open_layers(b),
+            _read(open_layers, a),
+            None if b is None else _read(open_layers, b),
             _kernel_object(kernel, bandwidth, (kernel,)),
             measure=measure,
             estimator=estimator,
@@ -239,8 +240,8 @@ def test(
 
     with _named(X=x, Y=y), _progress(quiet) as progress:
         result = gramian.independence_test(
-            open_array(x),
-            open_array(y),
+            _read(open_array, x),
+            _read(open_array, y),
             _kernel_object(kernel, bandwidth, (kernel,)),
             method=method,
             permutations=permutations,
@@ -270,7 +271,7 @@ def knn(x: str, y: str, *, k: int, metric: Metric, seed: int, as_json: bool, qui
     from gramian.sources import open_array
 
     with _named(X=x, Y=y), _progress(quiet) as progress:
-        found = overlaps(open_array(x), open_array(y), k, metric=metric, seed=seed, progress=progress)
+        found = overlaps(_read(open_array, x), _read(open_array, y), k, metric=metric, seed=seed, progress=progress)
     if as_json:
         rows = [{name: row[name] for name in _OVERLAP} for row in (overlap.to_dict() for overlap in found)]
         _emit(_document({"n": found[0].n, "k": k, "metric": metric, "rows": rows}, x=x, y=y))
@@ -309,7 +310,7 @@ def spectrum(
 
     with _named(X=x), _progress(quiet) as progress:
         result = gramian.spectrum(
-            open_array(x),
+            _read(open_array, x),
             _kernel_object(kernel, bandwidth, (kernel,)),
             k,
             centered=centered,
@@ -369,7 +370,7 @@ def stitch(
         raise click.UsageError("--bandwidth is that of --kernel, which is missing")
     files = {"F1": f1, "F2": f2, "Y": targets, "g1": first_head, "g2": head}
     with _named(**files), _progress(quiet) as progress:
-        opened = {name: None if file is None else open_array(file) for name, file in files.items()}
+        opened = {name: None if file is None else _read(open_array, file) for name, file in files.items()}
         report = gramian.stitch_report(
             *opened.values(),
             kind=kind,
@@ -437,6 +438,22 @@ def _kernel_object(name: str, bandwidth: float | None, chosen: Sequence[str]) ->
         raise click.UsageError(f"--bandwidth: {', '.join(chosen)} has none; {', '.join(having)} have")
     kind: Any = KERNELS[name]
     return kind(bandwidth=bandwidth) if name in having else name
+
+
+class _Unreadable(click.ClickException):
+    """A file that the command names is not there, or is not what its name says."""
+
+    exit_code = 2
+
+
+def _read(open_file: Callable[[str], Content], file: str) -> Content:
+    """What is in a file that the command names."""
+    try:
+        return open_file(file)
+    except (OSError, TypeError, ValueError) as error:
+        if sys.flags.dev_mode:
+            raise
+        raise _Unreadable(str(error)) from error
 
 
 @contextlib.contextmanager
@@ -573,7 +590,15 @@ def _check_output(path: Path) -> None:
             raise ImportError(f"{path}: a .png needs matplotlib: pip install 'gramian[viz]'; .svg does not") from error
 
 
-def _write_matrix(path: Path, result: AlignmentMatrix, document: str) -> None:
+def _write_matrix(to: Path, result: AlignmentMatrix, document: str) -> None:
+    """All of the file or none."""
+    from gramian.statistics_files import replacing
+
+    with replacing(to) as path:
+        _write(path, result, document)
+
+
+def _write(path: Path, result: AlignmentMatrix, document: str) -> None:
     if path.suffix == ".json":
         path.write_text(document + "\n", encoding="utf-8")
     elif path.suffix == ".npy":

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian import _core
-from gramian.arrays import Matrix, as_matrix, check_budget, check_seed, one_of, require_rows, same_device, same_rows
+from gramian import _core, statistics_files
+from gramian.arrays import (
+    Matrix,
+    as_matrix,
+    check_budget,
+    check_count,
+    check_seed,
+    one_of,
+    require_rows,
+    same_device,
+    same_rows,
+)
 from gramian.kernels import (
     KERNELS,
     RBF,
@@ -283,8 +292,8 @@ class GramMoments:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to one .npz file, by way of a temporary one beside it."""
-        header = {
+        """Write to one .npz file with a checksum, by way of a temporary one beside it: all of it or none."""
+        values = {
             "n": self.n,
             "kernels": [[k.name, parameters(k)] for k in self.kernels],
             "eps": self.eps,
@@ -293,45 +302,21 @@ class GramMoments:
             "all_tiles": self.all_tiles,
             "fingerprint": self.fingerprint,
         }
-        partial = f"{os.fspath(path)}.partial"
-        with open(partial, "wb") as file:
-            np.savez(
-                file,
-                header=np.array(json.dumps(header)),
-                exponent=self.exponent,
-                base=self.base,
-                rounding=self.rounding,
-                scaled_shift=self.scaled_shift,
-                scaled_diagonal=self.scaled_diagonal,
-                pair_words=self.pair_words,
-                row_words=self.row_words,
-            )
-        os.replace(partial, path)
+        statistics_files.save(path, "GramMoments", values, {name: getattr(self, name) for name in _SAVED})
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> GramMoments:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            if "header" not in file or "pair_words" not in file:
-                raise ValueError(f"{os.fspath(path)} does not hold GramMoments")
-            header = json.loads(str(file["header"]))
-            kernels = tuple(_kernel_from(name, values) for name, values in header["kernels"])
-            return GramMoments(
-                n=header["n"],
-                kernels=kernels,
-                exponent=file["exponent"],
-                base=file["base"],
-                rounding=file["rounding"],
-                eps=header["eps"],
-                scaled_shift=file["scaled_shift"],
-                scaled_diagonal=file["scaled_diagonal"],
-                pair_words=file["pair_words"],
-                row_words=file["row_words"],
-                bandwidth_from_rows=tuple(header["bandwidth_from_rows"]),
-                tiles=tuple((int(a), int(b)) for a, b in header["tiles"]),
-                all_tiles=header["all_tiles"],
-                fingerprint=header["fingerprint"],
-            )
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is damaged, holds something else, or is of a version that this one does not read (files of 0.1.0
+            had no checksum; compute the moments again). The message names the file.
+        """
+        return statistics_files.load(path, "GramMoments", _moments_from)
 
     def __repr__(self) -> str:
         names = ", ".join(k.name for k in self.kernels)
@@ -340,7 +325,71 @@ class GramMoments:
         return f"GramMoments(n={self.n}, kernels=({names}){part})"
 
 
+_SAVED = ("exponent", "base", "rounding", "scaled_shift", "scaled_diagonal", "pair_words", "row_words")
+_LARGEST_EXPONENT = 1 << 18  # Polynomial's degree, up to 64, times that of float64's squares
+_LARGEST_VALUE = 4.0  # of a tile (csrc/core/fixed_sum.hpp); sums are of at most n·(n − 1) products of two
+
+
+def _moments_from(values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> GramMoments:
+    """Moments from a file, if sums of this many rows could be so."""
+    n, tiles, all_tiles, eps = values["n"], values["tiles"], values["all_tiles"], values["eps"]
+    kernels = tuple(_kernel_from(name, parameters) for name, parameters in values["kernels"])
+    m = len(kernels)
+    check_count(n, "n", 2)
+    check_count(m, "the number of kernels")
+    check_count(all_tiles, "all_tiles")
+    side = (math.isqrt(8 * all_tiles + 1) - 1) // 2
+    if side * (side + 1) // 2 != all_tiles or side > n:
+        raise ValueError(f"{all_tiles} tiles do not cover a matrix of {n} rows")
+    ends = [end for tile in tiles for end in tile]
+    if any(type(end) is not int for end in ends) or any(len(tile) != 2 for tile in tiles):
+        raise ValueError("tiles must be ranges of whole numbers")
+    if any(a >= b for a, b in pairwise(ends)) or (ends and not (ends[0] >= 0 and ends[-1] <= all_tiles)):
+        raise ValueError(f"tiles must be ranges in order between 0 and {all_tiles}")
+    if not (type(eps) is float and 0 < eps < 1):
+        raise ValueError(f"eps must be between 0 and 1, got {eps!r:.50}")
+    flags, fingerprint = values["bandwidth_from_rows"], values["fingerprint"]
+    if len(flags) != m or any(type(flag) is not bool for flag in flags):
+        raise ValueError(f"bandwidth_from_rows must be {m} booleans")
+    if not (isinstance(fingerprint, str) and len(fingerprint) == 64):
+        raise ValueError("fingerprint must be 64 characters")
+    statistics_files.only(arrays, set(_SAVED))
+    found = GramMoments(
+        n=n,
+        kernels=kernels,
+        exponent=statistics_files.checked(arrays, "exponent", "int32", (m,)),
+        base=statistics_files.checked(arrays, "base", "int32", (m,)),
+        rounding=statistics_files.checked(arrays, "rounding", "float64", (m,)),
+        eps=eps,
+        scaled_shift=statistics_files.checked(arrays, "scaled_shift", "float64", (m, n)),
+        scaled_diagonal=statistics_files.checked(arrays, "scaled_diagonal", "float64", (m, n)),
+        pair_words=statistics_files.checked(arrays, "pair_words", "uint64", (m * (m + 1) // 2, 6)),
+        row_words=statistics_files.checked(arrays, "row_words", "uint64", (m, n, 3)),
+        bandwidth_from_rows=tuple(flags),
+        tiles=tuple((a, b) for a, b in tiles),
+        all_tiles=all_tiles,
+        fingerprint=fingerprint,
+    )
+    for name in ("rounding", "scaled_shift", "scaled_diagonal"):
+        if not np.isfinite(getattr(found, name)).all():
+            raise ValueError(f"{name} is not finite")
+    if (found.rounding < 0).any() or not np.isin(found.base, (0, 1)).all():
+        raise ValueError("rounding must be at least 0, and base 0 or 1")
+    if (np.abs(found.exponent.astype(np.int64)) > _LARGEST_EXPONENT).any():
+        raise ValueError("exponent is beyond that of any kernel")
+    most = _LARGEST_VALUE * n
+    if (np.abs(found.scaled_rows) > most).any() or (np.abs(found.scaled_inner) > most * most).any():
+        raise ValueError(f"its sums are larger than those of {n} rows")
+    if (np.diag(found.scaled_inner) < 0).any():
+        raise ValueError("sums of squares must be at least 0")
+    if not tiles and (found.pair_words.any() or found.row_words.any()):
+        raise ValueError("there are sums of no tiles")
+    return found
+
+
 def _kernel_from(name: str, values: dict[str, float]) -> Kernel:
+    if name not in KERNELS:
+        raise ValueError(f"kernel {name!r:.50} is unknown")
     whole = {k: int(v) if k in ("degree", "order") else v for k, v in values.items()}
     bandwidth = whole.get("bandwidth", 0.0)
     if math.isnan(bandwidth):

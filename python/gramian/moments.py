@@ -6,17 +6,17 @@ compares where they lie; `feature_moments`, asked for by name, copies such array
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.arrays import Matrix, same_device, same_rows
+from gramian import statistics_files
+from gramian.arrays import Matrix, check_count, same_device, same_rows
 from gramian.estimators import Estimator, Measure, Statistics, check_estimator, value
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.sources import matrix
@@ -476,24 +476,23 @@ class FeatureMoments:
         return value(self.statistics(), measure, estimator)[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to one .npz file, by way of a temporary one beside it."""
-        partial = f"{os.fspath(path)}.partial"
-        with open(partial, "wb") as file:
-            np.savez(
-                file,
-                feature_moments=np.array(json.dumps({"n": self.n})),
-                **{name: getattr(self, name) for name in ("reference_x", "reference_y", *_SUMS)},
-            )
-        os.replace(partial, path)
+        """Write to one .npz file with a checksum, by way of a temporary one beside it: all of it or none."""
+        arrays = {name: getattr(self, name) for name in ("reference_x", "reference_y", *_SUMS)}
+        statistics_files.save(path, "FeatureMoments", {"n": self.n}, arrays)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> FeatureMoments:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            if "feature_moments" not in file:
-                raise ValueError(f"{os.fspath(path)} does not hold FeatureMoments")
-            n = json.loads(str(file["feature_moments"]))["n"]
-            return FeatureMoments(n=n, **{name: file[name] for name in ("reference_x", "reference_y", *_SUMS)})
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is damaged, holds something else, or is of a version that this one does not read (files of 0.1.0
+            had no checksum; compute the moments again). The message names the file.
+        """
+        return statistics_files.load(path, "FeatureMoments", _moments_from)
 
     def __repr__(self) -> str:
         return f"FeatureMoments(n={self.n}, p={self.xx.shape[0]}, q={self.yy.shape[0]})"
@@ -505,6 +504,25 @@ _SUMS = (
     "sum_x", "sum_y", "xx", "xy", "yy", "x_by_xx", "x_by_yy", "y_by_xx", "y_by_yy", "squares", "square_products",
     "rounding_x", "rounding_y",
 )  # fmt: skip
+
+
+def _moments_from(values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> FeatureMoments:
+    """Moments from a file, if they are of one shape; sums of high powers of large rows may be infinite."""
+    n = values["n"]
+    check_count(n, "n", 0)
+    statistics_files.only(arrays, {"reference_x", "reference_y", *_SUMS})
+    p, q = arrays["reference_x"].size, arrays["reference_y"].size
+    x, y, shapes = (p,), (q,), {"xx": (p, p), "xy": (p, q), "yy": (q, q), "squares": (2,), "square_products": (2, 2)}
+    for name in arrays:
+        side = x if name in ("reference_x", "sum_x", "x_by_xx", "x_by_yy", "rounding_x") else y
+        statistics_files.checked(arrays, name, "float64", shapes.get(name, side))
+    for name in ("reference_x", "reference_y"):
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not finite")
+    for name in ("rounding_x", "rounding_y"):
+        if not (arrays[name] >= 0).all():
+            raise ValueError(f"{name} must be at least 0")
+    return FeatureMoments(n=n, **arrays)
 
 
 def _moved_second(second: Array, su: Array, sv: Array, a: Array, b: Array, n: int) -> Array:

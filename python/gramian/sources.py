@@ -1,19 +1,31 @@
 """Arrays from files, named as ``acts.npy``, ``acts.npz:layer3`` or ``acts.safetensors:layers.3``.
 
-`.npy` and `.safetensors` are mapped, not loaded: memory holds the pages in use and no more. An `.npz` is a zip archive
-and is read into memory.
+`.npy`, `.safetensors` and the uncompressed members of an `.npz` are mapped, not loaded: memory holds the pages in use
+and no more. Compressed members are unpacked into memory.
+
+A mapped file has to stay as it is while a call reads it: where another program cuts it short, the operating system ends
+the process with SIGBUS, which no program can turn into an exception. To replace a file that is in use, write a new one
+and rename it over the old one, which leaves the mapped one alive.
+
+Files are not trusted. What a header says is held against the bytes that are there before memory is taken, nothing in a
+file is run, and every damage is a ValueError that names the file.
 """
 
 from __future__ import annotations
 
+import ast
 import json
+import math
 import os
 import re
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +51,11 @@ _SAFETENSORS_DTYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
+_LONGEST_HEADER = 10_000  # characters of an .npy header; one of a real array has some 100
+_UNPACKED_FREELY = 256 << 20  # bytes
+_SWOLLEN = 100  # times its size in the file: beyond this, and the above, a member is not unpacked
+_AT_ONCE = 16 << 20  # bytes of a mapped member between two chances for Ctrl-C
+_LOCAL_HEADER, _LOCAL_MARK = 30, b"PK\3\4"
 
 
 def matrix(x: object, name: str, *, column: bool = False) -> Matrix:
@@ -46,18 +63,21 @@ def matrix(x: object, name: str, *, column: bool = False) -> Matrix:
 
     With `column`, one dimension is as good as two: n samples of one feature.
     """
-    if not isinstance(x, str | os.PathLike):
+    if not issubclass(type(x), str | os.PathLike):
         return as_matrix(_column(x) if column else x, name)
-    array = open_array(x)
+    array = open_array(cast("str | os.PathLike[str]", x))
     try:
         return as_matrix(_column(array) if column else array, name)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{os.fspath(x)}: {error}") from None
+        raise type(error)(f"{os.fspath(cast('str', x))}: {error}") from None
 
 
 def _column(x: Any) -> Any:
-    arrays = isinstance(x, BFloat16Array) or hasattr(x, "__dlpack__")
-    return x[:, None] if arrays and len(getattr(x, "shape", ())) == 1 else x
+    try:
+        arrays = issubclass(type(x), BFloat16Array) or hasattr(x, "__dlpack__")
+        return x[:, None] if arrays and len(getattr(x, "shape", ())) == 1 else x
+    except Exception:  # a foreign object's own; the gate says what is wrong with it
+        return x
 
 
 def named_layers(layers: object, name: str) -> dict[str, object]:
@@ -86,19 +106,29 @@ def open_array(spec: str | os.PathLike[str]) -> FileArray:
     Returns
     -------
     array
-        A read-only memory map for ``.npy`` and ``.safetensors``, an array in memory for ``.npz``.
+        A read-only memory map for ``.npy``, ``.safetensors`` and uncompressed members of an ``.npz``; an array in
+        memory for compressed ones.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ValueError
-        The kind of file is unknown, the file is damaged, or the key is missing or not in it.
+        The kind of file is unknown, the file is damaged, or the key is missing or not in it; or a compressed array
+        unpacks to more than 256 MB and more than 100 times its size in the file (the message says what to do if that
+        is right).
+    TypeError
+        A ``.safetensors`` tensor of a dtype that is not read.
     ImportError
         A ``.safetensors`` file without the package of that name.
+
+    Notes
+    -----
+    Members of an ``.npz`` are read once to hold them against their checksum. A mapped file that another program cuts
+    short while it is read ends the process (SIGBUS): replace files by renaming, not by writing into them.
     """
     path, key = _split(spec)
-    if path.is_dir():
+    if _kind_of(path) == "directory":
         raise ValueError(f"{path} is a directory; name one array in it")
     if path.suffix == ".npy":
         return _map_npy(path)
@@ -131,8 +161,8 @@ def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
     FileNotFoundError, ValueError, ImportError
         As in `open_array`; also a directory without ``.npy`` files.
     """
-    plain = Path(os.path.expanduser(spec))
-    if plain.is_dir():
+    plain = Path(_text(spec))
+    if _kind_of(plain) == "directory":
         files = {file.stem: file for file in plain.iterdir() if file.suffix == ".npy"}
         if not files:
             raise ValueError(f"{plain} has no .npy files; a directory of layers has one for each layer")
@@ -145,19 +175,48 @@ def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
     return _layers_of(arrays[names[0]], names[0]) if len(names) == 1 else arrays
 
 
+def _text(spec: str | os.PathLike[str]) -> str:
+    return os.path.expanduser(os.fsdecode(os.fspath(spec)))
+
+
+def regular_file(spec: str | os.PathLike[str]) -> Path:
+    """The path, if a file is there."""
+    path = Path(_text(spec))
+    found = _kind_of(path)
+    if found == "nothing":
+        raise FileNotFoundError(f"{path}: no such file")
+    if found != "file":
+        raise ValueError(f"{path} is {'a directory' if found == 'directory' else 'not a regular file'}")
+    return path
+
+
+def _kind_of(path: Path) -> str:
+    """What is there: "file", "directory", "nothing" or "neither"."""
+    try:
+        return "directory" if path.is_dir() else "file" if path.is_file() else "neither" if path.exists() else "nothing"
+    except PermissionError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} cannot be the name of a file: {error}") from error
+
+
 def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """The file and the key; the file exists and its suffix is known."""
-    text = os.path.expanduser(os.fspath(spec))
+    text = _text(spec)
     match = _SPEC.fullmatch(text)
     path, key = Path(text), None
-    if match and not path.exists():
+    found = _kind_of(path)
+    if match and found == "nothing":
         path, key = Path(match["path"]), match["key"]
-    if path.is_dir():
+        found = _kind_of(path)
+    if found == "directory":
         return path, key
-    if not path.exists() and path.suffix in ("", *SUFFIXES):
+    if found == "nothing" and path.suffix in ("", *SUFFIXES):
         raise FileNotFoundError(f"{path}: no such file")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} is not of a known kind; known are {', '.join(SUFFIXES)}")
+    if found == "neither":
+        raise ValueError(f"{path} is not a regular file; copy what it gives to one")
     if key is not None and path.suffix == ".npy":
         raise ValueError(f"{text}: an .npy file holds one array and takes no key; use {path}")
     return path, key
@@ -169,16 +228,97 @@ def _layers_of(array: FileArray, name: str) -> dict[str, FileArray]:
     return {f"layer{i}": array[:, i, :] for i in range(array.shape[1])}
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    """The open file; whatever goes wrong with its content is one ValueError that names it.
+
+    What NumPy, zipfile, ast and mmap raise of bytes that are not what they should be has no end: OverflowError,
+    SyntaxError, struct.error, UnicodeDecodeError, MemoryError of a size that a header claims, and more.
+    """
+    with open(path, "rb") as file:
+        try:
+            yield file
+        except Exception as error:
+            if isinstance(error, ValueError) and str(error).startswith(str(path)):  # said already
+                raise
+            raise _damaged(path, error) from error
+
+
+@dataclass(frozen=True)
+class _NpyHeader:
+    """What an .npy says of its array."""
+
+    dtype: np.dtype[Any]
+    fortran: bool
+    shape: tuple[int, ...]
+    length: int  # bytes before the data
+
+    @property
+    def nbytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
 def _map_npy(path: Path) -> FileArray:
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
-        raise _damaged(path, error) from error
+    with _reading(path) as file:
+        header = _npy_header(file.read, os.fstat(file.fileno()).st_size)
+        return _mapped(file, header, header.length)
+
+
+def _npy_header(read: Callable[[int], bytes], size: int) -> _NpyHeader:
+    """The header of an .npy of `size` bytes, held against that size."""
+
+    def exactly(count: int) -> bytes:
+        found = read(count)
+        if len(found) < count:
+            raise ValueError("it ends within its header")
+        return found
+
+    mark = exactly(8)
+    if mark[:6] != b"\x93NUMPY":
+        raise ValueError("it does not begin as an .npy file does")
+    if mark[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
+        raise ValueError(f"it is of version {mark[6]}.{mark[7]} of the format; 1.0, 2.0 and 3.0 are known")
+    wide = 2 if mark[6] == 1 else 4
+    length = int.from_bytes(exactly(wide), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"its header claims {length} characters")
+    text = exactly(length).decode("utf-8" if mark[6] == 3 else "latin-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a damaged header as Python code, and of dtypes by names of old
+        try:
+            said = ast.literal_eval(text)
+        except SyntaxError:
+            said = ast.literal_eval(re.sub(r"(?<=[0-9])L\b", "", text))  # Python 2 wrote whole numbers as 5L
+        if not isinstance(said, dict) or said.keys() != {"descr", "fortran_order", "shape"}:
+            raise ValueError("its header is not one of an array")
+        shape, fortran = said["shape"], said["fortran_order"]
+        dtype = np.lib.format.descr_to_dtype(said["descr"])
+    if not isinstance(shape, tuple) or not all(type(k) is int and k >= 0 for k in shape):
+        raise ValueError(f"its header has the shape {shape!r:.100}")
+    if not isinstance(fortran, bool):
+        raise ValueError(f"its header has fortran_order {fortran!r:.100}")
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which gramian never loads: they can run code")
+    if dtype.itemsize == 0 or dtype.subdtype is not None:
+        raise ValueError(f"its header has elements of dtype {dtype}, which no array is saved with")
+    header = _NpyHeader(dtype, fortran, shape, 8 + wide + length)
+    if header.length + header.nbytes != size:
+        raise ValueError(
+            f"its header says {header.nbytes} bytes, shape {shape} of {dtype}, but {size - header.length} follow"
+        )
+    return header
+
+
+def _mapped(file: IO[bytes], header: _NpyHeader, offset: int) -> FileArray:
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    if header.nbytes == 0:  # no file can be mapped from its end on
+        return np.empty(header.shape, header.dtype, order)
+    return np.memmap(file, header.dtype, "r", offset, header.shape, order)
 
 
 def array_names(path: Path) -> list[str]:
     """What an ``.npz`` or ``.safetensors`` file calls its arrays."""
-    names = list(_safetensors_header(path)) if path.suffix == ".safetensors" else _npz_names(path)
+    names = list(_safetensors_header(path)[0]) if path.suffix == ".safetensors" else _npz_names(path)
     if not names:
         raise ValueError(f"{path} holds no arrays")
     return names
@@ -189,58 +329,136 @@ def _read(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
 
 
 def _npz_names(path: Path) -> list[str]:
-    if not zipfile.is_zipfile(path):
-        raise _damaged(path, ValueError("it is not a zip archive"))
-    with np.load(path, allow_pickle=False) as archive:
-        return list(archive.files)
+    with _reading(path) as file, _archive(file) as archive:
+        return [_array_name(member) for member in archive.infolist()]
+
+
+@contextmanager
+def _archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    if not zipfile.is_zipfile(file):
+        raise ValueError("it is not a zip archive")
+    with zipfile.ZipFile(file) as archive:
+        names = [_array_name(member) for member in archive.infolist()]
+        if len(set(names)) < len(names):
+            raise ValueError("it holds two arrays of one name")
+        yield archive
+
+
+def _array_name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
 
 
 def _load_npz(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in names}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from error
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # any other file in the archive comes as its bytes
-            raise ValueError(f"{path}:{name} is not an array")
-    return arrays
+    """Arrays by name: mapped where they lie uncompressed in the file, unpacked if not."""
+    return read_npz(path, names, map_stored=True)
 
 
-def _safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
-    """What the file says of each tensor, after the safetensors package has checked the file."""
+def read_npz(path: Path, names: Iterable[str] | None = None, *, map_stored: bool) -> dict[str, FileArray]:
+    """Arrays of a zip archive by their names, or all of them, each held against its checksum.
+
+    With `map_stored`, those that are not compressed are mapped; without, all are in memory of their own.
+    """
+    with _reading(path) as file, _archive(file) as archive:
+        members = {_array_name(member): member for member in archive.infolist()}
+        chosen = {name: members[name] for name in (members if names is None else names)}
+        packed = [m for m in chosen.values() if m.compress_type != zipfile.ZIP_STORED]
+        _check_swelling(path, packed, os.fstat(file.fileno()).st_size)
+        for name, member in chosen.items():
+            if not member.filename.endswith(".npy"):
+                raise ValueError(f"{path}:{name} is not an array")
+        return {name: _member(file, archive, member, map_stored) for name, member in chosen.items()}
+
+
+def _check_swelling(path: Path, packed: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Refuse what would fill the memory from a small file, as no array that was saved on purpose does."""
+    unpacked = sum(member.file_size for member in packed)
+    compressed = min(size, sum(member.compress_size for member in packed))
+    if unpacked > max(_UNPACKED_FREELY, _SWOLLEN * compressed):
+        name = _array_name(max(packed, key=lambda member: member.file_size))
+        raise ValueError(
+            f"{path}: {compressed} bytes of it would unpack to {unpacked}, more than {_SWOLLEN} times as many. If "
+            f"{name!r} is as large as that, save it uncompressed, which is mapped and has no limit: "
+            f"np.save('{name}.npy', np.load('{path}')['{name}'])"
+        )
+
+
+def _member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo, map_stored: bool) -> FileArray:
+    name = _array_name(member)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name!r} is compressed in a way that NumPy does not write")
+    with archive.open(member) as stream:
+        try:
+            header = _npy_header(stream.read, member.file_size)
+        except Exception as error:
+            raise ValueError(f"{name!r}: {error}") from error
+        if map_stored and member.compress_type == zipfile.ZIP_STORED:
+            return _mapped_member(file, member, header)
+        data = np.empty(header.nbytes, np.uint8)
+        filled = 0
+        while filled < len(data):
+            piece = stream.read(min(_AT_ONCE, len(data) - filled))
+            if not piece:
+                raise ValueError(f"{name!r} ends after {filled} of {header.nbytes} bytes")
+            data[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+            filled += len(piece)
+        if stream.read(1):  # reading up to the end compares the checksum
+            raise ValueError(f"{name!r} goes on after its end")
+    return data.view(header.dtype).reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _mapped_member(file: IO[bytes], member: zipfile.ZipInfo, header: _NpyHeader) -> FileArray:
+    """An uncompressed member where it lies, after a pass over it for its checksum."""
+    file.seek(member.header_offset)
+    local = file.read(_LOCAL_HEADER)
+    begin = member.header_offset + len(local) + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+    if not local.startswith(_LOCAL_MARK) or member.compress_size != member.file_size:
+        raise ValueError(f"{_array_name(member)!r} is not where the archive says")
+    file.seek(begin)
+    checksum, left = 0, member.file_size
+    while left:
+        piece = file.read(min(left, _AT_ONCE))
+        if not piece:
+            raise ValueError(
+                f"{_array_name(member)!r} ends after {member.file_size - left} of {member.file_size} bytes"
+            )
+        checksum, left = zlib.crc32(piece, checksum), left - len(piece)
+    if checksum != member.CRC:
+        raise ValueError(f"{_array_name(member)!r} is damaged: its checksum is not that of its bytes")
+    return _mapped(file, header, begin + header.length)
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """What the file says of each tensor, after the safetensors package has checked the file; and where data begin."""
     try:
         import safetensors
     except ImportError as error:
         raise ImportError(f"{path}: reading .safetensors files needs safetensors: pip install 'gramian[io]'") from error
-    try:
+    with _reading(path) as file:
         with safetensors.safe_open(path, framework="numpy"):
             pass
-    except safetensors.SafetensorError as error:
-        raise _damaged(path, error) from error
-    with open(path, "rb") as file:
-        header: dict[str, dict[str, Any]] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, dict[str, Any]] = json.loads(file.read(length))
     header.pop("__metadata__", None)
-    return header
+    return header, 8 + length
 
 
 def _map_safetensors(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
     """Maps the tensors where they lie: the package itself would copy them, and has no bfloat16 for NumPy."""
-    header = _safetensors_header(path)
-    with open(path, "rb") as file:
-        data = 8 + int.from_bytes(file.read(8), "little")
-    return {name: _map_tensor(path, name, header[name], data) for name in names}
+    header, data = _safetensors_header(path)
+    for name in names:
+        if header[name]["dtype"] not in _SAFETENSORS_DTYPES:
+            raise TypeError(f"{path}:{name} has dtype {header[name]['dtype']}; convert it to BF16 or a wider real type")
+    with _reading(path) as file:
+        return {name: _map_tensor(file, header[name], data) for name in names}
 
 
-def _map_tensor(path: Path, name: str, entry: dict[str, Any], data: int) -> FileArray:
-    dtype = _SAFETENSORS_DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise TypeError(f"{path}:{name} has dtype {entry['dtype']}; convert it to BF16 or a wider real type")
-    shape = tuple(entry["shape"])
+def _map_tensor(file: IO[bytes], entry: dict[str, Any], data: int) -> FileArray:
+    dtype = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]])
     begin, end = entry["data_offsets"]
-    if begin == end:
-        return np.empty(shape, dtype)
-    mapped = np.memmap(path, dtype, mode="r", offset=data + begin, shape=shape)
+    header = _NpyHeader(dtype, False, tuple(entry["shape"]), 0)
+    if header.nbytes != end - begin:
+        raise ValueError(f"shape {header.shape} of {entry['dtype']} takes {header.nbytes} bytes, not {end - begin}")
+    mapped = cast("npt.NDArray[Any]", _mapped(file, header, data + begin))
     return BFloat16Array(mapped) if entry["dtype"] == "BF16" else mapped
 
 
@@ -255,4 +473,5 @@ def _listing(names: list[str]) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} cannot be read as {path.suffix}: {error}")
+    said = str(error) or type(error).__name__
+    return ValueError(f"{path} cannot be read as {path.suffix or 'an archive of arrays'}: {' '.join(said.split())}")
