@@ -555,7 +555,6 @@ def test_demo_into_a_file_is_a_usage_error(run: Any, files: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("compare", "x.npy", "missing.npy"), "missing.npy: no such file"),
         (
             ("compare", "x.npy", "short.npy"),
             "X has 60 rows but Y has 58; row i of both must be the same sample (X is x.npy, Y is short.npy)",
@@ -584,6 +583,7 @@ def test_bad_input_is_one_line_and_exit_code_1(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("compare", "x.npy", "missing.npy"), "missing.npy: no such file"),
         (("test", "x.npy", "b.npz"), "b.npz holds 2 arrays; name one of them, as in b.npz:dec, enc"),
         (("compare", "x.npy", "text.npy"), "text.npy cannot be read as .npy: "),
         (("compare", "x.npy", "x.txt"), "x.txt is not of a known kind; known are .npy, .npz, .safetensors"),

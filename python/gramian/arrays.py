@@ -128,8 +128,8 @@ def as_matrix(x: object, name: str) -> Matrix:
     -----
     Costs one read of the data where it lies, to find NaN and infinities, and no memory.
     """
-    if type(x) is Matrix:
-        return x
+    if issubclass(type(x), Matrix):  # isinstance would ask the object
+        return cast(Matrix, x)
     found = _found(x, name)
     data = None
     if isinstance(found, _core.View):

@@ -1,7 +1,8 @@
 """The command line: `gramian compare a.npy b.npy` prints what `gramian.compare` returns.
 
 Exit codes: 0 done, 1 the input is at fault (one line on stderr says how), 2 the command is, or a file that it names is
-not there or cannot be read, 130 Ctrl-C, 141 the reader of the output went away. A traceback is shown only under `python -X dev -m gramian`.
+not there or cannot be read, 130 Ctrl-C, 141 the reader of the output went away. A traceback is shown only under
+`python -X dev -m gramian`.
 """
 
 from __future__ import annotations
