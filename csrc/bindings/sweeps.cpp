@@ -211,6 +211,13 @@ Words add_words(const Words& a, const Words& b) {
     return out;
 }
 
+/// The words of sums in the order that they are added in; what is no 64-bit integer is not rounded to one.
+Words words_of(const py::array& given) {
+    if (given.dtype().kind() != 'u' || given.itemsize() != sizeof(std::uint64_t))
+        throw py::type_error("fixed-point sums are words of uint64");
+    return Words::ensure(given);
+}
+
 bool is_pair_sum(const Words& words) {
     const auto last = words.ndim() ? words.shape(words.ndim() - 1) : 0;
     require(last == sizeof(PairSum) / 8 || last == sizeof(RowSum) / 8, "not the words of fixed-point sums");
@@ -256,12 +263,18 @@ void bind_sweeps(py::module_& m) {
           "memory"_a = 0, "progress"_a = py::none(), "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
     m.def(
         "fixed_values",
-        [](const Words& words) { return is_pair_sum(words) ? values_of<PairSum>(words) : values_of<RowSum>(words); },
-        "words"_a.noconvert(), "Fixed-point sums as float64.");
+        [](const py::array& given) {
+            const Words words = words_of(given);
+            return is_pair_sum(words) ? values_of<PairSum>(words) : values_of<RowSum>(words);
+        },
+        "words"_a, "Fixed-point sums as float64.");
     m.def(
         "fixed_add",
-        [](const Words& a, const Words& b) { return is_pair_sum(a) ? add_words<PairSum>(a, b) : add_words<RowSum>(a, b); },
-        "a"_a.noconvert(), "b"_a.noconvert(), "Fixed-point sums added exactly.");
+        [](const py::array& x, const py::array& y) {
+            const Words a = words_of(x), b = words_of(y);
+            return is_pair_sum(a) ? add_words<PairSum>(a, b) : add_words<RowSum>(a, b);
+        },
+        "a"_a, "b"_a, "Fixed-point sums added exactly.");
     m.def("pair_distances", &distances, "parts"_a, "i"_a, "j"_a, py::kw_only(), "l1"_a,
           "Distances of listed pairs of rows, in float64.");
     m.def("rows_to_host", &rows_to_host, "parts"_a, "rows"_a, "Listed rows of a device's memory, as float64.");

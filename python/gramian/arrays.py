@@ -148,7 +148,8 @@ def check_finite(x: Matrix, name: str) -> None:
     row = _first_nonfinite(x)
     if row is None:
         return
-    values = x.block(row, row + 1)[0]
+    with np.errstate(invalid="ignore"):  # of a NaN that signals
+        values = x.block(row, row + 1)[0]
     column = int(np.argmin(np.isfinite(values)))
     what = "NaN" if np.isnan(values[column]) else "infinity"
     raise ValueError(
@@ -469,7 +470,7 @@ def _complex_message(name: str, dtype: str) -> str:
 
 
 def _unreadable(x: object, name: str, error: Exception) -> TypeError:
-    return TypeError(f"{name}, {_kind(x)}, could not be read as an array: {_words(error)}")
+    return TypeError(f"{name}, {_kind(x)}, could not be read as an array: {' '.join(_words(error).split())}")
 
 
 def _elsewhere(name: str, device: str, reason: str = "gramian reads CPU and CUDA memory") -> RuntimeError:

@@ -333,16 +333,16 @@ def _load_torch(path: Path, name: str) -> Any:
         import torch
     except ImportError as error:
         raise ImportError(f"{path}: reading {path.suffix} files needs torch: pip install 'gramian[torch]'") from error
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:
-        # torch's own words are an opcode, or advise to run the code in the file
-        what = (
-            "it is no file of torch.save, or is damaged, or holds more than tensors, numbers, strings, lists and dicts"
-        )
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {what}") from error
+    with open(path, "rb") as file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            # torch's own words are an opcode, or advise to run the code in the file
+            what = (
+                "it is no file of torch.save, or is damaged, or holds more than tensors, numbers, strings, lists and "
+                "dicts"
+            )
+            raise ValueError(f"{path} cannot be read as {path.suffix}: {what}") from error
 
 
 def _float32(layer: Any, name: str) -> Floats:

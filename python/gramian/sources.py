@@ -52,6 +52,7 @@ _SAFETENSORS_DTYPES = {
     "BOOL": "|b1",
 }
 _LONGEST_HEADER = 10_000  # characters of an .npy header; one of a real array has some 100
+_LONGEST_WORDS = 300  # characters of what a library says of a damaged file, which may quote the file
 _UNPACKED_FREELY = 256 << 20  # bytes
 _SWOLLEN = 100  # times its size in the file: beyond this, and the above, a member is not unpacked
 _AT_ONCE = 16 << 20  # bytes of a mapped member between two chances for Ctrl-C
@@ -390,7 +391,7 @@ def _member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo, 
         try:
             header = _npy_header(stream.read, member.file_size)
         except Exception as error:
-            raise ValueError(f"{name!r}: {error}") from error
+            raise ValueError(f"{name!r:.100}: {error}") from error
         if map_stored and member.compress_type == zipfile.ZIP_STORED:
             return _mapped_member(file, member, header)
         data = np.empty(header.nbytes, np.uint8)
@@ -473,5 +474,5 @@ def _listing(names: list[str]) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:
-    said = str(error) or type(error).__name__
-    return ValueError(f"{path} cannot be read as {path.suffix or 'an archive of arrays'}: {' '.join(said.split())}")
+    said = " ".join(str(error).split())[:_LONGEST_WORDS] or type(error).__name__
+    return ValueError(f"{path} cannot be read as {path.suffix or 'an archive of arrays'}: {said}")

@@ -77,8 +77,8 @@ def load(
     try:
         return make(json.loads(named[4]), content)
     except Exception as error:  # a file that was made on purpose can hold anything
-        said = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{where} does not hold {kind}: {said}") from error
+        said = f"{'' if isinstance(error, ValueError) else f'{type(error).__name__}: '}{error}"
+        raise ValueError(f"{where} does not hold {kind}: {' '.join(said.split())[:200]}") from error
 
 
 def checked(arrays: Arrays, name: str, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -13,10 +13,11 @@ import numpy as np
 Generator = np.random.Generator
 
 WORDS = [
-    b"True", b"False", b"None", b"-1", b"0", b"1e9", b"99999999999999999999", b"4611686018427387904", b"'|O'", b"'<f8'",
-    b"'>f4'", b"'<c16'", b"'<U0'", b"'V0'", b"((((((((", b"))))", b"5L", b"[[[[", b"{}", b"'descr'", b"'shape'", b"(7,)",
-    b"(3, 5, 7)", b"\\", b"\\N{", b"'''", b"\n", b"\x00", b"NaN", b"1" * 5000, b"-" * 3000, b"\xff\xff\xff\xff", b"PK\1\2",
-    b"PK\3\4", b"F16", b"BF16", b"F8_E4M3", b'"data_offsets":[0,8]', b"\x93NUMPY\3\0",
+    b"True", b"False", b"None", b"-1", b"0", b"1e9", b"99999999999999999999", b"4611686018427387904", b"'|O'",
+    b"'<f8'", b"'>f4'", b"'<c16'", b"'<U0'", b"'V0'", b"((((((((", b"))))", b"5L", b"[[[[", b"{}", b"'descr'",
+    b"'shape'", b"(7,)", b"(3, 5, 7)", b"\\", b"\\N{", b"'''", b"\n", b"\x00", b"NaN", b"1" * 5000, b"-" * 3000,
+    b"\xff\xff\xff\xff", b"PK\1\2", b"PK\3\4", b"F16", b"BF16", b"F8_E4M3", b'"data_offsets":[0,8]',
+    b"\x93NUMPY\3\0",
 ]  # fmt: skip
 
 
@@ -87,10 +88,10 @@ def npy_of(array: np.ndarray) -> bytes:
 
 
 def tampered(rng: Generator, content: dict[str, bytes], other: dict[str, bytes]) -> dict[str, bytes]:
-    """The members of an archive with one or two of them changed, all of it well-formed; `other` gives some of its own."""
+    """The members of an archive with one or two of them changed, all of it well-formed; `other` is another archive."""
     out = dict(content)
     for _ in range(int(rng.integers(1, 3))):
-        names = list(out)
+        names = list(out) or ["extra.npy"]
         name = names[int(rng.integers(len(names)))]
         change: Callable[[Generator, np.ndarray], np.ndarray] | None = None
         match int(rng.integers(0, 11)):
@@ -100,15 +101,14 @@ def tampered(rng: Generator, content: dict[str, bytes], other: dict[str, bytes])
                 change = _other_dtype
             case 4 | 5:
                 change = _other_shape
-            case 6:
+            case 6 if name in out:
                 out[_other_name(rng, name)] = out.pop(name)
-            case 7:
-                if name in other:
-                    out[name] = other[name]
-            case 8:
+            case 7 if name in other:
+                out[name] = other[name]
+            case 8 if name in out:
                 second = names[int(rng.integers(len(names)))]
                 out[name], out[second] = out[second], out[name]
-            case 9:
+            case 9 if name in out:
                 del out[name]
             case _:
                 out[f"extra{int(rng.integers(9))}.npy"] = npy_of(np.zeros(int(rng.integers(4))))
@@ -145,7 +145,8 @@ def _other_shape(rng: Generator, x: np.ndarray) -> np.ndarray:
 
 
 def _other_name(rng: Generator, name: str) -> str:
-    return [name.upper(), name + "x", "x" + name, "../" + name, name.removesuffix(".npy"), ""][int(rng.integers(6))] or "z"
+    choices = [name.upper(), name + "x", "x" + name, "../" + name, name.removesuffix(".npy") or "z", "z"]
+    return choices[int(rng.integers(len(choices)))]
 
 
 def other_json(rng: Generator, text: str) -> str:
@@ -160,7 +161,9 @@ def other_json(rng: Generator, text: str) -> str:
     return json.dumps(_changed(rng, said))
 
 
-VALUES: list[Any] = [None, True, -1, 0, 1, 2, 7, 10**30, 1.5, float("nan"), float("inf"), "", "x" * 64, [], [[]], {}, [[0, 1]]]
+VALUES: list[Any] = [
+    None, True, -1, 0, 1, 2, 7, 10**30, 1.5, float("nan"), float("inf"), "", "x" * 64, [], [[]], {}, [[0, 1]],
+]  # fmt: skip
 
 
 def _changed(rng: Generator, value: Any) -> Any:
