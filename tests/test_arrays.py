@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gramian import _core
+from gramian import _core, sources
 from gramian.arrays import (
     BFloat16Array,
     Matrix,
@@ -414,6 +414,92 @@ class TestJax:
 
         with pytest.raises(TypeError, match=r"Tracer; call gramian outside of jax\.jit"):
             jax.jit(lambda x: as_matrix(x, "X"))(jnp.ones((3, 2)))
+
+
+# ---- objects that answer anything ------------------------------------------------------------------------------------
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def raising(error: Exception) -> Any:
+    def answer(self: Any, *args: Any, **options: Any) -> Any:
+        raise error
+
+    return answer
+
+
+ERRORS = [
+    KeyError("k"),
+    OSError("gone"),
+    RecursionError("deep"),
+    MemoryError(),
+    StopIteration(),
+    Silent(),
+    OverflowError(),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("asked", ["__dlpack__", "__dlpack_device__", "dtype", "__class__"])
+@pytest.mark.parametrize("as_property", [False, True])
+def test_whatever_an_object_raises_is_one_type_error(asked: str, error: Exception, as_property: bool) -> None:
+    answer = property(raising(error)) if as_property or asked in ("dtype", "__class__") else raising(error)
+    kind = type("Odd", (Exporter,), {asked: answer})
+
+    with pytest.raises(TypeError, match=r"^X, a \w+ Odd, could not be read as an array: \S.*$"):
+        as_matrix(kind(data()), "X")
+
+
+@pytest.mark.parametrize("place", [None, 3, (), (1,), (1, 0, 0), ("cpu", 0), (1.5, 0), "cp", (None, None)])
+def test_a_device_that_is_none_is_a_type_error(place: Any) -> None:
+    with pytest.raises(TypeError, match=r"^X, a \w+ Exporter, could not be read as an array: "):
+        as_matrix(Exporter(data(), place), "X")
+
+
+@pytest.mark.parametrize("shape", [None, 3, (2**70, 2), (-1, 5), ("a", "b"), raising(KeyError("k"))])
+def test_what_an_object_says_of_its_shape_is_not_what_is_read(shape: Any) -> None:
+    kind = type("Odd", (Exporter,), {"shape": property(shape) if callable(shape) else shape})
+
+    assert np.array_equal(as_matrix(kind(data()), "X").numpy(), data())
+    assert np.array_equal(sources.matrix(kind(data()), "X", column=True).numpy(), data())
+
+
+def test_a_subclass_of_ndarray_is_read_whatever_it_says() -> None:
+    kind = type("Odd", (np.ndarray,), {name: property(raising(KeyError("k"))) for name in ("shape", "dtype", "ndim")})
+    assert np.array_equal(as_matrix(data().view(kind), "X").numpy(), data())
+
+
+def test_a_class_without_a_name_of_its_own_is_refused_in_words() -> None:
+    class Meta(type):
+        @property
+        def __module__(cls) -> Any:
+            raise KeyError("k")
+
+    refused(Meta("Odd", (), {})(), TypeError, "X must be an array, got an object")
+
+
+def test_a_message_of_many_lines_becomes_one() -> None:
+    kind = type("Odd", (Exporter,), {"__dlpack__": raising(ValueError("one\n  two"))})
+    refused(kind(data()), TypeError, "could not be read as an array: one two")
+
+
+def test_ctrl_c_within_an_object_is_heard() -> None:
+    kind = type("Odd", (Exporter,), {"__dlpack__": raising(KeyboardInterrupt())})  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        as_matrix(kind(data()), "X")
+
+
+def test_bits_that_are_not_of_bfloat16_are_refused() -> None:
+    refused(BFloat16Array(data()), TypeError, "X has bits of float32, where those of bfloat16 are uint16")  # type: ignore[arg-type]
+
+
+def test_a_nan_that_signals_is_found_without_a_warning() -> None:
+    x = data()
+    x.view(np.uint32)[2, 3] = 0x7FA00000
+    refused(x, ValueError, "X has NaN in row 2, column 3")
 
 
 # ---- refused --------------------------------------------------------------------------------------------------------

@@ -605,6 +605,27 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".csv", ".json", ".svg"])
+def test_an_output_that_cannot_be_written_in_whole_is_not_there(
+    run: Any, files: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    (files / "out").mkdir()
+    code, _, _ = run("matrix", files / "a.npz", "-o", files / "out" / f"m{suffix}")
+    before = (files / "out" / f"m{suffix}").read_bytes()
+
+    def half(path: Path, *_: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("gramian.cli._write", half)
+    failed, out, err = run("matrix", files / "a.npz", "-o", files / "out" / f"m{suffix}")
+
+    assert (code, failed, out) == (0, 1, "")
+    assert err.startswith("Error: ")
+    assert [path.name for path in (files / "out").iterdir()] == [f"m{suffix}"]
+    assert (files / "out" / f"m{suffix}").read_bytes() == before
+
+
 def test_too_few_rows_are_bad_input(run: Any, files: Path) -> None:
     code, _, err = run("compare", files / "tiny.npy", files / "tiny.npy")
 

@@ -6,6 +6,7 @@ marked `cuda`.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import re
 import threading
@@ -148,6 +149,10 @@ def test_what_is_no_capsule_is_refused(what: Any) -> None:
         _core.View.from_dlpack(what)
 
 
+def longs(*values: int) -> Any:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
 REFUSED = {
     "one dimension": ({"x": np.ones(4)}, ValueError, "needs a matrix, got 1 dimensions"),
     "integers": ({"x": np.ones((4, 2), np.int32)}, TypeError, "float64, float32, float16 or bfloat16"),
@@ -157,6 +162,17 @@ REFUSED = {
     "vectors as elements": ({"lanes": 4}, TypeError, "float64, float32, float16 or bfloat16"),
     "unaligned": ({"byte_offset": 2}, ValueError, "aligned elements"),
     "a version to come": ({"version": 2}, BufferError, "DLPack 2 is not known here, only 1"),
+    "no shape": ({"shape": None}, ValueError, "a DLPack tensor has no shape"),
+    "a size below 0": ({"shape": longs(-1, 5)}, ValueError, "a DLPack tensor has a size below 0: -1"),
+    "no elements": ({"shape": longs(0, 5)}, ValueError, "a view needs a matrix that is not empty"),
+    "more elements than there are numbers": ({"shape": longs(1 << 62, 4)}, ValueError, "more elements than 64 bits"),
+    "more bytes than there are numbers": ({"shape": longs(1 << 62, 1)}, ValueError, "more elements than 64 bits"),
+    "strides beyond memory": ({"strides": longs(1 << 61, 1)}, ValueError, "more elements than 64 bits"),
+    "the least stride": ({"strides": longs(-(1 << 63), 1)}, ValueError, "strides beyond 64 bits"),
+    "strides below the first address": ({"strides": longs(-(1 << 58), 1)}, ValueError, "beyond the address space"),
+    "no memory": ({"data": None}, ValueError, "a DLPack tensor has no memory"),
+    "an offset beyond memory": ({"byte_offset": (1 << 64) - 4}, ValueError, "begins beyond the address space"),
+    "dimensions below 0": ({"ndim": -3}, ValueError, "needs a matrix, got -3 dimensions"),
     "another device": ({"device": (8, 0)}, RuntimeError, "DLPack device 8 is neither the CPU nor CUDA"),
 }
 
@@ -172,6 +188,32 @@ def test_refused_capsule_stays_its_producers(case: str) -> None:
 
     assert export.deleted == 0
     del capsule
+    assert export.deleted == 1
+
+
+class Foreign:
+    """An array of no library, which gives out the capsule it has."""
+
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+@pytest.mark.parametrize("version", [None, 1])
+@pytest.mark.parametrize(
+    "case", ["no shape", "a size below 0", "no memory", "strides beyond memory", "the least stride"]
+)
+def test_numpy_is_not_given_a_capsule_that_cannot_be_followed(case: str, version: int | None) -> None:
+    export = Export(data(), version=version, **REFUSED[case][0])
+
+    with pytest.raises(TypeError, match=r"^X, a \w+ Foreign, could not be read as an array: a DLPack tensor has "):
+        as_matrix(Foreign(export.capsule()), "X")
+
     assert export.deleted == 1
 
 

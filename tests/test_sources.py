@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -277,6 +280,159 @@ def test_without_safetensors_the_extra_is_named(safetensors: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "safetensors", None)
 
     refused(safetensors, ImportError, "reading .safetensors files needs safetensors: pip install 'gramian[io]'")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"(100, 50)", b"(100, 51)"),
+        (b"(100, 50)", b"(100, 49)"),
+        (b"(100, 50)", b"(100,   )"),
+        (b"<f4", b"<f8"),
+        (b"(100, 50)", b"(9**9, 9)"),
+        (b"(100, 50)", b"(-10, 50)"),
+        (b"(100, 50), }   ", b"(1000000000000)"),
+        (b"'shape'", b"'shapf'"),
+        (b"'fortran_order': False", b"'fortran_order': 'abc'"),
+        (b"<f4", b"|V0"),
+    ],
+)
+def test_a_header_that_claims_other_bytes_is_a_value_error(
+    tmp_path: Path, suffix: str, before: bytes, after: bytes
+) -> None:
+    out = io.BytesIO()
+    np.save(out, data(100, 50))
+    raw = out.getvalue().replace(before, after, 1)
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".npy":
+        path.write_bytes(raw)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", raw)
+
+    refused(path, ValueError, f"{path} cannot be read as {suffix}: ")
+
+
+@pytest.mark.parametrize(
+    "claim", [b"(" + b"9" * 40 + b", 1)", b"(4611686018427387904, 4)", b"(1" + b"0" * 18 + b", 50)"]
+)
+def test_a_claimed_size_takes_no_memory(tmp_path: Path, claim: bytes) -> None:
+    out = io.BytesIO()
+    np.save(out, data(100, 50))
+    raw = out.getvalue().replace(b"(100, 50), }" + b" " * 40, claim + b", }" + b" " * (49 - len(claim)), 1)
+    (tmp_path / "x.npy").write_bytes(raw)
+
+    tracemalloc.start()
+    refused(tmp_path / "x.npy", ValueError, "bytes, shape (")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1e6
+
+
+def test_two_arrays_in_an_npy_are_not_silently_one(tmp_path: Path) -> None:
+    with open(tmp_path / "x.npy", "wb") as file:
+        np.save(file, data())
+        np.save(file, data(seed=1))
+
+    refused(tmp_path / "x.npy", ValueError, "its header says 140 bytes, shape (7, 5) of float32, but 408 follow")
+
+
+def test_headers_of_python_2_are_read(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    np.save(out, data())
+    (tmp_path / "x.npy").write_bytes(out.getvalue().replace(b"(7, 5), }  ", b"(7L, 5L), }", 1))
+
+    assert np.array_equal(open_array(tmp_path / "x.npy"), data())
+
+
+@pytest.mark.parametrize(
+    "words", ["1" * 9000, "-" * 9000 + "1", "(" * 9000, "[" * 300 + "]" * 300, "{'a':" * 2000, "\\N{x}"]
+)
+def test_a_header_of_nonsense_is_a_value_error(tmp_path: Path, words: str) -> None:
+    text = words.encode()
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text)
+
+    refused(tmp_path / "x.npy", ValueError, "x.npy cannot be read as .npy: ")
+
+
+def test_a_flipped_byte_in_a_stored_archive_is_a_value_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, x=data(100, 50))
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+    refused(path, ValueError, f"{path} cannot be read as .npz: 'x' is damaged: its checksum is not that of its bytes")
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused_before_it_does(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "<f8", "fortran_order": False, "shape": (300 << 10, 128)}
+        )
+        file.write(header.getvalue())
+        for _ in range(300):
+            file.write(bytes(1 << 20))
+
+    tracemalloc.start()
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(str(path))}: \d+ bytes of it would unpack to 314572928"
+    ) as caught:
+        open_array(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1e6
+    assert f"np.save('x.npy', np.load('{path}')['x'])" in str(caught.value)
+
+
+def test_a_compressed_sparse_layer_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.where(np.random.default_rng(0).uniform(size=(3000, 200)) < 0.05, data(3000, 200), 0)
+    np.savez_compressed(tmp_path / "x.npz", x=x)
+    monkeypatch.setattr("gramian.sources._UNPACKED_FREELY", 0)
+
+    assert np.array_equal(open_array(tmp_path / "x.npz"), x)
+
+
+def test_members_are_unpacked_for_as_much_as_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "x.npz", zeros=np.zeros((500, 500)), x=data())
+    monkeypatch.setattr("gramian.sources._UNPACKED_FREELY", 100_000)
+
+    assert np.array_equal(open_array(f"{tmp_path}/x.npz:x"), data())
+    with pytest.raises(ValueError, match="would unpack to 2000"):
+        open_layers(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_to_compress_are_refused(tmp_path: Path, method: int) -> None:
+    out = io.BytesIO()
+    np.save(out, data())
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", method) as archive:
+        archive.writestr("x.npy", out.getvalue())
+
+    refused(tmp_path / "x.npz", ValueError, "'x' is compressed in a way that NumPy does not write")
+
+
+def test_two_arrays_of_one_name_are_refused(npz: Path) -> None:
+    with zipfile.ZipFile(npz, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("layer1.npy", "another")
+
+    refused(f"{npz}:layer1", ValueError, f"{npz} cannot be read as .npz: it holds two arrays of one name")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npy")
+    refused(tmp_path / "x.npy", ValueError, f"{tmp_path}/x.npy is not a regular file")
+
+
+def test_a_name_too_long_for_a_file_is_a_value_error() -> None:
+    refused("x" * 5000 + ".npy", ValueError, "cannot be the name of a file: ")
 
 
 # ---- layers --------------------------------------------------------------------------------------------------------

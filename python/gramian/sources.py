@@ -197,7 +197,7 @@ def _kind_of(path: Path) -> str:
         return "directory" if path.is_dir() else "file" if path.is_file() else "neither" if path.exists() else "nothing"
     except PermissionError:
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ValueError(f"{str(path)!r} cannot be the name of a file: {error}") from error
 
 

@@ -33,7 +33,7 @@ def save(path: str | os.PathLike[str], kind: str, values: Mapping[str, Any], arr
     """Write plain values and arrays to one file, by way of a temporary one beside it; all of it or none."""
     written = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     manifest = {"format": FORMAT, "version": VERSION, "kind": kind, "values": json.dumps(values)}
-    manifest["checksum"] = _checksum(manifest, written)
+    manifest["checksum"] = checksum(manifest, written)
     with replacing(path) as partial, open(partial, "xb") as file:
         np.savez(file, allow_pickle=False, **{_MANIFEST: np.array(json.dumps(manifest)), **written})
 
@@ -70,7 +70,7 @@ def load(
             "compute these statistics again, or load them with the gramian that saved them"
         )
     content = {name: np.asarray(array) for name, array in arrays.items()}
-    if named[3] != _checksum(manifest, content):
+    if named[3] != checksum(manifest, content):
         raise ValueError(f"{where} is damaged or was changed: its content does not have the checksum that was saved")
     if named[2] != kind:
         raise ValueError(f"{where} does not hold {kind} but {named[2]}")
@@ -111,7 +111,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def _checksum(manifest: Mapping[str, Any], arrays: Arrays) -> str:
+def checksum(manifest: Mapping[str, Any], arrays: Arrays) -> str:
     """SHA-256 of all there is, each part after its length."""
     digest = hashlib.sha256()
 

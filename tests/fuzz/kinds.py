@@ -356,11 +356,11 @@ def resealed_statistics(folder: Path) -> Try:
 
 
 def _resealed(content: dict[str, bytes]) -> dict[str, bytes]:
-    from gramian.statistics_files import _checksum
+    from gramian.statistics_files import checksum
 
     found = {name.removesuffix(".npy"): array_of(value) for name, value in content.items()}
     manifest = json.loads(str(found.pop("manifest")))
-    manifest["checksum"] = _checksum(manifest, found)
+    manifest["checksum"] = checksum(manifest, found)
     return {**content, "manifest.npy": npy_of(np.array(json.dumps(manifest)))}
 
 
