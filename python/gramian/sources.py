@@ -52,6 +52,7 @@ _SAFETENSORS_DTYPES = {
     "BOOL": "|b1",
 }
 _LONGEST_HEADER = 10_000  # characters of an .npy header; one of a real array has some 100
+_LONGEST_NAME = 200
 _LONGEST_WORDS = 300  # characters of what a library says of a damaged file, which may quote the file
 _UNPACKED_FREELY = 256 << 20  # bytes
 _SWOLLEN = 100  # times its size in the file: beyond this, and the above, a member is not unpacked
@@ -366,7 +367,7 @@ def read_npz(path: Path, names: Iterable[str] | None = None, *, map_stored: bool
         _check_swelling(path, packed, os.fstat(file.fileno()).st_size)
         for name, member in chosen.items():
             if not member.filename.endswith(".npy"):
-                raise ValueError(f"{path}:{name} is not an array")
+                raise ValueError(f"{path}:{_printable(name)} is not an array")
         return {name: _member(file, archive, member, map_stored) for name, member in chosen.items()}
 
 
@@ -375,7 +376,7 @@ def _check_swelling(path: Path, packed: Sequence[zipfile.ZipInfo], size: int) ->
     unpacked = sum(member.file_size for member in packed)
     compressed = min(size, sum(member.compress_size for member in packed))
     if unpacked > max(_UNPACKED_FREELY, _SWOLLEN * compressed):
-        name = _array_name(max(packed, key=lambda member: member.file_size))
+        name = _printable(_array_name(max(packed, key=lambda member: member.file_size)))
         raise ValueError(
             f"{path}: {compressed} bytes of it would unpack to {unpacked}, more than {_SWOLLEN} times as many. If "
             f"{name!r} is as large as that, save it uncompressed, which is mapped and has no limit: "
@@ -448,7 +449,9 @@ def _map_safetensors(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
     header, data = _safetensors_header(path)
     for name in names:
         if header[name]["dtype"] not in _SAFETENSORS_DTYPES:
-            raise TypeError(f"{path}:{name} has dtype {header[name]['dtype']}; convert it to BF16 or a wider real type")
+            raise TypeError(
+                f"{path}:{_printable(name)} has dtype {header[name]['dtype']}; convert it to BF16 or a wider real type"
+            )
     with _reading(path) as file:
         return {name: _map_tensor(file, header[name], data) for name in names}
 
@@ -468,8 +471,13 @@ def _natural(name: str) -> list[str | int]:
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
+def _printable(name: str) -> str:
+    """A name from a file, which may be anything, on one line."""
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else f"{name!r:.{_LONGEST_NAME}}"
+
+
 def _listing(names: list[str]) -> str:
-    shown = sorted(names, key=_natural)
+    shown = [_printable(name) for name in sorted(names, key=_natural)]
     return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
 
 

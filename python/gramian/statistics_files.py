@@ -73,7 +73,7 @@ def load(
     if named[3] != checksum(manifest, content):
         raise ValueError(f"{where} is damaged or was changed: its content does not have the checksum that was saved")
     if named[2] != kind:
-        raise ValueError(f"{where} does not hold {kind} but {named[2]}")
+        raise ValueError(f"{where} does not hold {kind} but {named[2]!r:.50}")
     try:
         return make(json.loads(named[4]), content)
     except Exception as error:  # a file that was made on purpose can hold anything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -131,7 +132,8 @@ def _other_value(rng: Generator, x: np.ndarray) -> np.ndarray:
 def _other_dtype(rng: Generator, x: np.ndarray) -> np.ndarray:
     dtype = str(rng.choice(["<f8", ">f8", "<f4", "<u8", "<i8", "<i4", "|u1", "<c16", "|b1", "<U5", "|V8"]))
     try:
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return x.astype(dtype) if rng.integers(2) else x.reshape(-1).view(dtype)
     except (TypeError, ValueError):
         return x
