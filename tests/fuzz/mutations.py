@@ -79,7 +79,11 @@ def zipped(content: dict[str, bytes], *, deflated: bool = False) -> bytes:
 
 
 def array_of(npy: bytes) -> np.ndarray:
-    return np.load(io.BytesIO(npy), allow_pickle=False)
+    file = io.BytesIO(npy)
+    array = np.load(file, allow_pickle=False)
+    if file.read(1):
+        raise ValueError("there is more than one array")
+    return array
 
 
 def npy_of(array: np.ndarray) -> bytes:
@@ -93,9 +97,9 @@ def tampered(rng: Generator, content: dict[str, bytes], other: dict[str, bytes])
     out = dict(content)
     for _ in range(int(rng.integers(1, 3))):
         names = list(out) or ["extra.npy"]
-        name = names[int(rng.integers(len(names)))]
+        name = MANIFEST if MANIFEST in out and rng.uniform() < 0.2 else names[int(rng.integers(len(names)))]
         change: Callable[[Generator, np.ndarray], np.ndarray] | None = None
-        match int(rng.integers(0, 11)):
+        match 0 if name == MANIFEST and rng.uniform() < 0.7 else int(rng.integers(0, 11)):
             case 0 | 1 | 2:
                 change = _other_value
             case 3:
@@ -163,6 +167,8 @@ def other_json(rng: Generator, text: str) -> str:
     return json.dumps(_changed(rng, said))
 
 
+MANIFEST = "manifest.npy"
+MANIFEST = "manifest.npy"
 VALUES: list[Any] = [
     None, True, -1, 0, 1, 2, 7, 10**30, 1.5, float("nan"), float("inf"), "", "x" * 64, [], [[]], {}, [[0, 1]],
 ]  # fmt: skip
@@ -172,7 +178,7 @@ def _changed(rng: Generator, value: Any) -> Any:
     if isinstance(value, str) and value[:1] in "{[" and value:
         return other_json(rng, value)
     if isinstance(value, dict) and value and rng.integers(6):
-        key = list(value)[int(rng.integers(len(value)))]
+        key = "values" if "values" in value and rng.integers(2) else list(value)[int(rng.integers(len(value)))]
         if rng.integers(8) == 0:
             return {k: v for k, v in value.items() if k != key}
         return {**value, key: _changed(rng, value[key])}
@@ -181,4 +187,9 @@ def _changed(rng: Generator, value: Any) -> Any:
         return [*value[:at], _changed(rng, value[at]), *value[at + 1 :]]
     if isinstance(value, int) and not isinstance(value, bool) and rng.integers(2):
         return value + int(rng.integers(-2, 3))
+    if isinstance(value, float) and rng.integers(2):
+        return value * (1 + float(rng.normal(0, 1e-3)))
+    if isinstance(value, str) and value and rng.integers(2):
+        at = int(rng.integers(len(value)))
+        return value[:at] + chr(int(rng.integers(32, 126))) + value[at + 1 :]
     return VALUES[int(rng.integers(len(VALUES)))]
