@@ -348,7 +348,8 @@ def test_headers_of_python_2_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["1" * 9000, "-" * 9000 + "1", "(" * 9000, "[" * 300 + "]" * 300, "{'a':" * 2000, "\\N{x}"]
+    "words",
+    ["1" * 9000, "-" * 9000 + "1", "(" * 9000, "[" * 300 + "]" * 300, "{'a':" * 2000, "'\\N{x}'", "'\\d'", "1or 2"],
 )
 def test_a_header_of_nonsense_is_a_value_error(tmp_path: Path, words: str) -> None:
     text = words.encode()
@@ -424,6 +425,19 @@ def test_two_arrays_of_one_name_are_refused(npz: Path) -> None:
         archive.writestr("layer1.npy", "another")
 
     refused(f"{npz}:layer1", ValueError, f"{npz} cannot be read as .npz: it holds two arrays of one name")
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, x=data(100, 50))
+    raw = path.read_bytes()
+    begin, end = raw.index(b"PK\1\2"), raw.index(b"PK\5\6")
+    entries = b"".join(raw[begin:end].replace(b"x.npy", b"%c.npy" % (97 + k)) for k in range(20))
+    tail = bytearray(raw[end:])
+    tail[8:12], tail[12:16] = (20).to_bytes(2, "little") * 2, len(entries).to_bytes(4, "little")
+    path.write_bytes(raw[:begin] + entries + tail)
+
+    refused(path, ValueError, f"{path} cannot be read as .npz: its members are longer than all of it")
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:

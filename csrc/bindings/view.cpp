@@ -87,6 +87,7 @@ int device_of(const dlpack::Device& device) {
     return device.index;
 }
 
+constexpr std::int32_t kMostDimensions = 64;  // NumPy's
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 /// a·b for numbers that are not negative; what is beyond 64 bits is refused.
@@ -98,7 +99,8 @@ std::int64_t product(std::int64_t a, std::int64_t b) {
 /// Refuses a tensor that cannot be followed: no shape, a size below 0, elements beyond the address space, or no memory. How
 /// much memory there is, only its producer knows.
 void check_followable(const dlpack::Tensor& t) {
-    if (t.ndim < 0) throw py::value_error("a DLPack tensor has " + std::to_string(t.ndim) + " dimensions");
+    if (t.ndim < 0 || t.ndim > kMostDimensions)
+        throw py::value_error("a DLPack tensor has " + std::to_string(t.ndim) + " dimensions");
     if (t.ndim > 0 && !t.shape) throw py::value_error("a DLPack tensor has no shape");
     std::int64_t count = 1;
     for (std::int32_t k = 0; k < t.ndim; ++k) {

@@ -18,7 +18,6 @@ import json
 import math
 import os
 import re
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,6 +50,8 @@ _SAFETENSORS_DTYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
+# what Python warns of when it parses a header, and no header of an array has: a backslash, and 1or
+_WARNED_OF = re.compile(r"\\|[0-9_.](?:and|else|for|if|in|is|not|or)\b")
 _LONGEST_HEADER = 10_000  # characters of an .npy header; one of a real array has some 100
 _LONGEST_NAME = 200
 _LONGEST_WORDS = 300  # characters of what a library says of a damaged file, which may quote the file
@@ -285,16 +286,16 @@ def _npy_header(read: Callable[[int], bytes], size: int) -> _NpyHeader:
     if length > _LONGEST_HEADER:
         raise ValueError(f"its header claims {length} characters")
     text = exactly(length).decode("utf-8" if mark[6] == 3 else "latin-1")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a damaged header as Python code, and of dtypes by names of old
-        try:
-            said = ast.literal_eval(text)
-        except SyntaxError:
-            said = ast.literal_eval(re.sub(r"(?<=[0-9])L\b", "", text))  # Python 2 wrote whole numbers as 5L
-        if not isinstance(said, dict) or said.keys() != {"descr", "fortran_order", "shape"}:
-            raise ValueError("its header is not one of an array")
-        shape, fortran = said["shape"], said["fortran_order"]
-        dtype = np.lib.format.descr_to_dtype(said["descr"])
+    if _WARNED_OF.search(text):
+        raise ValueError("its header is not one of an array")
+    try:
+        said = ast.literal_eval(text)
+    except SyntaxError:
+        said = ast.literal_eval(re.sub(r"(?<=[0-9])L\b", "", text))  # Python 2 wrote whole numbers as 5L
+    if not isinstance(said, dict) or said.keys() != {"descr", "fortran_order", "shape"}:
+        raise ValueError("its header is not one of an array")
+    shape, fortran = said["shape"], said["fortran_order"]
+    dtype = np.lib.format.descr_to_dtype(said["descr"])
     if not isinstance(shape, tuple) or not all(type(k) is int and k >= 0 for k in shape):
         raise ValueError(f"its header has the shape {shape!r:.100}")
     if not isinstance(fortran, bool):
@@ -343,6 +344,9 @@ def _archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
         names = [_array_name(member) for member in archive.infolist()]
         if len(set(names)) < len(names):
             raise ValueError("it holds two arrays of one name")
+        file.seek(0, os.SEEK_END)
+        if sum(member.compress_size for member in archive.infolist()) > file.tell():
+            raise ValueError("its members are longer than all of it")
         yield archive
 
 
