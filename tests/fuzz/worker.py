@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--progress", type=Path, help="where the number of the input in progress stands")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     found: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +61,7 @@ def main() -> None:
                 if len(wrong) < SHOWN:
                     wrong.append(f"{options.kind} --seed {options.seed} --first {number}\n{traceback.format_exc()}")
         faulthandler.cancel_dump_traceback_later()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (10 if sys.platform == "linux" else 20)
     print(json.dumps({"found": found, "wrong": wrong, "peak": peak}))
 
 
