@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.moments import CentredFeatures, Progress
+from gramian.once import once
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Panel: TypeAlias = tuple[Array, Array, Array]  # (b, d) rows; the same about the mean, and (b,) the squares of these
@@ -318,12 +318,12 @@ class _Cuts:
     def parts(self) -> int:
         return len(self.numbers) + 1
 
-    @cached_property
+    @once
     def single(self) -> npt.NDArray[np.bool_]:
         """(parts,) whether a part holds a single value: from it to the next float."""
         return np.concatenate([[False], np.nextafter(self.numbers[:-1], np.inf) == self.numbers[1:], [False]])
 
-    @cached_property
+    @once
     def _guide(self) -> tuple[int, int, npt.NDArray[np.int32]]:
         """First cell, bits that a cell leaves out, and for each cell how many numbers lie below it.
 
