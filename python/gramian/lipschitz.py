@@ -99,11 +99,12 @@ def upper(head: object) -> float:
 
     Notes
     -----
-    Speaks of the map in exact arithmetic. Linear layers: SVD of the weights, rounded up by 1 + 64·eps·dim; for
-    large ones a Cholesky factorisation certifies the bound, some 1e-8 above the norm. Convolutions: the largest spectral norm over frequencies, sampled and divided by what can be lost between samples;
-    stride, dilation, zero padding and the image's size cannot raise it. A product is no best constant: it is often far
-    above `local`, by a factor that grows with depth. Own modules have no rule (their forward could be anything): give
-    one with `register`. Source: Szegedy et al. 2014; Sedghi et al. 2019; Theory, 5.5.
+    Speaks of the map in exact arithmetic. Linear layers: SVD of the weights, rounded up by 1 + 64·eps·dim; for large
+    ones a Cholesky factorisation certifies the bound, some 1e-8 above the norm. Convolutions: the largest spectral norm
+    over frequencies, sampled and divided by what can be lost between samples; stride, dilation, zero padding and the
+    image's size cannot raise it. A product is no best constant: it is often far above `local`, by a factor that grows
+    with depth. Own modules have no rule (their forward could be anything): give one with `register`. Source: Szegedy et
+    al. 2014; Sedghi et al. 2019; Theory, 5.5.
 
     Examples
     --------
