@@ -104,9 +104,11 @@ def longest_silence(call: str, seconds: float = 10) -> tuple[str, float, float]:
     return ended, silence, lasted
 
 
-@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="takes signals of a timer")
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "lipschitz.upper" else pytest.mark.long) for name in CALLS],
+)
 def test_ctrl_c_is_heard_within_a_second_all_along(name: str) -> None:
     pytest.importorskip("torch")
     # the best of two, since the machine may have other things to do
