@@ -519,6 +519,14 @@ def test_nothing_is_left_on_disk(stop, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_buckets_in_memory_give_what_one_sort_gives_and_need_no_disk(monkeypatch):
+    X, Y = hard_pair(300, 4, 5)
+    want = gm.rsa(X, Y, correlation="spearman")
+    monkeypatch.setattr(pairs, "BUDGET", 1 << 18)  # of a sort; memory allows all of them
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert gm.rsa(X, Y, correlation="spearman", memory=1 << 30) == pytest.approx(want, abs=1e-13)
+
+
 SORTED_ON_DISK = """
 import sys
 import numpy as np, gramian as gm

@@ -15,7 +15,7 @@ import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import FileIO
+from io import BytesIO, FileIO
 from typing import TypeAlias
 
 import numpy as np
@@ -266,26 +266,28 @@ def mid_ranks(values: Array) -> Array:
 def exact_rank_correlation(
     x: Dissimilarities, y: Dissimilarities, *, memory: int | None, progress: Progress | None
 ) -> RankCorrelation:
-    """By sorting: in memory if that is allowed, else in buckets on disk.
+    """By sorting: at once, or in buckets, in memory if that is allowed and else on disk.
 
-    On disk, pairs (x, y) are thrown into buckets by x; bucket after bucket is sorted, which gives the ranks of x, and
-    thrown into buckets by y; these are sorted in turn and their products summed. 16 bytes of disk for each pair, read
-    and written twice, and every tile is made once. The file has no name: whatever ends the process, nothing is left.
+    Pairs (x, y) are thrown into buckets by x; bucket after bucket is sorted, which gives the ranks of x, and
+    thrown into buckets by y; these are sorted in turn and their products summed. 16 bytes for each pair, read and
+    written twice, and every tile is made once. A file on disk has no name: whatever ends the process, nothing is left.
     """
     budget = memory or BUDGET
-    if x.pairs * _SORT_BYTES <= budget:
+    step = min(budget, BUDGET)  # of one sort: a longer one would keep Ctrl-C waiting
+    if x.pairs * _SORT_BYTES <= step:
         found = [np.concatenate(parts) for parts in zip(*tiles([x, y], memory, progress), strict=True)]
         return _correlated([(mid_ranks(found[0]), mid_ranks(found[1]))], x.pairs)
-    count = min(_MOST_BUCKETS, math.ceil(1.5 * x.pairs * _SORT_BYTES / budget))
-    folder = tempfile.gettempdir()
-    _check_disk(folder, x)
-    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-        by_x = _Buckets(file, _cuts(x, count), budget)
+    count = min(_MOST_BUCKETS, math.ceil(1.5 * x.pairs * _SORT_BYTES / step))
+    in_memory = x.pairs * _SORT_BYTES <= budget
+    if not in_memory:
+        _check_disk(tempfile.gettempdir(), x)
+    with BytesIO() if in_memory else tempfile.TemporaryFile(buffering=0) as file:
+        by_x = _Buckets(file, _cuts(x, count), step)
         end = 0
         for values_x, values_y in tiles([x, y], memory, progress):
             by_x.add(values_x, values_y, _Places([end], [0, len(values_x)]))
             end += len(values_x)
-        by_y = _Buckets(file, _cuts(y, count), budget)
+        by_y = _Buckets(file, _cuts(y, count), step)
         for ranks, values_y, places in by_x.ranked():
             by_y.add(values_y, ranks, places)  # where they were read: the file grows no more
         return _correlated(((ranks_x, ranks_y) for ranks_y, ranks_x, _ in by_y.ranked()), x.pairs)
@@ -398,7 +400,7 @@ class _Buckets:
     What is added at a time is sorted by bucket, so that a bucket is a piece of every addition.
     """
 
-    def __init__(self, file: FileIO, cuts: _Cuts, budget: int) -> None:
+    def __init__(self, file: FileIO | BytesIO, cuts: _Cuts, budget: int) -> None:
         self.file, self.cuts, self.budget = file, cuts, budget
         self.added: list[tuple[_Places, list[int]]] = []  # and where in it each bucket begins
         self.counts = np.zeros(cuts.parts, dtype=np.int64)
@@ -434,7 +436,7 @@ class _Buckets:
             below += count
 
 
-def _write(file: FileIO, first: int, records: Array) -> None:
+def _write(file: FileIO | BytesIO, first: int, records: Array) -> None:
     left = records.data.cast("B")
     file.seek(16 * first)
     while left:
@@ -448,7 +450,7 @@ def _write(file: FileIO, first: int, records: Array) -> None:
             ) from None
 
 
-def _read(file: FileIO, first: int, records: Array) -> None:
+def _read(file: FileIO | BytesIO, first: int, records: Array) -> None:
     left = records.data.cast("B")
     file.seek(16 * first)
     while left:
