@@ -43,7 +43,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _GAP = 1e-3  # by how much a convolution's constant may be too large,
 _WORK = 3e10  # unless that takes more than so many multiply-adds
 _BLOCK = 1 << 22  # values at once,
-_STEP = 3e8  # and multiply-adds: between steps Ctrl-C is heard
+_STEP = 1e8  # and multiply-adds: between steps Ctrl-C is heard
 
 
 @dataclass(frozen=True)
