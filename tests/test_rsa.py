@@ -3,8 +3,12 @@
 import dataclasses
 import itertools
 import math
+import os
 import shutil
+import signal
 import statistics
+import subprocess
+import sys
 import tracemalloc
 from collections import namedtuple
 from importlib import import_module
@@ -512,6 +516,48 @@ def test_nothing_is_left_on_disk(stop, tmp_path, monkeypatch):
     gm.rsa(X, X, correlation="spearman", memory=LITTLE)
     with pytest.raises(KeyboardInterrupt):
         gm.rsa(X, X, correlation="spearman", memory=LITTLE, progress=progress)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_buckets_in_memory_give_what_one_sort_gives_and_need_no_disk(monkeypatch):
+    X, Y = hard_pair(300, 4, 5)
+    want = gm.rsa(X, Y, correlation="spearman")
+    monkeypatch.setattr(pairs, "BUDGET", 1 << 18)  # of a sort; memory allows all of them
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert gm.rsa(X, Y, correlation="spearman", memory=1 << 30) == pytest.approx(want, abs=1e-13)
+
+
+SORTED_ON_DISK = """
+import sys
+import numpy as np, gramian as gm
+X = np.random.default_rng(0).normal(size=(1000, 3))
+said = lambda done, total: print("sorting", flush=True) if done == total // 2 else None
+gm.rsa(X, X, correlation="spearman", memory=1 << 20, progress=said)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+def test_a_process_that_is_ended_leaves_nothing_on_disk(end, tmp_path):
+    command, environment = [sys.executable, "-c", SORTED_ON_DISK], os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout.readline() == "sorting\n"
+        process.send_signal(signal.Signals[end])
+    assert process.returncode == -signal.Signals[end]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_one_error_and_leaves_nothing(tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # of 318,400
+    try:
+        with pytest.raises(OSError, match=rf"exact ranks are sorted in a file in {tmp_path}; set TMPDIR to another"):
+            gm.rsa(X, X, correlation="spearman", memory=LITTLE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
 
 

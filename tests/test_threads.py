@@ -207,6 +207,55 @@ def test_a_forked_child_computes_the_same(when: str) -> None:
     assert run_python(FORK, when) == "0 True"
 
 
+FORKS = """
+import os, sys, threading, time
+import numpy as np, gramian as gm
+rng = np.random.default_rng(0)
+x, large = rng.normal(size=(100, 8)), rng.normal(size=(3000, 16))
+y = x**2 + rng.normal(size=x.shape)
+calls = [
+    lambda x, y: gm.cka(x, y, "rbf"),
+    lambda x, y: gm.cka(x, y),
+    lambda x, y: gm.fit_stitch(x, y, ridge=0.1).misalignment,
+    lambda x, y: gm.rsa(x, y, correlation="spearman"),
+]
+want, stop = [call(x, y) for call in calls], threading.Event()
+
+def busy(call):
+    while not stop.is_set():
+        call(large, large**2)
+
+threads = [threading.Thread(target=busy, args=[call]) for call in calls[:3]]
+for thread in threads:
+    thread.start()
+codes = []
+for i in range(int(sys.argv[1])):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if [call(x, y) for call in calls] == want else 1)
+    end = time.monotonic() + 30
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
+        time.sleep(0.01)
+    if not ended[0]:
+        os.kill(child, 9)
+        ended = os.waitpid(child, 0)
+    codes.append(os.waitstatus_to_exitcode(ended[1]))
+    time.sleep(0.01 * (i % 7))
+stop.set()
+for thread in threads:
+    thread.join()
+print(codes == [0] * len(codes), codes)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("forks", [8, pytest.param(40, marks=pytest.mark.slow)])
+def test_children_forked_while_threads_compute_find_the_right_numbers(forks: int) -> None:
+    # OpenBLAS stops its own threads at a fork, and a product of NumPy that another thread is in never ends
+    said = run_python(FORKS, str(forks), timeout=600, OPENBLAS_NUM_THREADS="1")
+    assert said.startswith("True"), said
+
+
 # ---- progress --------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +299,72 @@ def test_an_exception_of_progress_comes_out_and_does_no_harm(kernel: str, at: st
     with pytest.raises(Stop):
         gm.cka(x, x**2, kernel, progress=progress)
     assert gm.cka(x, x**2, kernel) == want
+
+
+def test_a_callback_may_wait_for_other_threads_that_compute() -> None:
+    x, (small,) = np.random.default_rng(0).normal(size=(6000, 16)), arrays(n=700, widths=(5,))
+    want, alone = gm.gram_moments(x, kernel="rbf"), gm.gram_moments(small, kernel="rbf")
+    found: list[gm.GramMoments] = []
+
+    def compute() -> None:
+        found.append(gm.gram_moments(small, kernel="rbf"))
+
+    def progress(done: int, total: int) -> None:
+        if done < total and len(found) < 3:
+            other = threading.Thread(target=compute, daemon=True)
+            other.start()
+            other.join(60)
+            assert not other.is_alive(), "it waits for the turn of the call whose callback waits for it"
+
+    gm.set_num_threads(2)
+    got = gm.gram_moments(x, kernel="rbf", progress=progress)
+
+    assert found
+    assert_same_bits(got, want)
+    for other in found:
+        assert_same_bits(other, alone)
+
+
+def test_a_callback_may_compute() -> None:
+    x, (small,) = np.random.default_rng(0).normal(size=(6000, 16)), arrays(n=700, widths=(5,))
+    want, alone = gm.gram_moments(x, kernel="rbf"), gm.gram_moments(small, kernel="rbf")
+    found: list[gm.GramMoments] = []
+
+    def progress(done: int, total: int) -> None:
+        found.append(gm.gram_moments(small, kernel="rbf", progress=lambda *_: gm.gram_moments(small)))
+
+    got = gm.gram_moments(x, kernel="rbf", progress=progress)
+
+    assert_same_bits(got, want)
+    for nested in found:
+        assert_same_bits(nested, alone)
+
+
+FORKING_CALLBACK = """
+import os
+import numpy as np, gramian as gm
+x = np.random.default_rng(0).normal(size=(20_000, 16))
+small, children = x[:900].copy(), []
+want, alone = (gm.gram_moments(z, kernel="rbf").pair_words for z in (x, small))
+same = lambda: bool((gm.gram_moments(small, kernel="rbf").pair_words == alone).all())
+def progress(done, total):
+    if done < total and len(children) < 2:
+        children.append(os.fork())
+        if children[-1] == 0 and len(children) == 1:
+            os._exit(0 if same() else 1)  # as multiprocessing does: it never returns from the callback
+try:
+    said = bool((gm.gram_moments(x, kernel="rbf", progress=progress).pair_words == want).all())
+except RuntimeError as error:
+    said = error
+if children[-1] == 0:
+    os._exit(0 if same() and "only the parent can go on" in str(said) else 1)
+print(said, [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_callback_may_fork_and_only_the_parent_goes_on() -> None:
+    assert run_python(FORKING_CALLBACK) == "True [0, 0]"
 
 
 # ---- signals ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -74,12 +75,13 @@ struct Job {
 thread_local Job* current_job = nullptr;
 thread_local std::function<void()> waiting_tick;
 thread_local bool within_tick = false;
+thread_local std::uint64_t passed_by = 0;  // the tick of another thread that this one waits for no longer
 
 void call_tick(const std::function<void(std::int64_t)>& tick, std::int64_t done) {
     struct Within {
-        Within() { within_tick = true; }
-        ~Within() { within_tick = false; }
-    } within;
+        const bool before = std::exchange(within_tick, true);
+        ~Within() { within_tick = before; }
+    } const within;
     if (tick) {
         tick(done);
     } else if (waiting_tick) {
@@ -124,12 +126,15 @@ public:
             if (job.stop) continue;
             lock.unlock();
             try {
-                call_tick(tick, std::min(job.done.load(), job.items));
+                tick(std::min(job.done.load(), job.items));
             } catch (...) {
+                if (!ours()) throw;
                 const std::lock_guard error_lock(job.error_mutex);
                 if (!job.error) job.error = std::current_exception();
                 job.stop = true;
             }
+            // the threads that have begun items are the parent's, and so are all locks
+            if (!ours()) throw std::runtime_error("a progress callback has forked: only the parent can go on with its call");
             lock.lock();
         }
         job_ = nullptr;
@@ -169,9 +174,12 @@ private:
 std::atomic<int> chosen_threads{0};
 
 /// One job at a time: callers on several Python threads wait for each other. A forked child must not touch the parent's
-/// mutex or threads, which it has only as memory: it starts with new ones.
+/// locks or threads, which it has only as memory: it starts with new ones.
 struct State {
-    std::timed_mutex turn;
+    std::mutex mutex;
+    std::condition_variable free;
+    bool taken = false;
+    std::atomic<std::uint64_t> ticks{0};  // begun and ended by whose turn it is: odd within one
     std::unique_ptr<Pool> pool;
     pid_t owner = getpid();
 };
@@ -185,6 +193,61 @@ State& state() {
         if (state_now.compare_exchange_strong(now, fresh.get())) return *fresh.release();
     }
     return *now;
+}
+
+class Turn {
+public:
+    explicit Turn(State& state) : state_(state) {}
+    ~Turn() {
+        if (!mine_ || state_.owner != getpid()) return;
+        {
+            const std::lock_guard lock(state_.mutex);
+            state_.taken = false;
+        }
+        state_.free.notify_one();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+    /// False where it may never come: whose turn it is has been within one tick for a while, and that tick, a callback of
+    /// a user's, may wait for this very thread.
+    bool come(const std::function<void(std::int64_t)>& tick) {
+        for (;;) {
+            const std::uint64_t seen = state_.ticks;
+            const bool passed = seen % 2 && seen == passed_by;
+            if (take(std::chrono::milliseconds(passed ? 0 : 50))) return true;
+            if (seen % 2 && seen == state_.ticks) {
+                passed_by = seen;
+                return false;
+            }
+            call_tick(tick, 0);
+            if (state_.owner != getpid()) return false;  // the tick has forked, and this is the child
+        }
+    }
+
+private:
+    bool take(std::chrono::milliseconds patience) {
+        std::unique_lock lock(state_.mutex);
+        mine_ = state_.free.wait_for(lock, patience, [&] { return !state_.taken; });
+        if (mine_) state_.taken = true;
+        return mine_;
+    }
+
+    State& state_;
+    bool mine_ = false;
+};
+
+/// On threads of its own, which take a moment to start.
+void run_apart(Job& job, const std::function<void(std::int64_t)>& tick) {
+    auto pool = std::make_unique<Pool>(job.threads);
+    job.threads = std::min(job.threads, pool->size());
+    if (job.threads == 0) return job.run(0);
+    try {
+        pool->run(job, [&](std::int64_t done) { call_tick(tick, done); });
+    } catch (...) {
+        (void)pool.release();  // a forked child, where there is nothing to join
+        throw;
+    }
 }
 
 }  // namespace
@@ -219,12 +282,13 @@ void parallel_for(std::int64_t items, int threads, const std::function<void(int,
     job.items = items;
     job.work = &work;
     job.threads = static_cast<int>(std::min<std::int64_t>(threads > 0 ? threads : pool_threads(), items));
-    if (items == 1 || within_tick) {
+    State& s = state();
+    Turn turn(s);
+    if (items == 1) {
         job.run(0);
+    } else if (within_tick || !turn.come(tick)) {
+        run_apart(job, tick);
     } else {
-        State& s = state();
-        std::unique_lock turn(s.turn, std::defer_lock);
-        while (!turn.try_lock_for(std::chrono::milliseconds(50))) call_tick(tick, 0);
         if (!s.pool || s.pool->size() < job.threads) {
             s.pool.reset();
             s.pool = std::make_unique<Pool>(job.threads);
@@ -233,7 +297,14 @@ void parallel_for(std::int64_t items, int threads, const std::function<void(int,
         if (job.threads == 0) {
             job.run(0);
         } else {
-            s.pool->run(job, tick);
+            s.pool->run(job, [&](std::int64_t done) {
+                struct Ticking {
+                    std::atomic<std::uint64_t>& ticks;
+                    explicit Ticking(std::atomic<std::uint64_t>& t) : ticks(t) { ++ticks; }
+                    ~Ticking() { ++ticks; }
+                } const ticking(s.ticks);
+                call_tick(tick, done);
+            });
         }
     }
     if (job.error) std::rethrow_exception(job.error);

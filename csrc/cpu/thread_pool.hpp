@@ -14,8 +14,9 @@ void set_pool_threads(int count);  // 0: back to the default
 
 /// Runs work(thread, item) for every item on the pool and waits. `tick`, or else the calling thread's ScopedTick, is called
 /// on the calling thread about twenty times a second with the number of items done; if it or an item throws, the rest is
-/// dropped and the exception passed on. The pool starts at first use and again after a fork. Called from within a tick,
-/// it runs everything on the calling thread.
+/// dropped and the exception passed on. The pool starts at first use and again after a fork. One caller has it at a time;
+/// calls from within a tick, and calls of other threads while a tick lasts, which may wait for them, get threads of their
+/// own.
 void parallel_for(std::int64_t items, int threads, const std::function<void(int thread, std::int64_t item)>& work,
                   const std::function<void(std::int64_t done)>& tick = {});
 

@@ -12,16 +12,17 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from io import BytesIO, FileIO
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.moments import CentredFeatures, Progress
+from gramian.once import once
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Panel: TypeAlias = tuple[Array, Array, Array]  # (b, d) rows; the same about the mean, and (b,) the squares of these
@@ -35,7 +36,7 @@ _BLOCK = 4096  # close pairs that are worth a block of their own
 _DROPPED = 12  # bits of 52
 _PARALLEL = 2 * (8 * float(np.finfo(np.float64).eps)) ** 2  # squared distance of normalised rows that is rounding only
 _SAMPLE = 1 << 20  # pairs from which buckets, bins and brackets are laid out
-_MOST_BUCKETS = 768  # files, to each of which every tile adds some records
+_MOST_BUCKETS = 768  # to each of which every tile adds some records
 _CELLS = 8  # of the guide to a list of numbers, for each of them
 _STEPS = 8  # from a cell's first number on, before the rest is searched
 _PENDING = 1 << 22  # bracketed values after which equal ones are counted together
@@ -265,26 +266,31 @@ def mid_ranks(values: Array) -> Array:
 def exact_rank_correlation(
     x: Dissimilarities, y: Dissimilarities, *, memory: int | None, progress: Progress | None
 ) -> RankCorrelation:
-    """By sorting: in memory if that is allowed, else in buckets on disk.
+    """By sorting: at once, or in buckets, in memory if that is allowed and else on disk.
 
-    On disk, pairs (x, y) are thrown into buckets by x; bucket after bucket is sorted, which gives the ranks of x, and
-    thrown into buckets by y; these are sorted in turn and their products summed. 16 bytes of disk for each pair, read
-    and written twice, and every tile is made once.
+    Pairs (x, y) are thrown into buckets by x; bucket after bucket is sorted, which gives the ranks of x, and
+    thrown into buckets by y; these are sorted in turn and their products summed. 16 bytes for each pair, read and
+    written twice, and every tile is made once. A file on disk has no name: whatever ends the process, nothing is left.
     """
     budget = memory or BUDGET
-    if x.pairs * _SORT_BYTES <= budget:
+    step = min(budget, BUDGET)  # of one sort: a longer one would keep Ctrl-C waiting
+    if x.pairs * _SORT_BYTES <= step:
         found = [np.concatenate(parts) for parts in zip(*tiles([x, y], memory, progress), strict=True)]
         return _correlated([(mid_ranks(found[0]), mid_ranks(found[1]))], x.pairs)
-    count = min(_MOST_BUCKETS, math.ceil(1.5 * x.pairs * _SORT_BYTES / budget))
-    with tempfile.TemporaryDirectory(prefix="gramian-") as folder:
-        _check_disk(folder, x)
-        by_x = _Buckets(Path(folder) / "x", _cuts(x, count), budget)
-        for values in tiles([x, y], memory, progress):
-            by_x.add(*values)
-        by_y = _Buckets(Path(folder) / "y", _cuts(y, count), budget)
-        for ranks, values_y in by_x.ranked():
-            by_y.add(values_y, ranks)
-        return _correlated(((ranks_x, ranks_y) for ranks_y, ranks_x in by_y.ranked()), x.pairs)
+    count = min(_MOST_BUCKETS, math.ceil(1.5 * x.pairs * _SORT_BYTES / step))
+    in_memory = x.pairs * _SORT_BYTES <= budget
+    if not in_memory:
+        _check_disk(tempfile.gettempdir(), x)
+    with BytesIO() if in_memory else tempfile.TemporaryFile(buffering=0) as file:
+        by_x = _Buckets(file, _cuts(x, count), step)
+        end = 0
+        for values_x, values_y in tiles([x, y], memory, progress):
+            by_x.add(values_x, values_y, _Places([end], [0, len(values_x)]))
+            end += len(values_x)
+        by_y = _Buckets(file, _cuts(y, count), step)
+        for ranks, values_y, places in by_x.ranked():
+            by_y.add(values_y, ranks, places)  # where they were read: the file grows no more
+        return _correlated(((ranks_x, ranks_y) for ranks_y, ranks_x, _ in by_y.ranked()), x.pairs)
 
 
 def _correlated(ranks: Iterator[tuple[Array, Array]] | list[tuple[Array, Array]], pairs: int) -> RankCorrelation:
@@ -304,7 +310,7 @@ def _check_disk(folder: str, x: Dissimilarities) -> None:
     if free < needed:
         raise OSError(
             f"exact ranks of the {x.pairs} pairs of {x.n} rows need {needed / 1e9:.1f} GB on disk, but "
-            f"{os.path.dirname(folder)} has {free / 1e9:.1f} GB; set TMPDIR to another folder, or take bins=65536"
+            f"{folder} has {free / 1e9:.1f} GB; set TMPDIR to another folder, or take bins=65536"
         )
 
 
@@ -318,12 +324,12 @@ class _Cuts:
     def parts(self) -> int:
         return len(self.numbers) + 1
 
-    @cached_property
+    @once
     def single(self) -> npt.NDArray[np.bool_]:
         """(parts,) whether a part holds a single value: from it to the next float."""
         return np.concatenate([[False], np.nextafter(self.numbers[:-1], np.inf) == self.numbers[1:], [False]])
 
-    @cached_property
+    @once
     def _guide(self) -> tuple[int, int, npt.NDArray[np.int32]]:
         """First cell, bits that a cell leaves out, and for each cell how many numbers lie below it.
 
@@ -364,39 +370,94 @@ def _cuts(source: Dissimilarities, count: int) -> _Cuts:
     return _Cuts(np.union1d(numbers, np.nextafter(shared, np.inf)))
 
 
-class _Buckets:
-    """Records (key, payload) in files by key; `ranked` gives (rank of the key, payload) and deletes.
+@dataclass(frozen=True)
+class _Places:
+    """Where in a file a list of records lies, part after part."""
 
-    One file is open at a time: a process may be allowed 256, and have others open.
+    first: list[int]  # record of the file where a part begins
+    starts: list[int]  # record of the list, and the list's length
+
+    def within(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """(first record, records) in the file of records `begin` to `end` of the list."""
+        part = bisect_right(self.starts, begin) - 1
+        while begin < end:
+            stop = min(end, self.starts[part + 1])
+            yield self.first[part] + begin - self.starts[part], stop - begin
+            begin, part = stop, part + 1
+
+
+def _joined(pieces: Iterable[tuple[int, int]]) -> _Places:
+    first, starts = [], [0]
+    for at, count in pieces:
+        first.append(at)
+        starts.append(starts[-1] + count)
+    return _Places(first, starts)
+
+
+class _Buckets:
+    """Records (key, payload) in a file by key; `ranked` gives (rank of the key, payload, where they were).
+
+    What is added at a time is sorted by bucket, so that a bucket is a piece of every addition.
     """
 
-    def __init__(self, folder: Path, cuts: _Cuts, budget: int) -> None:
-        folder.mkdir()
-        self.cuts, self.budget = cuts, budget
-        self.paths = [folder / str(b) for b in range(cuts.parts)]
+    def __init__(self, file: FileIO | BytesIO, cuts: _Cuts, budget: int) -> None:
+        self.file, self.cuts, self.budget = file, cuts, budget
+        self.added: list[tuple[_Places, list[int]]] = []  # and where in it each bucket begins
         self.counts = np.zeros(cuts.parts, dtype=np.int64)
 
-    def add(self, key: Array, payload: Array) -> None:
+    def add(self, key: Array, payload: Array, places: _Places) -> None:
         bucket = self.cuts.part(key).astype(np.uint16)
         order = np.argsort(bucket, kind="stable")
         records = np.stack([key, payload], axis=1)[order]
-        counts = np.bincount(bucket, minlength=len(self.paths))
-        ends = np.cumsum(counts)
-        for b in np.flatnonzero(counts):
-            with open(self.paths[b], "ab") as file:
-                file.write(records[ends[b] - counts[b] : ends[b]].data)
+        counts = np.bincount(bucket, minlength=self.cuts.parts)
+        done = 0
+        for first, count in places.within(0, len(key)):
+            _write(self.file, first, records[done : done + count])
+            done += count
+        self.added.append((places, [0, *np.cumsum(counts).tolist()]))
         self.counts += counts
 
-    def ranked(self) -> Iterator[tuple[Array, Array]]:
+    def ranked(self) -> Iterator[tuple[Array, Array, _Places]]:
         below, step = 0, max(1, self.budget // _SORT_BYTES)
-        for path, count, single in zip(self.paths, self.counts.tolist(), self.cuts.single, strict=True):
+        for b, (count, single) in enumerate(zip(self.counts.tolist(), self.cuts.single, strict=True)):
+            bucket = _joined(
+                piece for places, begins in self.added for piece in places.within(begins[b], begins[b + 1])
+            )
             for begin in range(0, count, step if single else max(1, count)):
                 taken = min(count - begin, step) if single else count
-                records = np.fromfile(path, np.float64, 2 * taken, offset=16 * begin).reshape(-1, 2)
+                part = _joined(bucket.within(begin, begin + taken))
+                records = np.empty((taken, 2))
+                done = 0
+                for first, length in part.within(0, taken):
+                    _read(self.file, first, records[done : done + length])
+                    done += length
                 ranks = np.full(taken, 0.5 * (count + 1)) if single else mid_ranks(records[:, 0])
-                yield ranks + below, records[:, 1].copy()
-            path.unlink(missing_ok=True)
+                yield ranks + below, records[:, 1].copy(), part
             below += count
+
+
+def _write(file: FileIO | BytesIO, first: int, records: Array) -> None:
+    left = records.data.cast("B")
+    file.seek(16 * first)
+    while left:
+        try:
+            left = left[file.write(left) :]
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{os.strerror(error.errno or 0)}: exact ranks are sorted in a file in {tempfile.gettempdir()}; set "
+                "TMPDIR to another folder, or take bins=65536",
+            ) from None
+
+
+def _read(file: FileIO | BytesIO, first: int, records: Array) -> None:
+    left = records.data.cast("B")
+    file.seek(16 * first)
+    while left:
+        count = file.readinto(left)
+        if not count:
+            raise OSError(f"the file in {tempfile.gettempdir()} in which exact ranks are sorted has been cut short")
+        left = left[count:]
 
 
 def binned_rank_correlation(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeAlias, cast, get_args
 
 import numpy as np
@@ -20,6 +19,7 @@ from gramian.arrays import Matrix, check_budget, one_of, require_rows, same_devi
 from gramian.estimators import Measure, Statistics
 from gramian.gram import GramMoments, Precision, Progress, Representation, RowProducts
 from gramian.kernels import Kernel
+from gramian.once import once
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -51,14 +51,14 @@ class Paired:
         """Whether the feature route was taken: it is cheaper, it fits, and it has the digits."""
         return self._feature_statistics is not None
 
-    @cached_property
+    @once
     def _feature_statistics(self) -> Statistics | None:
         if not moments.feature_route(self.matrices, self.kernels, self.memory):
             return None
         s = moments.feature_statistics(self.matrices, self.kernels, progress=self.progress)
         return s if estimators.resolved(s) else None
 
-    @cached_property
+    @once
     def gram(self) -> GramMoments:
         """The Gram sweep, made once."""
         return gram.stable_moments(self.xs, precision=self.precision, memory=self.memory, progress=self.progress)
@@ -69,14 +69,14 @@ class Paired:
             self.xs, shift, base, precision=self.precision, memory=self.memory, progress=self.progress
         )
 
-    @cached_property
+    @once
     def statistics(self) -> Statistics:
         """By the cheaper route, made once."""
         if self._feature_statistics is not None:
             return self._feature_statistics
         return estimators.gram_statistics(self.gram)
 
-    @cached_property
+    @once
     def centred_diagonals(self) -> Array:
         """(m, n) K̄_ii, in the units of `Statistics`."""
         if self.by_features:

@@ -11,7 +11,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib import import_module
 from numbers import Real
 from typing import Any, Literal, TypeAlias, cast, get_args
@@ -36,6 +35,7 @@ from gramian.estimators import scaled
 from gramian.factor import EPS, Basis, norms, svd, upper
 from gramian.kernels import Kernel
 from gramian.moments import CentredFeatures, FeatureMoments, Progress, blocks, in_range
+from gramian.once import once
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -592,11 +592,11 @@ class _Solver:
     units: _Units
     few: _Few
 
-    @cached_property
+    @once
     def by_components(self) -> _Spectrum:
         return _Spectrum.of(self.few, self.fit.rcond, unit_columns=False)
 
-    @cached_property
+    @once
     def _without_units(self) -> _Spectrum:
         return _Spectrum.of(self.few, self.fit.rcond, unit_columns=True)
 
@@ -681,7 +681,7 @@ class _Found:
     scores: Array | None  # of a sequence of ridges, in scaled units
     cv: float  # in scaled units; nan without folds
 
-    @cached_property
+    @once
     def error(self) -> Array:
         """(m, d2) rows with the second moments of what is left of y."""
         return self.few.y - self.few.x @ self.map.b
