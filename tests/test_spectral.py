@@ -527,6 +527,9 @@ def test_spectral_alignment_of_constant_data_is_nan() -> None:
     assert math.isnan(found.value)
     assert math.isnan(found.full)
     assert math.isnan(found.left_out)
+    assert found.reason
+    assert found.reason.startswith("X is constant")
+    assert repr(found) == f"SpectralAlignment(nan: {found.reason})"
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -678,6 +681,7 @@ def test_kare_of_a_ridge_below_rounding_is_exact_or_says_that_it_is_not() -> Non
     assert found.reason
     assert found.reason.startswith("ridge 1e-09 is below the rounding of the kernel's values, about 9")
     assert found.reason.endswith("; use a larger one, or float64")
+    assert math.isnan(found.value[0])
 
     found = gm.kare(X.astype(np.float32), y, gm.RBF(4.0), [1e-9, 0.1])
     assert found.reason == "K/n + ridge is not positive definite at ridge 1e-09; use a larger one"
