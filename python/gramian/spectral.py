@@ -54,7 +54,7 @@ class Spectrum:
     @property
     def explained(self) -> Array:
         """(k,) Part of the trace that the first 1, 2, ... eigenvalues make up; nan if it is nothing but rounding."""
-        if abs(self.trace) <= self.rounding * math.sqrt(self.n):
+        if _nothing(self.trace, self.rounding, self.n):
             return np.full(self.k, np.nan)
         explained: Array = np.cumsum(self.eigenvalues) / self.trace
         return explained
@@ -94,6 +94,11 @@ class Spectrum:
 def _rank(values: Array, residuals: Array, rounding: float) -> int:
     size = np.abs(values)
     return int((size > np.maximum(residuals, rounding)).sum())
+
+
+def _nothing(trace: float, rounding: float, n: int) -> bool:
+    """Whether a trace of n independent values of this rounding is nothing else."""
+    return abs(trace) <= rounding * math.sqrt(n)
 
 
 def _splits(values: Array, residuals: Array, following: float, tolerance: float) -> bool:
@@ -242,6 +247,8 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
             reason += f"; left out: {hidden} that rounding to {x.dtype} alone would give"
     elif _splits(pairs.values, pairs.residuals, pairs.following, accuracy):
         reason = f"eigenvalues {k} and {k + 1} cannot be told apart: the last eigenspace is cut; choose another k"
+    elif _nothing(trace, rounding, x.n):
+        reason = "the eigenvalues add up to 0, up to rounding, so that no part of the trace is explained"
     return Spectrum(
         eigenvalues=np.ldexp(pairs.values, exponent),
         eigenfunctions=pairs.vectors * (signs * math.sqrt(x.n)),
