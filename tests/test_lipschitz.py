@@ -328,6 +328,8 @@ def test_certificate_of_an_activation_holds_at_any_parameter() -> None:
         (nn.Softplus(beta=1e-9, threshold=60), 1.0),
         (nn.Softplus(beta=-2.0), 1.0),
         (nn.LeakyReLU(NAN), INF),
+        (nn.LeakyReLU(torch.tensor(NAN)), INF),
+        (nn.LeakyReLU(np.float32(NAN)), INF),
         (nn.CELU(INF), INF),
         (nn.AvgPool2d(2, divisor_override=-1), 2.0),
         (assigned(nn.AvgPool2d(2), divisor_override=0), INF),

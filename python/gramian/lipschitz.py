@@ -285,8 +285,12 @@ def _layers(module: Any, name: str) -> Iterator[Layer]:
         yield Layer(name, kind, constant, rule)
 
 
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _is_nan(value: Any) -> bool:
+    """Of numbers of any kind, tensors of no dimension too; nothing else is."""
+    try:
+        return math.isnan(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return False
 
 
 def _known_as(module: Any) -> type | str | None:
@@ -434,11 +438,10 @@ def _padding_factor(m: Any) -> tuple[float, int]:
     if m.padding_mode == "zeros":
         return 1.0, 1
     repeated = 1
+    both = m._reversed_padding_repeated_twice  # what torch pads by, whatever `padding` says: of the last axis first
     for i, (k, d) in enumerate(zip(m.kernel_size, m.dilation, strict=True)):
         span = d * (k - 1)
-        pads = (span // 2, span - span // 2) if m.padding == "same" else (0, 0)
-        if not isinstance(m.padding, str):
-            pads = (m.padding[i], m.padding[i])
+        pads = both[-2 * i - 2], both[-2 * i - 1]
         # circular padding by no more than the kernel's span leaves a restriction of a circulant operator
         if not (m.padding_mode == "circular" and sum(pads) <= span):
             repeated *= _multiplicity(m.padding_mode, *pads)
