@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, get_args
 from xml.etree import ElementTree
@@ -226,7 +227,8 @@ def test_an_undefined_test_says_why(run: Any, files: Path) -> None:
     document = json.loads(run("test", files / "x.npy", files / "flat.npy", "--kernel", "linear", "--json")[1])
 
     assert code == 0
-    assert re.search(r"^p-value +undefined: \w", out, re.MULTILINE)
+    assert re.search(r"^p-value +undefined$", out, re.MULTILINE)
+    assert len(re.findall(r"^undefined: Y is constant", out, re.MULTILINE)) == 1
     assert document["pvalue"] is None
     assert document["reason"]
 
@@ -547,6 +549,76 @@ def test_demo_into_a_file_is_a_usage_error(run: Any, files: Path) -> None:
 
     assert (code, out) == (2, "")
     assert "is a file" in err
+
+
+# ---- undefined -------------------------------------------------------------------------------------------------------
+
+NOTHING = ("flat", "zeros", "far", "dead", "parallel", "apart")
+
+
+@pytest.fixture
+def nothing(files: Path) -> Path:
+    """Features of which something is undefined, as networks have them."""
+    rng = np.random.default_rng(1)
+    np.save(files / "zeros.npy", np.zeros((60, 3)))
+    np.save(files / "far.npy", (rng.normal(size=(60, 4)) * 0.1 + 3e7).astype(np.float32))
+    np.save(files / "dead.npy", (np.maximum(0, rng.normal(size=(60, 8))) * (np.arange(8) != 2)).astype(np.float32))
+    np.save(files / "parallel.npy", rng.uniform(0.1, 5, (60, 1)) * rng.normal(size=6))
+    np.save(files / "apart.npy", np.eye(60))
+    np.save(files / "w.npy", rng.normal(size=(2, 5)))
+    np.save(files / "targets.npy", rng.normal(size=(60, 2)))
+    np.savez(files / "nothing.npz", **{name: np.load(files / f"{name}.npy") for name in (*NOTHING, "x")})
+    return files
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("name", NOTHING)
+def test_undefined_results_end_well_and_with_a_reason(run: Any, nothing: Path, name: str, as_json: bool) -> None:
+    x, y = nothing / f"{name}.npy", nothing / "y.npy"
+    calls = [
+        ("compare", x, y),
+        ("test", x, y),
+        ("knn", x, y),
+        ("spectrum", x, "--centered"),
+        ("spectrum", x, "--kernel", "linear"),
+        ("stitch", x, y),
+        ("stitch", x, y, "--targets", nothing / "targets.npy", "--head", nothing / "w.npy"),
+        ("stitch", y, x, "--kind", "affine"),
+    ]
+    for call in calls:
+        code, out, err = run(*call, *(["--json"] if as_json else []))
+        assert (code, err) == (0, ""), call
+        if as_json:
+            assert isinstance(json.loads(out), dict)
+        elif "undefined" in out:
+            assert re.search(r"^(note|[\w\-()=., ]*undefined|[\w ]+): \w", out, re.MULTILINE), (call, out)
+
+
+def test_matrix_of_undefined_layers_is_written_with_reasons(run: Any, nothing: Path) -> None:
+    for suffix in ("svg", "csv", "npy", "json", "png"):
+        code, _, err = run("matrix", nothing / "nothing.npz", "-o", nothing / f"m.{suffix}")
+        assert (code, err) == (0, "")
+    code, out, err = run("matrix", nothing / "nothing.npz")
+    assert (code, err) == (0, "")
+    assert len(re.findall(r"^- undefined: Xs\['flat'\]", out, re.MULTILINE)) == 1
+    picture = (nothing / "m.svg").read_text()
+    assert "hatched: undefined" in picture
+    assert "Xs['flat'] is constant" in picture.replace("&apos;", "'")
+
+
+def test_warnings_of_what_is_undefined_are_one_note_each(
+    run: Any, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = gm.spectrum
+
+    def warning(*args: Any, **options: Any) -> Any:
+        for text in ("a is nan: it is 0", "a is nan: it is 0", "b is nan: it is 1"):
+            warnings.warn(text, gm.UndefinedWarning, stacklevel=1)
+        return whole(*args, **options)
+
+    monkeypatch.setattr(gm, "spectrum", warning)
+    code, _, err = run("spectrum", files / "x.npy")
+    assert (code, err) == (0, "note: a is nan: it is 0\nnote: b is nan: it is 1\n")
 
 
 # ---- failing ---------------------------------------------------------------------------------------------------------

@@ -57,6 +57,12 @@ def test_packaged_labels_are_those_of_the_activations(packaged: dict[str, Any]) 
     assert (nearest == packaged["labels"]).mean() > 0.95
 
 
+def test_layers_without_a_value_have_no_match() -> None:
+    values = np.array([[math.nan, 0.2], [math.nan, math.nan]])
+    assert demo._own_depth(values) == 0
+    assert demo._own_depth(np.array([[0.3, math.nan], [0.1, 0.2]])) == 2
+
+
 def test_layers_are_most_similar_at_their_own_depth(kernel: demo.KernelReport) -> None:
     assert list(kernel.mean.rows) == LAYERS
     assert kernel.own_depth >= 5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -240,6 +242,227 @@ def test_normalisation_reaches_its_constant_where_nothing_varies(layer: Any, sha
     assert lipschitz.local(layer, np.zeros((1, *shape)), tolerance=1e-9) == pytest.approx(constant, rel=1e-5)
 
 
+# ---- certificates at extreme parameters ----------------------------------------------------------------------------
+
+NAN, INF = math.nan, math.inf
+SLOPES = (0.0, 0.01, 0.3, 1.0, 7.0, -0.5, -3.0, 1e-300, -1e300, INF, NAN)
+
+
+def assigned(layer: Any, **values: Any) -> Any:
+    """Attributes as one sets them after construction, where nothing checks them."""
+    for name, value in values.items():
+        setattr(layer, name, value)
+    return layer
+
+
+def activations() -> Iterator[Any]:
+    for slope in SLOPES:
+        yield from (nn.LeakyReLU(slope), nn.ELU(slope), nn.PReLU(init=0.25))
+        yield (
+            assigned(nn.PReLU(), weight=nn.Parameter(torch.tensor([slope, 0.1], dtype=torch.float64)))
+            if math.isfinite(slope)
+            else nn.ReLU()
+        )
+        if slope:
+            yield from (nn.CELU(slope), nn.Softplus(slope, 20.0), nn.Softplus(slope, 40.0))
+        yield from (
+            nn.Hardshrink(slope),
+            nn.Threshold(slope, slope),
+            nn.Threshold(slope, 0.0),
+            nn.Threshold(0.3, slope),
+        )
+        yield nn.Softshrink(abs(slope))
+        for other in SLOPES:
+            if slope <= other < INF:
+                yield assigned(nn.RReLU(), lower=slope, upper=other)
+            if slope < other:
+                yield nn.Hardtanh(slope, other)
+    for beta in (1e-9, 1e-3, 1.0, -1.0, 1e6):
+        yield from (nn.Softplus(beta, threshold) for threshold in (-INF, 0.0, 3.0, 19.0, 20.0, 50.0, 800.0, INF, NAN))
+    yield from (nn.Sigmoid(), nn.Tanh(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Mish(), nn.SELU(), nn.ReLU6())
+    yield from (nn.Hardsigmoid(), nn.Hardswish(), nn.LogSigmoid(), nn.Softsign(), nn.Tanhshrink(), nn.Identity())
+
+
+def kinks(layer: Any) -> list[float]:
+    """Where an activation may bend or jump."""
+    values = [float(v) for k, v in vars(layer).items() if isinstance(v, int | float) and k != "training"]
+    beta, threshold = getattr(layer, "beta", 1.0), getattr(layer, "threshold", 0.0)
+    found = [0.0, 3.0, -3.0, 6.0, *values, *(-v for v in values), threshold / beta]
+    return [v for v in found if abs(v) < 1e15]
+
+
+def test_certificate_of_an_activation_holds_at_any_parameter() -> None:
+    rng, tried = np.random.default_rng(0), 0
+    for layer in activations():
+        layer = layer.double().eval()
+        x = np.concatenate([rng.normal(size=200) * s for s in (1e-6, 1.0, 30.0, 1e4)])
+        around = np.array(
+            [k * (1 + t) + t for k in kinks(layer) for t in (-1e-3, -1e-9, -1e-13, 0.0, 1e-13, 1e-9, 1e-3)]
+        )
+        x = np.sort(np.concatenate([x, around]))
+        try:
+            with torch.no_grad():
+                f = layer(torch.from_numpy(np.repeat(x[:, None], 2, axis=1))).numpy()[:, 0]
+        except (RuntimeError, ZeroDivisionError):  # torch refuses the parameter
+            continue
+        other = rng.permutation(len(x))
+        constant = lipschitz.upper(layer)
+        jump = 1e-8 if isinstance(layer, nn.Softplus) else 0.0  # which its rule tells
+        for a, b, fa, fb in ((x[1:], x[:-1], f[1:], f[:-1]), (x, x[other], f, f[other])):
+            with np.errstate(over="ignore", invalid="ignore"):
+                slack = 8 * 2.0**-52 * (np.abs(fa) + np.abs(fb) + constant * (np.abs(a) + np.abs(b))) + jump
+                moved = np.abs(fa - fb)
+                held = (moved <= constant * np.abs(a - b) + slack) | ~np.isfinite(moved) | (constant == INF)
+            assert held.all(), (layer, constant, a[~held][:3], b[~held][:3], fa[~held][:3], fb[~held][:3])
+        tried += 1
+    assert tried > 250
+
+
+@pytest.mark.parametrize(
+    ("layer", "constant"),
+    [
+        (nn.RReLU(-10, 0.1).eval(), 4.95),
+        (nn.RReLU(-3, -1).eval(), 2.0),
+        (nn.RReLU().eval(), 1.0),
+        (nn.Softplus(beta=1e-9, threshold=20), INF),
+        (nn.Softplus(beta=1e-9, threshold=60), 1.0),
+        (nn.Softplus(beta=-2.0), 1.0),
+        (nn.LeakyReLU(NAN), INF),
+        (nn.LeakyReLU(torch.tensor(NAN)), INF),
+        (nn.LeakyReLU(np.float32(NAN)), INF),
+        (nn.CELU(INF), INF),
+        (nn.AvgPool2d(2, divisor_override=-1), 2.0),
+        (assigned(nn.AvgPool2d(2), divisor_override=0), INF),
+        (nn.Upsample(scale_factor=(INF, 2.0)), INF),
+        (nn.Upsample(scale_factor=(NAN, 2.0)), INF),
+        (nn.BatchNorm1d(2, eps=0.0, affine=False).eval(), 1.0),
+        (assigned(nn.BatchNorm1d(2, eps=0.0).eval(), running_var=torch.zeros(2)), INF),
+        (assigned(nn.BatchNorm1d(2).eval(), running_var=-torch.ones(2)), INF),
+        (assigned(nn.BatchNorm1d(2), track_running_stats=False), INF),
+        (assigned(nn.InstanceNorm1d(2, eps=1e-4, track_running_stats=True).eval(), track_running_stats=False), 100.0),
+        (nn.LayerNorm(3, eps=-1.0), INF),
+        (nn.LayerNorm(3, eps=NAN), INF),
+    ],
+    ids=repr,
+)
+def test_constant_at_an_extreme_parameter(layer: Any, constant: float) -> None:
+    assert lipschitz.upper(layer) == pytest.approx(constant, rel=1e-12)
+
+
+def pooling(rng: np.random.Generator) -> tuple[Any, tuple[int, ...]]:
+    dims = int(rng.integers(1, 4))
+    k, stride, dilation = (rng.integers(1, 4, size=dims) for _ in range(3))
+    padding = [int(rng.integers(0, a // 2 + 1)) for a in k]
+    size = tuple((d * (a - 1) + 1 + rng.integers(3)).item() for a, d in zip(k, dilation, strict=True))
+    options: dict[str, Any] = {"stride": stride.tolist(), "padding": padding, "ceil_mode": bool(rng.integers(2))}
+    kind = rng.integers(3)
+    if kind == 0:
+        return getattr(nn, f"MaxPool{dims}d")(k.tolist(), dilation=dilation.tolist(), **options), size
+    if kind == 1:
+        if dims > 1:
+            options["divisor_override"] = [None, 1, 3, -2][rng.integers(4)]
+        return getattr(nn, f"AvgPool{dims}d")(k.tolist(), count_include_pad=bool(rng.integers(2)), **options), size
+    out = [None if rng.integers(4) == 0 and dims > 1 else int(rng.integers(1, 6)) for _ in k]
+    mean = "Avg" if rng.integers(2) else "Max"
+    return getattr(nn, f"Adaptive{mean}Pool{dims}d")(out), size
+
+
+def padding_layer(rng: np.random.Generator) -> tuple[Any, tuple[int, ...]]:
+    dims = int(rng.integers(1, 4))
+    mode = ["Reflection", "Replication", "Circular", "Zero"][rng.integers(4)]
+    least = 0 if mode == "Reflection" else -1
+    pads = rng.integers(least, 3, size=2 * dims).tolist()
+    return getattr(nn, f"{mode}Pad{dims}d")(tuple(pads)), tuple(rng.integers(3, 5, size=dims).tolist())
+
+
+def normalisation(rng: np.random.Generator) -> tuple[Any, tuple[int, ...]]:
+    eps = [0.0, 1e-300, 1e-12, 1e-5, 0.1, 1e5][rng.integers(6)]
+    kind = rng.integers(5)
+    if kind == 0:
+        layer = nn.BatchNorm1d(3, eps=eps, track_running_stats=eps == 0 or bool(rng.integers(4)))
+        if layer.running_var is not None:
+            layer.running_var.copy_(torch.from_numpy(rng.choice([0.0, 1e-30, 0.3, 1e30, -1e-6], 3)))
+        shape: tuple[int, ...] = (3,)
+    else:
+        layer, shape = [
+            (nn.LayerNorm(4, eps=eps), (4,)),
+            (nn.GroupNorm(2, 4, eps=eps), (4, 3)),
+            (nn.InstanceNorm1d(2, eps=eps, affine=True), (2, 5)),
+            (nn.RMSNorm(4, eps=None if eps == 0.1 else eps), (4,)),
+        ][kind - 1]
+    if getattr(layer, "weight", None) is not None:
+        layer.weight.data = torch.from_numpy(rng.choice([0.0, 1e-300, 0.2, -5.0, 1e200], layer.weight.shape))
+    return layer, shape
+
+
+def linear(rng: np.random.Generator) -> tuple[Any, tuple[int, ...]]:
+    dtype = [torch.float64, torch.float32, torch.float16, torch.bfloat16][rng.integers(4)]
+    scale = (
+        [1.0, 1e-4, 1e4][rng.integers(3)] if dtype != torch.float64 else [1e-308, 1e-320, 1e300, 1.0][rng.integers(4)]
+    )
+    if rng.integers(2):
+        layer, shape = nn.Linear(*rng.integers(1, 6, size=2).tolist()), None
+        shape = (layer.in_features,)
+    else:
+        mode = ["zeros", "reflect", "replicate", "circular"][rng.integers(4)]
+        layer = nn.Conv1d(2, 4, 3, padding=1, groups=2, dilation=int(rng.integers(1, 3)), padding_mode=mode)
+        shape = (2, 6)
+    layer.weight.data = torch.from_numpy(rng.normal(size=layer.weight.shape) * scale).to(dtype)
+    layer.bias.data.zero_()
+    return layer, shape
+
+
+@pytest.mark.parametrize("make", [pooling, padding_layer, normalisation, linear])
+def test_certificate_holds_for_random_layers_and_pairs_far_and_near(make: Any) -> None:
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        layer, sample = make(rng)
+        layer = layer.eval()
+        shape = sample if make in (normalisation, linear) else (1, *sample)
+        constant, wide = lipschitz.upper(layer), copy.deepcopy(layer).double()
+        a = np.concatenate([rng.normal(size=(8, *shape)) * s for s in (1e-9, 1e-3, 1.0, 1e3)])
+        single = np.zeros_like(a)
+        single.reshape(len(a), -1)[np.arange(len(a)), rng.integers(0, math.prod(shape), len(a))] = rng.choice(
+            [-1, 1], len(a)
+        )
+        for b in (np.roll(a, 1, axis=0), a + 1e-6 * rng.normal(size=a.shape), a + single, np.zeros_like(a)):
+            with torch.no_grad():
+                fa, fb = (wide(torch.from_numpy(z)).flatten(1).numpy() for z in (a, b))
+            with np.errstate(over="ignore", invalid="ignore"):
+                moved = np.linalg.norm(np.ldexp(fa - fb, -8), axis=1)
+                slack = 64 * 2.0**-52 * (np.linalg.norm(fa, axis=1) + np.linalg.norm(fb, axis=1)) + 1e-322
+                far = np.linalg.norm((a - b).reshape(len(a), -1), axis=1)
+                held = (moved <= np.ldexp(constant * far + slack, -8)) | ~np.isfinite(moved) | (constant == INF)
+            assert held.all(), (seed, layer, constant, moved[~held] * 256 / far[~held])
+
+
+def test_complex_weights_are_refused() -> None:
+    layer = nn.Linear(2, 2, dtype=torch.complex64)
+    for head in (layer, nn.Sequential(nn.ReLU(), layer)):
+        with pytest.raises(TypeError, match="Linear has complex weights; constants are those of real maps"):
+            lipschitz.upper(head)
+
+
+class Rotated(nn.Module):
+    def forward(self, z: Any) -> Any:
+        return z * 1j
+
+
+def test_complex_outputs_are_refused_and_not_cut_to_their_real_parts() -> None:
+    with pytest.raises(TypeError, match="must give real numbers, got complex128"):
+        lipschitz.effective(Rotated(), np.eye(2), np.zeros((2, 2)))
+    with pytest.raises(TypeError, match="head must return real numbers, got complex128"):
+        lipschitz.local(Rotated(), np.eye(2))
+
+
+def test_products_of_small_constants_do_not_become_zero() -> None:
+    layer = nn.Linear(1, 1, bias=False).double()
+    layer.weight.data.fill_(1e-200)
+    assert lipschitz.upper(nn.Sequential(layer, layer)) > 0
+    layer.weight.data.zero_()
+    assert lipschitz.upper(nn.Sequential(layer, layer)) == 0
+
+
 # ---- networks ------------------------------------------------------------------------------------------------------
 
 ACTIVATIONS: list[Any] = [
@@ -339,7 +562,8 @@ def test_effective_is_the_ratio_of_frobenius_norms() -> None:
     with torch.no_grad():
         moved = (head(torch.from_numpy(a)) - head(torch.from_numpy(b))).numpy()
     assert lipschitz.effective(head, a, b) == pytest.approx(np.linalg.norm(moved) / np.linalg.norm(a - b), rel=1e-14)
-    assert math.isnan(lipschitz.effective(head, a, a))
+    with pytest.warns(gm.UndefinedWarning, match="effective is nan: Z1 equals Z2: nothing moves"):
+        assert math.isnan(lipschitz.effective(head, a, a))
     single = head.float()
     assert lipschitz.effective(single, a, b) == pytest.approx(lipschitz.effective(head.double(), a, b), rel=1e-5)
 

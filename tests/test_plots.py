@@ -233,6 +233,16 @@ def test_matplotlib_shows_the_values_and_the_best_matches(pyplot: Any) -> None:
     assert len(ax.patches) == 3
 
 
+def test_matplotlib_says_why_cells_are_undefined(pyplot: Any) -> None:
+    X = np.random.default_rng(0).standard_normal((30, 3))
+    found = gm.cka_matrix({"a": X, "flat": np.ones((30, 2))})
+
+    ax = found.plot()
+
+    assert ax.get_xlabel().replace("\n", " ").startswith("hatched: undefined Xs['flat'] is constant: ")
+    assert not matrix([[0.5]]).plot().get_xlabel()
+
+
 def test_matplotlib_draws_where_it_is_told_to(pyplot: Any) -> None:
     _, (left, right) = pyplot.subplots(1, 2)
 
@@ -286,7 +296,9 @@ def test_bounds_that_are_undefined_or_infinite_are_left_out() -> None:
     axes = plots.bounds_chart(odd)
 
     assert len(axes.lines) == 1
+    assert axes.get_xlabel().endswith("\n2 of 3 bounds not drawn: undefined or infinite")
     assert not plots.bounds_chart(odd[:2]).lines
+    assert "not drawn" not in plots.bounds_chart(bounds[2:3]).get_xlabel()
 
 
 def test_bounds_may_be_drawn_into_axes_that_are_there() -> None:

@@ -289,6 +289,20 @@ def test_eigenvalues_of_nothing_but_rounding_do_not_count(dtype: str) -> None:
     assert found.reason == "the kernel matrix has rank 3 up to rounding; the other eigenfunctions are arbitrary"
 
 
+def test_eigenvalues_that_add_up_to_nothing_explain_no_part_of_it() -> None:
+    found = gm.spectrum(np.eye(6), gm.Polynomial(degree=1, scale=1.0, offset=-1.0), 6)
+    assert np.isnan(found.explained).all()
+    assert found.reason == "the eigenvalues add up to 0, up to rounding, so that no part of the trace is explained"
+
+
+def test_eigenfunctions_of_lopsided_features_are_orthogonal_to_the_last_digits() -> None:
+    X = normals(500, 4) * [1e8, 1e4, 1, 1e-3] + 1e9
+    for centered in (False, True):
+        phi = gm.spectrum(X, "linear", 4, centered=centered).eigenfunctions
+        np.testing.assert_allclose(phi.T @ phi / 500, np.eye(4), atol=1e-13)
+    np.testing.assert_allclose(phi.mean(axis=0), 0, atol=1e-13)
+
+
 def test_sweeps_are_limited_and_what_is_left_is_told() -> None:
     found = gm.spectrum(normals(800, 20), gm.RBF(2.0), 4, sweeps=1)
     assert (found.sweeps, found.converged) == (1, False)
@@ -527,6 +541,9 @@ def test_spectral_alignment_of_constant_data_is_nan() -> None:
     assert math.isnan(found.value)
     assert math.isnan(found.full)
     assert math.isnan(found.left_out)
+    assert found.reason
+    assert found.reason.startswith("X is constant")
+    assert repr(found) == f"SpectralAlignment(nan: {found.reason})"
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -678,6 +695,7 @@ def test_kare_of_a_ridge_below_rounding_is_exact_or_says_that_it_is_not() -> Non
     assert found.reason
     assert found.reason.startswith("ridge 1e-09 is below the rounding of the kernel's values, about 9")
     assert found.reason.endswith("; use a larger one, or float64")
+    assert math.isnan(found.value[0])
 
     found = gm.kare(X.astype(np.float32), y, gm.RBF(4.0), [1e-9, 0.1])
     assert found.reason == "K/n + ridge is not positive definite at ridge 1e-09; use a larger one"

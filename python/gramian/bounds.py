@@ -69,10 +69,12 @@ class CertifiedInterval(Interval):
     value: float  # unbiased kernel alignment of the sample
     delta: float
     n: int
+    reason: str | None = None  # why the value is nan; the interval holds all the same
 
     def __repr__(self) -> str:
+        shown = f"nan ({self.reason})" if self.reason else f"{self.value:.4g}"
         return (
-            f"kernel_alignment = {self.value:.4g}, in [{self.low:.4g}, {self.high:.4g}] "
+            f"kernel_alignment = {shown}, in [{self.low:.4g}, {self.high:.4g}] "
             f"with probability {1 - self.delta:.6g} (n = {self.n})"
         )
 
@@ -280,8 +282,11 @@ def stitching_refined(risk2: float, kappa_rest: float, first: object, residual: 
     """
     w = _array(first, "first")
     r = _moment(residual, "residual", w.shape[1], why="one row and column for each feature that first takes")
-    seen = max(float(np.einsum("ij,jk,ik->", w, r, w, optimize=True)), 0.0)
-    return stitching(risk2, _number(kappa_rest, "kappa_rest", infinite=True), seen)
+    kappa = _number(kappa_rest, "kappa_rest", infinite=True)
+    exponent = math.frexp(float(np.abs(w).max()))[1] - 1  # squares of W in these units neither over- nor underflow
+    scaled = np.ldexp(w, -exponent)
+    seen = max(float(np.einsum("ij,jk,ik->", scaled, r, scaled, optimize=True)), 0.0)
+    return stitching(risk2, kappa * math.ldexp(1.0, exponent), seen)
 
 
 def stitching_forward(risk2: float, kappa2: float, misalignment: float) -> float:
@@ -318,7 +323,7 @@ def stitching_forward(risk2: float, kappa2: float, misalignment: float) -> float
     8.25
     """
     risk, spread = _stitching_terms(risk2, kappa2, misalignment)
-    return spread * spread + 2 * spread * math.sqrt(risk)
+    return spread * spread + (2 * spread * math.sqrt(risk) if risk else 0.0)
 
 
 def _square(value: float) -> float:
@@ -388,6 +393,8 @@ def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Int
             f"ka must be at most {largest:.6g}, which is all that kernels of these spectra can have, got {a:.6g}"
         )
     t = min(a, largest)
+    slack = _ROUNDINGS * len(eta1) * _EPS * largest  # A and the spectra are rounded, and small η1 magnify it
+    t_most, t_least = min(t + slack, largest), max(t - slack, 0.0)
     b = np.zeros(len(eta1) + small)
     b[: len(eta2)] = eta2[: len(b)]  # descending; no direction of f1 explains two of f2
     # Explained energy is Σ b_j M_ij with Σ η1_i b_j M_ij = t. For any multiplier λ ≥ 0 it is at most
@@ -400,8 +407,8 @@ def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Int
     )  # least a_i with the largest b_j
     large_first = _prefix(b), _prefix(b[: len(eta1)] * eta1)
     k = np.arange(len(eta1))  # active directions at each break
-    above = breaks * t + small_first[0][small + k] - breaks * small_first[1][small + k]
-    below = t / eta1 - (large_first[1][k] / eta1 - large_first[0][k])
+    above = breaks * t_most + small_first[0][small + k] - breaks * small_first[1][small + k]
+    below = t_least / eta1 - (large_first[1][k] / eta1 - large_first[0][k])
     explained_most = min(float(above.min()), float(b.sum()))
     explained_least = max(float(below.max()), 0.0)
     trace = float(eta2.sum())
@@ -491,8 +498,9 @@ def centered_da_from_cka(cka: float, norm1: float, norm2: float) -> float:
 
 def _distance(alignment: float, norm1: float, norm2: float, name: str, *, largest: float) -> float:
     a = _number(alignment, name, negative=True)
-    if abs(a) > 1:
+    if abs(a) > 1 + 1e-12:
         raise ValueError(f"{name} must be from -1 to 1, got {a:.6g}")
+    a = min(max(a, -1.0), 1.0)  # an alignment of 1 + eps is one
     norms = []
     for value, argument in ((norm1, "norm1"), (norm2, "norm2")):
         c = _number(value, argument)
@@ -500,7 +508,10 @@ def _distance(alignment: float, norm1: float, norm2: float, name: str, *, larges
             needed = "above 0" if largest == math.inf else "above 0 and at most 1, as of a kernel with unit diagonal"
             raise ValueError(f"{argument} must be {needed}, got {c:.6g}")
         norms.append(c)
-    return 4 * (_square(norms[0] - norms[1]) + 2 * norms[0] * norms[1] * (1 - a))
+    size = max(norms)  # so that nothing overflows before the end
+    c1, c2 = norms[0] / size, norms[1] / size
+    part = 4 * (_square(c1 - c2) + 2 * c1 * c2 * (1 - a))
+    return part * size * size if part else 0.0
 
 
 # ---- from a sample to the population -------------------------------------------------------------------------------
@@ -572,8 +583,8 @@ def ka_interval(
     Returns
     -------
     CertifiedInterval
-        ``.low``, ``.high``, ``.value`` (the unbiased estimate, nan if a kernel is 0 between all rows), ``.delta``,
-        ``.n``.
+        ``.low``, ``.high``, ``.value`` (the unbiased estimate), ``.delta``, ``.n``, ``.reason`` (why the value is nan:
+        a kernel is 0 between different rows, up to rounding).
 
     Raises
     ------
@@ -632,8 +643,14 @@ def ka_interval(
     floor = -1.0 if signed else 0.0
     low = joint.low / most if joint.low >= 0 else (joint.low / least if least else -math.inf)
     high = joint.high / most if joint.high <= 0 else (joint.high / least if least else math.inf)
-    own = math.sqrt(max(float(inner[p, p]), 0.0)) * math.sqrt(max(float(inner[q, q]), 0.0))
-    return CertifiedInterval(max(low, floor), min(high, 1.0), float(inner[p, q]) / own if own else math.nan, failure, n)
+    value, reason = math.nan, None
+    for r, name in zip((p, q), "XY", strict=True):
+        if float(inner[r, r]) <= (_ROUNDINGS * moments.eps * float(moments.rounding[r])) ** 2:
+            reason = reason or f"the kernel of {name} is 0 between different rows, up to rounding"
+    if reason is None:
+        own = math.sqrt(float(inner[p, p])) * math.sqrt(float(inner[q, q]))
+        value = min(max(float(inner[p, q]) / own, floor), 1.0)
+    return CertifiedInterval(max(low, floor), min(high, 1.0), value, failure, n, reason)
 
 
 def _pair(pair: object, m: int) -> tuple[int, int]:

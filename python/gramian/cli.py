@@ -14,6 +14,7 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
@@ -22,6 +23,7 @@ import click
 import numpy as np
 
 from gramian.kernels import KERNELS
+from gramian.reasons import UndefinedWarning
 
 if TYPE_CHECKING:
     from gramian.estimators import Estimator, Measure
@@ -54,7 +56,8 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without σ still shows the numbers
     try:
-        return commands.main(arguments, prog_name="gramian", standalone_mode=False) or 0
+        with _notes():
+            return commands.main(arguments, prog_name="gramian", standalone_mode=False) or 0
     except click.Abort:
         click.echo("Interrupted", err=True)
         return _INTERRUPTED
@@ -66,6 +69,25 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
             raise
         click.echo(f"Error: {str(error) or type(error).__name__}", err=True)
         return 1
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Why a number is undefined, where no result says so: a line of stderr, once, without a place in the code."""
+    said: set[str] = set()
+    plain = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if not issubclass(category, UndefinedWarning):
+            plain(message, category, *place, **options)
+        elif str(message) not in said:
+            said.add(str(message))
+            click.echo(f"note: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UndefinedWarning)
+        warnings.showwarning = show
+        yield
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -523,7 +545,7 @@ def _plain(value: Any) -> Any:
 
 
 def _pairs(fields: Mapping[str, Any], indent: str = "") -> str:
-    """Names and values under each other; a value that is nan says why."""
+    """Names and values under each other; below them, why a value is undefined."""
     shown = {name: value for name, value in fields.items() if value is not None and name != "reason"}
     width = max(map(len, shown), default=0)
     lines = []
@@ -532,15 +554,17 @@ def _pairs(fields: Mapping[str, Any], indent: str = "") -> str:
         if isinstance(value, Mapping):
             lines += [label, _pairs(value, indent + "  ")]
         else:
-            lines.append(f"{label:<{len(indent) + width + 2}}{_shown(value, fields.get('reason'))}")
+            lines.append(f"{label:<{len(indent) + width + 2}}{_shown(value)}")
+    if reason := fields.get("reason"):
+        lines += ["", f"{indent}undefined: {reason}"]
     return "\n".join(lines)
 
 
-def _shown(value: Any, reason: str | None) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, float):
-        return f"undefined: {reason}" if math.isnan(value) and reason else f"{value:.6g}"
+        return "undefined" if math.isnan(value) else f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return ", ".join(_shown(item, reason) for item in value)
+        return ", ".join(map(_shown, value))
     return str(value)
 
 

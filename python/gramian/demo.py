@@ -235,7 +235,9 @@ def _both_ways(matrices: Iterable[gm.AlignmentMatrix]) -> list[gm.AlignmentMatri
 
 
 def _own_depth(values: Array) -> int:
-    return int((values.argmax(axis=1) == np.arange(len(values))).sum())
+    """A layer without a value has no match."""
+    known = np.where(np.isnan(values), -np.inf, values)
+    return int(((known.argmax(axis=1) == np.arange(len(values))) & np.isfinite(known).any(axis=1)).sum())
 
 
 # ---- in words and tables ---------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ _SPARE = 8  # vectors of a block beyond the eigenpairs asked for
 _BLOCKS = 8  # of a basis before it is cut back to its best Ritz vectors
 STUCK = 8  # blocks without progress before giving up
 _BUDGET = 256 << 20  # bytes that a d×d triangle may take without being asked
+_LOPSIDED = 1e-8  # ratio of eigenvalues: from there on eigenvectors are off by 1e4 roundings
 
 
 # ---- products --------------------------------------------------------------------------------------------------------
@@ -241,9 +242,10 @@ class Features:
 
     rows: moments.CentredFeatures
     centered: bool
-    values: Array  # (r,) above rounding, largest first
+    values: Array  # (r,) above the rounding of float64, largest first
     weights: Array  # (d, r) that make eigenvectors of K of the rows
     errors: Array  # (r,) bounds on what η is off by
+    meant: npt.NDArray[np.bool_]  # (r,) whether it is more than what the features were rounded by when they were stored
     rounding: float  # the least eigenvalue that would be more than rounding of float64
     trace: float
 
@@ -257,14 +259,11 @@ class Features:
         floor = max(x.n, x.d) * EPS
         r = int((s > floor * s[0]).sum())
         u, s, v = u[:, :r], s[:r], vt[:r].T
-        weights = v / s
+        meant = np.ones(r, dtype=bool)
         if found.rounding.any():
+            # rounding of a large column may be more than all of a small one: it is not the least that goes
             told = factor.stored_basis(found.rows, floor, found.rounding, x.n)
-            if told.rank < r:
-                # rounding of a large column may be more than all of a small one: it is not the least that goes
-                inside = told.u.T @ found.rows
-                turn, s, vt = factor.svd(inside)
-                u, v, weights, kept = told.u @ turn, vt[: told.rank].T, told.weights @ turn, told.u @ inside
+            meant = factor.norms(told.u.T @ u) ** 2 > 0.5
         left = np.hypot(factor.norms(kept @ v - u * s), factor.norms(kept.T @ u - v * s))
         # there is a singular value of what is kept within that of s, and within the rounding of the QR factorisation
         off = left + x.d * EPS * s.max(initial=0.0)
@@ -272,8 +271,9 @@ class Features:
             rows,
             centered,
             values=s**2 / x.n,
-            weights=weights,
+            weights=v / s,
             errors=2 * s * off / x.n,
+            meant=meant,
             rounding=(floor * float(s.max(initial=0.0))) ** 2 / x.n,
             trace=float(np.vdot(found.rows, found.rows)) / x.n,
         )
@@ -286,15 +286,38 @@ class Features:
     def exponent(self) -> int:
         return self.rows.exponent
 
-    def projected(self, k: int) -> Array:
-        """(n, k) eigenvectors of K, of norm 1."""
-        out = np.empty((self.n, min(k, len(self.values))))
-        weights = self.weights[:, :k]
+    @property
+    def lopsided(self) -> bool:
+        """Whether products with the features leave eigenvectors of small eigenvalues too far from right."""
+        return bool(len(self.values) and self.values[-1] < _LOPSIDED * self.values[0])
+
+    def projected(self, which: npt.NDArray[np.intp]) -> Array:
+        """(n, k) eigenvectors of K, of norm 1, each off by eps times the root of the largest eigenvalue over its own.
+
+        They are off along those of the larger eigenvalues, to which `orthonormal` makes them orthogonal.
+        """
+        out = np.empty((self.n, len(which)))
+        weights = self.weights[:, which]
         for a, b in moments.blocks(self.n, [self.rows.x.d]):
             out[a:b] = (self.rows.raw(a, b) - self.rows.mean) @ weights
-        return out
+        # far from 0 the mean itself is rounded, by as much as that is
+        return out - out.mean(axis=0) if self.centered else out
+
+    def hidden(self, k: int) -> int:
+        """How many that stored rounding alone would give are larger than some of the first k that it would not."""
+        meant = np.flatnonzero(self.meant)[:k]
+        return int((~self.meant[: meant[-1] if len(meant) else None]).sum())
 
     def pairs(self, k: int) -> Eigenpairs:
-        """The first k, or as many as there are."""
-        following = float(self.values[k]) if len(self.values) > k else math.nan
-        return Eigenpairs(self.values[:k], self.projected(k), self.errors[:k], following, 0, True)
+        """The first k that are more than stored rounding, or as many as there are."""
+        found = np.flatnonzero(self.meant)
+        following = float(self.values[found[k]]) if len(found) > k else math.nan
+        found = found[:k]
+        vectors = orthonormal(self.projected(found))
+        return Eigenpairs(self.values[found], vectors, self.errors[found], following, 0, True)
+
+
+def orthonormal(columns: Array) -> Array:
+    """Columns that are so up to a small part, each made orthogonal to those before it, by Cholesky's factorisation."""
+    made: Array = columns @ np.linalg.inv(np.linalg.cholesky(columns.T @ columns)).T
+    return made

@@ -183,6 +183,8 @@ def flat_outputs(out: Array, y: Array, name: str, target: str) -> Array:
 
 
 def on_host(tensor: Any) -> Array:
+    if tensor.is_complex():
+        raise TypeError(f"heads and maps must give real numbers, got {str(tensor.dtype).removeprefix('torch.')}")
     return np.asarray(tensor.detach().to("cpu", sys.modules["torch"].float64).numpy())
 
 

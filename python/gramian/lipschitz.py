@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 from numbers import Real
 from typing import Any, TypeAlias
@@ -32,6 +33,7 @@ from gramian.heads import (
     weight_matrix,
 )
 from gramian.kernels import RBF, Kernel, Linear, RationalQuadratic
+from gramian.reasons import told
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Rule: TypeAlias = Callable[[Any], float]
@@ -40,6 +42,7 @@ Found: TypeAlias = tuple[float, str]
 __all__ = ["Layer", "UpperBound", "effective", "explain", "local", "register", "rkhs", "upper"]
 
 _EPS = float(np.finfo(np.float64).eps)
+_JUMP = 1e-8  # by how much torch's softplus may jump and still be called continuous; by default it jumps by 2e-9
 _GAP = 1e-3  # by how much a convolution's constant may be too large,
 _WORK = 3e10  # unless that takes more than so many multiply-adds
 _BLOCK = 1 << 22  # values at once,
@@ -94,8 +97,8 @@ def upper(head: object) -> float:
     Raises
     ------
     TypeError, ValueError
-        Neither a module nor a matrix; weights hold NaN or infinity, or no values yet; a layer that acts otherwise in
-        training is in training mode.
+        Neither a module nor a matrix; weights are complex, hold NaN or infinity, or no values yet; a layer that acts
+        otherwise in training is in training mode.
 
     Notes
     -----
@@ -230,9 +233,9 @@ def rkhs(norm: float, kernel: Kernel) -> float:
         return float(norm)
     if not isinstance(kernel, RBF | RationalQuadratic):
         raise ValueError(f"kernel must be Linear, RBF or RationalQuadratic; none is known for {kernel}")
-    if kernel.bandwidth is None:
+    if kernel.bandwidth is None or math.isnan(kernel.bandwidth):
         raise ValueError(f"kernel {kernel} has no bandwidth yet; pass the one that the head was fitted with")
-    return float(norm) / kernel.bandwidth
+    return _above(Fraction(float(norm)) / Fraction(kernel.bandwidth), float(norm) / kernel.bandwidth)
 
 
 def _combined(layers: list[Layer]) -> UpperBound:
@@ -241,12 +244,26 @@ def _combined(layers: list[Layer]) -> UpperBound:
         if math.inf in (value, layer.constant):
             value = math.inf  # also before and after a layer of zeros: what is not known may be random
         elif layer.constant != 1.0:
-            value = layer.constant if value == 1.0 else _up(value * layer.constant)
+            value = layer.constant if value == 1.0 else _product(value, layer.constant)
     return UpperBound(value, tuple(layers))
 
 
-def _up(value: float) -> float:
-    return math.nextafter(value, math.inf) if value else 0.0
+def _up(value: float, steps: int = 1) -> float:
+    for _ in range(steps):
+        value = math.nextafter(value, math.inf)
+    return value
+
+
+def _product(a: float, b: float) -> float:
+    """ab rounded up; 0 only if one of them is, and not where it underflows."""
+    return _up(a * b) if a and b else 0.0
+
+
+def _above(exact: Fraction, near: float) -> float:
+    """The least float that is not below an exact value, from one that is about as large."""
+    while not math.isinf(near) and Fraction(near) < exact:
+        near = _up(near)
+    return near
 
 
 def _layers(module: Any, name: str) -> Iterator[Layer]:
@@ -268,8 +285,17 @@ def _layers(module: Any, name: str) -> Iterator[Layer]:
         for child_name, child in module._modules.items():  # a layer that is there twice counts twice
             yield from _layers(child, f"{name}.{child_name}" if name else child_name)
     else:
-        constant, rule = _RULES[known](module)
+        undefined = [key for key in getattr(module, "__constants__", ()) if _is_nan(getattr(module, key, None))]
+        constant, rule = (math.inf, f"{undefined[0]} is NaN") if undefined else _RULES[known](module)
         yield Layer(name, kind, constant, rule)
+
+
+def _is_nan(value: Any) -> bool:
+    """Of numbers of any kind, tensors of no dimension too; nothing else is."""
+    try:
+        return math.isnan(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return False
 
 
 def _known_as(module: Any) -> type | str | None:
@@ -293,6 +319,8 @@ def _known_as(module: Any) -> type | str | None:
 
 def _weights(tensor: Any, what: str) -> Array:
     """A parameter as float64 on the host."""
+    if tensor.is_complex():
+        raise TypeError(f"{what} has complex weights; constants are those of real maps")
     found = tensor.detach().to("cpu", sys.modules["torch"].float64).numpy()
     if not np.isfinite(found).all():
         raise ValueError(f"{what} has NaN or infinity among its weights")
@@ -317,10 +345,12 @@ def _spectral_norm_and_rule(w: Array) -> Found:
 
 
 def _ldexp(value: float, exponent: int) -> float:
+    """value·2^exponent, rounded up where the result is too small for all of its digits."""
     try:
-        return math.ldexp(value, exponent)
+        found = math.ldexp(value, exponent)
     except OverflowError:
         return math.inf
+    return _above(Fraction(value) * Fraction(2) ** exponent, found)
 
 
 # ---- rules: of a module in evaluation mode, for inputs of any size -------------------------------------------------
@@ -342,7 +372,7 @@ def _convolution(m: Any) -> Found:
     factor, repeated = _padding_factor(m)
     if repeated == 1:
         return norm, rule
-    return _up(norm * factor), f"{rule}; √{repeated} for {m.padding_mode} padding"
+    return _product(norm, factor), f"{rule}; √{repeated} for {m.padding_mode} padding"
 
 
 def _frequency_norm(w: Array, groups: int) -> tuple[float, str]:
@@ -416,11 +446,10 @@ def _padding_factor(m: Any) -> tuple[float, int]:
     if m.padding_mode == "zeros":
         return 1.0, 1
     repeated = 1
+    both = m._reversed_padding_repeated_twice  # what torch pads by, whatever `padding` says: of the last axis first
     for i, (k, d) in enumerate(zip(m.kernel_size, m.dilation, strict=True)):
         span = d * (k - 1)
-        pads = (span // 2, span - span // 2) if m.padding == "same" else (0, 0)
-        if not isinstance(m.padding, str):
-            pads = (m.padding[i], m.padding[i])
+        pads = both[-2 * i - 2], both[-2 * i - 1]
         # circular padding by no more than the kernel's span leaves a restriction of a circulant operator
         if not (m.padding_mode == "circular" and sum(pads) <= span):
             repeated *= _multiplicity(m.padding_mode, *pads)
@@ -474,13 +503,15 @@ def _average_pool(m: Any) -> Found:
     overlap = [_overlap(a, s) for a, s in zip(k, stride, strict=True)]
     whole = not m.ceil_mode and (m.count_include_pad or not any(_each(m.padding, dims)))
     divisor = getattr(m, "divisor_override", None)
+    if divisor == 0:
+        return math.inf, "divides by 0"
     if divisor is not None:
-        rows, columns = math.prod(k) / divisor, math.prod(overlap) / divisor
+        rows, columns = Fraction(math.prod(k), abs(divisor)), Fraction(math.prod(overlap), abs(divisor))
     elif whole:
-        rows, columns = 1.0, math.prod(overlap) / math.prod(k)
+        rows, columns = Fraction(1), Fraction(math.prod(overlap), math.prod(k))
     else:  # windows at the edge may hold a single value
-        rows, columns = 1.0, float(math.prod(overlap))
-    return _root(rows * columns), f"√(largest row sum {rows:.4g} × largest column sum {columns:.4g})"
+        rows, columns = Fraction(1), Fraction(math.prod(overlap))
+    return _root(rows * columns), f"√(largest row sum {float(rows):.4g} × largest column sum {float(columns):.4g})"
 
 
 def _adaptive_pool(m: Any) -> Found:
@@ -491,8 +522,12 @@ def _adaptive_pool(m: Any) -> Found:
     return _root(repeated), f"√{repeated}: an input of one value comes out that often"
 
 
-def _root(value: float) -> float:
-    return math.sqrt(value) if math.isqrt(int(value)) ** 2 == value else _up(math.sqrt(value))
+def _root(value: int | Fraction) -> float:
+    """√value, rounded up where it is no float."""
+    near = math.sqrt(value)
+    while Fraction(near) ** 2 < value:
+        near = _up(near)
+    return near
 
 
 def _unfold(m: Any) -> Found:
@@ -503,7 +538,7 @@ def _unfold(m: Any) -> Found:
 
 def _nearest_upsampling(m: Any) -> Found:
     factors = [m.scale_factor] if isinstance(m.scale_factor, float) else list(m.scale_factor or ())
-    if m.mode != "nearest" or not factors or any(f != int(f) or f < 1 for f in factors):
+    if m.mode != "nearest" or not factors or any(not float(f).is_integer() or f < 1 for f in factors):
         return math.inf, "no rule but for nearest neighbours with whole factors"
     if len(factors) == 1:
         return math.inf, "one factor for all axes, whose number is not known; give one for each, as (2, 2)"
@@ -512,26 +547,45 @@ def _nearest_upsampling(m: Any) -> Found:
 
 
 def _batch_norm(m: Any) -> Found:
-    if m.running_var is None:
+    if m.running_var is None or m.training:
         return math.inf, "takes statistics of the batch: a sample's output depends on the others"
-    kind = type(m).__name__
+    return _running_norm(m)
+
+
+def _running_norm(m: Any) -> Found:
+    kind, rule = type(m).__name__, "max |γ|/√(var + ε)"
+    variance = _weights(m.running_var, kind) + m.eps
+    if not (variance > 0).all():
+        return math.inf, f"{rule}, of a variance + ε that is not positive"
     scale = np.ones(1) if m.weight is None else np.abs(_weights(m.weight, kind))
-    return _up(_up(float((scale / np.sqrt(_weights(m.running_var, kind) + m.eps)).max()))), "max |γ|/√(var + ε)"
+    with np.errstate(over="ignore"):
+        found = float((scale / np.sqrt(variance)).max(initial=0.0))
+    return (_up(found, 4) if scale.any() else 0.0), rule  # sum, root and quotient were each rounded
 
 
 def _instance_norm(m: Any) -> Found:
-    return _batch_norm(m) if m.running_var is not None else _layer_norm(m)
+    fixed = m.track_running_stats and m.running_var is not None and not m.training
+    return _running_norm(m) if fixed else _layer_norm(m)
 
 
 def _layer_norm(m: Any) -> Found:
     rule = "max |γ|/√ε, reached where the variance is 0; local constants are far smaller"
     # without an ε of its own, RMSNorm takes that of the input's dtype
     eps = _EPS if m.eps is None else m.eps
-    return (_up(_up(_largest(m.weight, type(m).__name__) / math.sqrt(eps))) if eps > 0 else math.inf), rule
+    if not eps > 0:
+        return math.inf, rule
+    scale = _largest(m.weight, type(m).__name__)
+    return (_up(scale / math.sqrt(eps), 2) if scale else 0.0), rule
 
 
 def _prelu(m: Any) -> Found:
     return max(1.0, _largest(m.weight, "PReLU")), "max(1, |slope|)"
+
+
+def _rrelu(m: Any) -> Found:
+    if m.training:
+        return math.inf, "its slopes are random in training"
+    return max(1.0, abs((m.lower + m.upper) / 2)), "max(1, |mean of lower and upper|)"
 
 
 def _slope(attribute: str) -> Callable[[Any], Found]:
@@ -539,13 +593,22 @@ def _slope(attribute: str) -> Callable[[Any], Found]:
 
 
 def _celu(m: Any) -> Found:
-    return (1.0, "largest slope") if m.alpha > 0 else (math.inf, "not Lipschitz for alpha < 0")
+    return (1.0, "largest slope") if 0 < m.alpha < math.inf else (math.inf, "not Lipschitz for alpha < 0 or infinite")
 
 
 def _softplus(m: Any) -> Found:
     if m.threshold < 20:
         return math.inf, "torch's formula jumps at a threshold below 20"
-    return 1.0, f"largest slope, but for torch's jump of {math.exp(-m.threshold) / m.beta:.0e} at the threshold"
+    if not 0 < abs(m.beta) < math.inf:
+        return math.inf, f"beta is {m.beta}"
+    jump = math.exp(-m.threshold) / abs(m.beta)
+    if jump > _JUMP:
+        return math.inf, f"torch's formula jumps by {jump:.0e} at the threshold"
+    return 1.0, f"largest slope, but for torch's jump of {jump:.0e} at the threshold"
+
+
+def _hardtanh(m: Any) -> Found:
+    return (1.0, "largest slope") if m.min_val <= m.max_val else (math.inf, "min_val is above max_val")
 
 
 def _hardshrink(m: Any) -> Found:
@@ -560,7 +623,8 @@ def _threshold(m: Any) -> Found:
 _HARMLESS = {"extra_repr", "reset_parameters", "training", "_abc_impl", "_version"}
 _REGISTERED: dict[type, Rule] = {}
 _TABLE: list[tuple[str, Callable[[Any], Found]]] = [
-    ("ReLU ReLU6 Tanh Hardtanh LogSigmoid Softsign Softshrink Tanhshrink", _plain(1.0, "largest slope")),
+    ("ReLU Tanh LogSigmoid Softsign Softshrink Tanhshrink", _plain(1.0, "largest slope")),
+    ("ReLU6 Hardtanh", _hardtanh),
     ("Sigmoid", _plain(0.25, "largest slope")),
     ("Hardsigmoid", _plain(0.166667, "largest slope, rounded up")),
     ("Hardswish", _plain(1.5, "largest slope")),
@@ -569,7 +633,7 @@ _TABLE: list[tuple[str, Callable[[Any], Found]]] = [
     ("GELU", lambda m: (1.12891 if m.approximate == "none" else 1.129, "largest slope, rounded up")),
     ("SELU", _plain(1.7580994, "largest slope, rounded up")),
     ("LeakyReLU", _slope("negative_slope")),
-    ("RReLU", _slope("upper")),
+    ("RReLU", _rrelu),
     ("ELU", _slope("alpha")),
     ("CELU", _celu),
     ("PReLU", _prelu),
@@ -675,6 +739,8 @@ def _jacobian_norm(head: Any, rows: Any, v: Any, tolerance: float, iterations: i
         out = head(z.clone())  # a head may write into its input
         if not isinstance(out, torch.Tensor):
             raise TypeError(f"head must return one tensor, got {type(out).__name__}")
+        if out.is_complex():
+            raise TypeError(f"head must return real numbers, got {str(out.dtype).removeprefix('torch.')}")
         return out.flatten(1) if out.ndim > 1 else out[:, None]
 
     def lengths(a: Any) -> Any:
@@ -718,7 +784,7 @@ def effective(head: object, Z1: object, Z2: object) -> float:
     Returns
     -------
     float
-        At most `upper`, but for the rounding of the module's dtype; nan if Z1 equals Z2.
+        At most `upper`, but for the rounding of the module's dtype; nan, with a warning, if Z1 equals Z2.
 
     Raises
     ------
@@ -756,7 +822,9 @@ def effective(head: object, Z1: object, Z2: object) -> float:
             moved.append(_norm((x - y) @ weights.T))
             distance.append(_norm(x - y))
     whole = _norm(np.array(distance))
-    return _norm(np.array(moved)) / whole if whole else math.nan
+    if not whole:
+        return told(math.nan, "Z1 equals Z2: nothing moves", "effective")
+    return _norm(np.array(moved)) / whole
 
 
 def _norm(a: Array) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -191,7 +192,8 @@ def heatmap(matrix: AlignmentMatrix | Grid, ax: Any = None) -> Any:
     Returns
     -------
     matplotlib axes
-        With the best match of each row marked by a dot, undefined cells hatched, and a colour bar beside them.
+        With the best match of each row marked by a dot, undefined cells hatched, the reasons of those below them, and a
+        colour bar beside them.
 
     Raises
     ------
@@ -227,6 +229,8 @@ def heatmap(matrix: AlignmentMatrix | Grid, ax: Any = None) -> Any:
     if max(map(_width, _labels(shown.columns))) > _FLAT:
         for label in ax.get_xticklabels():
             label.set(rotation=_ROTATION, ha="right", rotation_mode="anchor")
+    if not np.isfinite(values).all():
+        ax.set_xlabel("\n".join(textwrap.fill(note, 60) for note in _notes(shown)[1:]), loc="left", fontsize="small")
     ax.figure.colorbar(image, ax=ax, label=shown.caption)
     return ax
 
@@ -237,8 +241,8 @@ def bounds_chart(bounds: Sequence[ReportedBound], ax: Any = None) -> Any:
     Parameters
     ----------
     bounds : sequence of ReportedBound
-        As in ``stitch_report(...).bounds``. Left out are those that are undefined or infinite, and their axis is
-        logarithmic below no 0: values up to a thousandth of the largest are drawn on a linear scale.
+        As in ``stitch_report(...).bounds``. Left out are those that are undefined or infinite, which the axis says, and
+        it is logarithmic below no 0: values up to a thousandth of the largest are drawn on a linear scale.
     ax : matplotlib axes, optional
         Left out: those of a new figure.
 
@@ -275,7 +279,9 @@ def bounds_chart(bounds: Sequence[ReportedBound], ax: Any = None) -> Any:
     names = [f"{b.of}: {b.name}{f', κ {b.kappa}' if b.kappa else ''}" for b in drawn]
     ax.set_yticks(range(len(drawn)), labels=names)
     ax.invert_yaxis()
-    ax.set_xlabel("in units of the loss (Ã_2: of f2²)")
+    missing = len(bounds) - len(drawn)
+    note = f"\n{missing} of {len(bounds)} bounds not drawn: undefined or infinite" if missing else ""
+    ax.set_xlabel(f"in units of the loss (Ã_2: of f2²){note}")
     ax.grid(axis="x", color=_UNDEFINED, linewidth=0.6)
     ax.set_axisbelow(True)
     return ax

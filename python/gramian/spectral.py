@@ -53,8 +53,11 @@ class Spectrum:
 
     @property
     def explained(self) -> Array:
-        """(k,) Part of the trace that the first 1, 2, ... eigenvalues make up."""
-        return cast("Array", np.cumsum(self.eigenvalues) / self.trace if self.trace else np.full(self.k, np.nan))
+        """(k,) Part of the trace that the first 1, 2, ... eigenvalues make up; nan if it is nothing but rounding."""
+        if _nothing(self.trace, self.rounding, self.n):
+            return np.full(self.k, np.nan)
+        explained: Array = np.cumsum(self.eigenvalues) / self.trace
+        return explained
 
     @property
     def rank(self) -> int:
@@ -91,6 +94,11 @@ class Spectrum:
 def _rank(values: Array, residuals: Array, rounding: float) -> int:
     size = np.abs(values)
     return int((size > np.maximum(residuals, rounding)).sum())
+
+
+def _nothing(trace: float, rounding: float, n: int) -> bool:
+    """Whether a trace of n independent values of this rounding is nothing else."""
+    return abs(trace) <= rounding * math.sqrt(n)
 
 
 def _splits(values: Array, residuals: Array, following: float, tolerance: float) -> bool:
@@ -205,8 +213,10 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
     if k > x.n:
         raise ValueError(f"k must be at most the number of rows, {x.n}, got {k}")
     found = gram.represent(kernel, x).kernel
+    hidden = 0
     if eigen.by_features(x, found, search.memory):
         features = eigen.Features.of(x, found, centered=centered)
+        hidden = features.hidden(k)
         pairs, exponent, trace = features.pairs(k), features.exponent, features.trace
         accuracy, rounding = tolerance or 0.0, features.rounding
     else:
@@ -233,8 +243,12 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
     elif (rank := _rank(pairs.values, pairs.residuals, rounding)) < k:
         rest = "; the other eigenfunctions are arbitrary" if rank < found_k else ""
         reason = f"the kernel matrix has rank {rank} up to rounding{rest}"
+        if hidden:
+            reason += f"; left out: {hidden} that rounding to {x.dtype} alone would give"
     elif _splits(pairs.values, pairs.residuals, pairs.following, accuracy):
         reason = f"eigenvalues {k} and {k + 1} cannot be told apart: the last eigenspace is cut; choose another k"
+    elif _nothing(trace, rounding, x.n):
+        reason = "the eigenvalues add up to 0, up to rounding, so that no part of the trace is explained"
     return Spectrum(
         eigenvalues=np.ldexp(pairs.values, exponent),
         eigenfunctions=pairs.vectors * (signs * math.sqrt(x.n)),
@@ -268,7 +282,7 @@ class EigenOverlap:
     n: int
     kernel: tuple[Kernel, Kernel]
     centered: bool
-    reason: str | None  # which eigenspace is cut, or not reached
+    reason: str | None  # which eigenspace is cut, or not reached, or that there is none
 
     def family(self, p: float, q: float) -> float:
         """S(p, q) = Σ_ij η_X,i^p η_Y,j^q Φ_ij² (Theory, 7.2).
@@ -305,7 +319,7 @@ class EigenOverlap:
 
     @property
     def kernel_alignment(self) -> float:
-        """S(1, 1)/√(Ση_X²·Ση_Y²): of the kernels that these eigenpairs make up."""
+        """S(1, 1)/√(Ση_X²·Ση_Y²): of the kernels that these eigenpairs make up; nan where one has none."""
         if not (len(self.eigenvalues_x) and len(self.eigenvalues_y)):
             return math.nan
         scaled = [v / np.abs(v).max() for v in (self.eigenvalues_x, self.eigenvalues_y)]
@@ -314,12 +328,14 @@ class EigenOverlap:
 
     @property
     def canonical_correlations(self) -> Array:
-        """Singular values of Φ: cosines between the two spans of eigenfunctions."""
+        """Singular values of Φ: cosines between the two spans of eigenfunctions; none where one kernel has none."""
+        if not self.overlap.size:
+            return np.zeros(0)
         return cast("Array", np.linalg.svd(self.overlap, compute_uv=False))
 
     @property
     def mean_square_cca(self) -> float:
-        """S(0, 0)/min(k1, k2), the mean squared canonical correlation of the eigenspaces."""
+        """S(0, 0)/min(k1, k2), the mean squared canonical correlation of the eigenspaces; nan where one is empty."""
         return self.family(0, 0) / min(self.overlap.shape) if self.overlap.size else math.nan
 
     def __repr__(self) -> str:
@@ -392,7 +408,7 @@ def _overlap(pair: Paired, search: Search) -> EigenOverlap:
     reasons = [
         f"{name}: {s.reason}"
         for s, name in zip(found, ("X", "Y"), strict=True)
-        if not s.converged or (s.splits_eigenspace and s.rank == s.k)
+        if s.rank == 0 or not s.converged or (s.splits_eigenspace and s.rank == s.k)
     ]
     return EigenOverlap(
         overlap=x.T @ y / pair.n,
@@ -414,11 +430,15 @@ class SpectralAlignment:
     kept: tuple[float, float]  # part of ‖K‖² that the eigenpairs make up, of X and of Y
     left_out: float  # full − S(1, 1)/(‖K‖‖L‖)·n²: what the pairs of other eigenfunctions add to `full`
     overlap: EigenOverlap
+    reason: str | None  # why a value is nan, or which eigenspace is cut
 
     def __repr__(self) -> str:
+        if math.isnan(self.value):
+            return f"SpectralAlignment(nan: {self.reason})"
+        why = f"; {self.reason}" if self.reason else ""
         return (
             f"SpectralAlignment({self.value:.4g} from {self.overlap.overlap.shape} eigenpairs, full {self.full:.4g}, "
-            f"kept {self.kept[0]:.1%} and {self.kept[1]:.1%})"
+            f"kept {self.kept[0]:.1%} and {self.kept[1]:.1%}{why})"
         )
 
 
@@ -453,7 +473,7 @@ def spectral_alignment(
     SpectralAlignment
         ``value`` of the leading parts of both kernels; ``full``, with nothing left out (`gramian.kernel_alignment`, or
         biased `gramian.cka` if centred); ``kept``, the part of the squared norms in the eigenpairs; ``left_out``, what
-        all the other eigenfunctions add to ``full``. nan if a kernel matrix is 0.
+        all the other eigenfunctions add to ``full``. nan if a kernel matrix is 0 up to rounding: ``reason`` says which.
 
     Raises
     ------
@@ -478,16 +498,14 @@ def spectral_alignment(
     s = pair.statistics
     measure: estimators.Measure = "cka" if centered else "kernel_alignment"
     sums = s.matrix(measure, "biased")
-    full = estimators.value(s, measure, "biased")[0]
+    full, reason = estimators.value(s, measure, "biased")
+    value = math.nan if reason else found.kernel_alignment
+    if math.isnan(value):
+        none = math.nan
+        return SpectralAlignment(none, full, (none, none), none, found, reason or found.reason)
     eigenvalues = [
         np.ldexp(v, -int(e)) for v, e in zip((found.eigenvalues_x, found.eigenvalues_y), s.exponent, strict=True)
     ]
-    kept = [float(v @ v) / float(sums[p, p]) if sums[p, p] > 0 else math.nan for p, v in enumerate(eigenvalues)]
-    part = math.nan if math.isnan(full) else found.kernel_alignment * math.sqrt(kept[0]) * math.sqrt(kept[1])
-    return SpectralAlignment(
-        value=math.nan if math.isnan(full) else found.kernel_alignment,
-        full=full,
-        kept=(kept[0], kept[1]),
-        left_out=full - part,
-        overlap=found,
-    )
+    kept = [float(v @ v) / float(sums[p, p]) for p, v in enumerate(eigenvalues)]
+    part = value * math.sqrt(kept[0]) * math.sqrt(kept[1])
+    return SpectralAlignment(value, full, (kept[0], kept[1]), full - part, found, found.reason)

@@ -88,7 +88,7 @@ def kare(
     -------
     Kare
         ``value`` and ``se`` for each ridge; ``best``, the ridge of the least value; ``degrees``, the effective number
-        of parameters.
+        of parameters. nan at a ridge below the rounding of the kernel's values, which ``reason`` tells.
 
     Raises
     ------
@@ -177,7 +177,9 @@ class _Resolvents:
 
 def _feature_resolvents(features: Features, targets: Array, ridges: Array) -> _Resolvents:
     n, values = features.n, features.values
-    u = features.projected(len(values))
+    u = features.projected(np.arange(len(values)))
+    if features.lopsided:
+        u = eigen.orthonormal(u)
     inside = u.T @ targets
     power, rest = (inside**2).sum(axis=1), float(((targets - u @ inside) ** 2).sum())
     missed = [r / (values + r) for r in np.ldexp(ridges, -features.exponent)]
@@ -236,6 +238,7 @@ def _gram_resolvents(a: KernelMatrix, targets: Array, ridges: Array, probes: int
             reason = (
                 f"K/n + ridge is not positive definite at ridge {math.ldexp(ridge, a.exponent):.3g}; use a larger one"
             )
+        if values.min() + ridge <= 0 or ridge < a.rounding:  # eigenvalues off by more than the ridge leave no digit
             risks.append(math.nan)
             share.append(np.array([math.nan]))
             continue
