@@ -280,6 +280,8 @@ def knn(x: str, y: str, *, k: int, metric: Metric, seed: int, as_json: bool, qui
     for overlap in found:
         corrected = "-" if math.isnan(overlap.corrected) else f"{overlap.corrected:z.4f}"
         lines.append(f"{overlap.measure:<10}  {overlap.value:8.4f}  {overlap.chance:8.4f}  {corrected:>9}")
+    if why := found[0].reason or found[0].note:
+        lines += ["", why]
     _emit("\n".join(lines))
 
 
