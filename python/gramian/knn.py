@@ -354,7 +354,7 @@ def _among_some(x: Representation) -> Array:
 
 def _parallel(rows: Matrix) -> bool:
     """Whether rounding alone may have turned the rows away from the direction of the first."""
-    turned, features = rounding.turned(rows), moments.centre(rows, Cosine())
+    turned, features = rounding.turned(rows, rows.dtype), moments.centre(rows, Cosine())
     first = features.raw(0, 1)
     return all(
         bool((rounding.lengths(features.raw(a, b) - first) <= turned[a:b] + turned[0]).all())

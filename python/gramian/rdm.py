@@ -40,9 +40,10 @@ _AGAIN = 3  # times at most; each leaves a few roundings of what the one before 
 _TOLERANCE = 16.0  # roundings of one dissimilarity, below which a standard deviation is nothing else
 _STORED = 2.0  # the same, in standard deviations of what the rounding of the rows does to a dissimilarity
 # roundings of a tile that a standard deviation must have, or all is done again in float64, about the mean of the rows
-_DIGITS = {"float32": 1e3, "float64": 1e10}
+_DIGITS = {"float32": 1e4, "float64": 1e10}
 _FAR = 1e-20  # ‖X̄'X̄‖² over ‖X'X‖² below which means are 10⁵ spreads away and are taken off first
 _SAMPLED = 512  # pairs that show whether all dissimilarities may be the same
+_APART = 1e3  # times what rounding does to parallel rows: below that, rounding and differences cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def rsa_estimate(
             sources = [replace(s, thresholds=t) for s, t in zip(sources, found, strict=True)]
             thresholds = (_in_units(sources[0], kinds[0]), _in_units(sources[1], kinds[1]))
         if reason is None:
-            value, error, reason = _of_tiles(sources, correlation, bins, memory, progress)
+            value, error, reason = _of_tiles(asked, sources, correlation, bins, memory, progress)
         method: Method = "tiles" if correlation != "spearman" else "sorted ranks" if bins is None else "binned ranks"
     else:
         error = 0.0
@@ -334,11 +335,11 @@ def _check_limits(limits: Sequence[float]) -> tuple[float, float]:
 # ---- what rounding alone does ---------------------------------------------------------------------------------------
 
 
-def _turned(stored: Matrix, kind: Dissimilarity) -> Array | None:
-    """(n,) radians that rounding may have turned each row by, if it is directions that are compared."""
+def _turned(stored: Matrix, kind: Dissimilarity, dtype: str | None = None) -> Array | None:
+    """(n,) radians that rounding to a dtype, or its own, may have turned each row by, if directions are compared."""
     if kind not in ("cosine", "correlation"):
         return None
-    return rounding.turned(stored, row_centred=kind == "correlation")
+    return rounding.turned(stored, dtype or stored.dtype, row_centred=kind == "correlation")
 
 
 def _noise(stored: Matrix, kind: Dissimilarity, compared: Matrix, kernel: Kernel, *, centred: bool) -> float:
@@ -370,18 +371,16 @@ def _noise(stored: Matrix, kind: Dissimilarity, compared: Matrix, kernel: Kernel
     return (2 * math.sqrt(along) + math.sqrt(square)) / mean
 
 
-def _same(name: str, correlation: Correlation) -> str:
-    what = "0" if correlation == "cosine" else "the same, up to rounding"
-    return f"the dissimilarities of {name} are all {what}"
-
-
-def _only_rounding(name: str, kind: Dissimilarity, stored: Matrix, square: float) -> str:
-    """Why dissimilarities that rounding may have made have no correlation; `square`: the mean of ‖x̂ − ŷ‖²."""
-    if kind in ("cosine", "correlation") and square <= 4 * float(
-        np.mean(rounding.turned(stored, row_centred=kind == "correlation") ** 2)
-    ):
+def _why(
+    name: str, kind: Dissimilarity, stored: Matrix, correlation: Correlation, square: float, *, equal: bool
+) -> str:
+    """Why dissimilarities have no correlation: they are `equal`, or differ by rounding; `square`: the mean ‖x̂ − ŷ‖²."""
+    turned = _turned(stored, kind)
+    if turned is not None and turned.any() and square <= 4 * float(np.mean(turned**2)):
         which = "rows" if kind == "cosine" else "rows less their own mean"
         return f"all {which} of {name} point the same way, up to the rounding of {stored.dtype}"
+    if equal:
+        return f"the dissimilarities of {name} are all {'0' if correlation == 'cosine' else 'the same, up to rounding'}"
     return f"the dissimilarities of {name} differ by no more than the rounding of its rows, which are {stored.dtype}"
 
 
@@ -389,16 +388,17 @@ def _only_rounding(name: str, kind: Dissimilarity, stored: Matrix, square: float
 
 
 def _streams(asked: _Asked) -> list[Dissimilarities]:
-    return [
-        Dissimilarities(
-            moments.centre(x, kernel),
-            root=kind == "euclidean",
-            turned=_turned(stored, kind),
-        )
-        for x, kernel, kind, stored in zip(
-            asked.pair.matrices, asked.pair.kernels, asked.kinds, asked.stored, strict=True
-        )
-    ]
+    """Values; rows that rounding alone may have turned apart tie at 0, if that is far below what other pairs have."""
+    found = []
+    for x, kernel, kind, stored in zip(asked.pair.matrices, asked.pair.kernels, asked.kinds, asked.stored, strict=True):
+        source = Dissimilarities(moments.centre(x, kernel), root=kind == "euclidean")
+        turned = _turned(stored, kind)
+        if turned is not None:
+            usual = float(np.mean(source.sampled(min(_SAMPLED, source.pairs), 0)))
+            if usual <= _APART * 4 * float(np.mean(turned**2)):
+                turned = _turned(stored, kind, dtype="float64")
+        found.append(replace(source, turned=turned))
+    return found
 
 
 def _stream_reason(asked: _Asked, sources: Sequence[Dissimilarities], correlation: Correlation) -> str | None:
@@ -410,7 +410,8 @@ def _stream_reason(asked: _Asked, sources: Sequence[Dissimilarities], correlatio
         eps = rounding.epsilon(stored.dtype)
         square = float(np.mean(sample**2 if source.root else sample))
         apart = float(np.linalg.norm(source.features.mean))
-        lost = float(source.turned.max()) if source.turned is not None else eps * (apart + math.sqrt(square))
+        turned = _turned(stored, kind)
+        lost = eps * (apart + math.sqrt(square)) if turned is None else float(turned.max())
         doubt = 8 * (2 * math.sqrt(square / x.d) * lost + lost**2)
         if source.root:
             doubt = doubt / (2 * math.sqrt(square)) if square > 0 else 0.0
@@ -418,11 +419,11 @@ def _stream_reason(asked: _Asked, sources: Sequence[Dissimilarities], correlatio
             continue
         mean, deviation = pairs.spread(source, memory=asked.pair.memory, progress=None)
         if deviation == 0:
-            return _same(name, correlation)
+            return _why(name, kind, stored, correlation, mean, equal=True)
         size = math.hypot(mean, deviation)
         noise = _noise(stored, kind, x, kernel, centred=correlation != "cosine") / (2 if source.root else 1)
         if (size if correlation == "cosine" else deviation) <= _STORED * noise * size:
-            return _only_rounding(name, kind, stored, mean)
+            return _why(name, kind, stored, correlation, mean, equal=False)
     return None
 
 
@@ -434,6 +435,7 @@ def _in_units(source: Dissimilarities, kind: Dissimilarity) -> tuple[float, floa
 
 
 def _of_tiles(
+    asked: _Asked,
     sources: Sequence[Dissimilarities],
     correlation: Correlation,
     bins: int | None,
@@ -457,11 +459,10 @@ def _of_tiles(
         constant = [bool(v <= _TOLERANCE * np.finfo(np.float64).eps * m) for v, m in zip(own, first, strict=True)]
         error = 0.0
         value = math.nan if any(constant) else pairs.ratio(second[0, 1], own[0], own[1])
-    return (
-        value,
-        error,
-        next((_same(name, correlation) for flag, name in zip(constant, "XY", strict=True) if flag), None),
-    )
+    for flag, name, kind, stored in zip(constant, "XY", asked.kinds, asked.stored, strict=True):
+        if flag:
+            return value, error, _why(name, kind, stored, correlation, math.inf, equal=True)
+    return value, error, None
 
 
 # ---- sums over pairs: Pearson and cosine ----------------------------------------------------------------------------
@@ -512,10 +513,10 @@ def _sums(asked: _Asked, *, centred: bool) -> _Sums:
     for p, (stored, kind, name) in enumerate(zip(asked.stored, asked.kinds, "XY", strict=True)):
         deviation, level = float(sums.deviation[p]), float(sums.level[p])
         noise = _noise(stored, kind, compared[p], pair.kernels[p], centred=centred) / (2 if kind == "euclidean" else 1)
-        if deviation <= _TOLERANCE * sums.rounding[p]:
-            return replace(sums, reason=_same(name, correlation))
-        if deviation <= _STORED * noise * level:
-            return replace(sums, reason=_only_rounding(name, kind, stored, level * float(sums.unit[p])))
+        equal = deviation <= _TOLERANCE * float(sums.rounding[p])
+        if equal or deviation <= _STORED * noise * level:
+            square = level * float(sums.unit[p])
+            return replace(sums, reason=_why(name, kind, stored, correlation, square, equal=equal))
     return sums
 
 
@@ -523,13 +524,23 @@ def _doubtful(sums: _Sums, asked: _Asked) -> bool:
     """Whether rounding, of these sums or of the rows, may have had a part in them."""
     if sums.far:
         return True
-    for deviation, level, unit, tile, stored, kind in zip(
-        sums.deviation, sums.level, sums.unit, sums.rounding, asked.stored, asked.kinds, strict=True
+    for deviation, level, unit, tile, stored, compared, kind in zip(
+        sums.deviation,
+        sums.level,
+        sums.unit,
+        sums.rounding,
+        asked.stored,
+        asked.pair.matrices,
+        asked.kinds,
+        strict=True,
     ):
         eps, lost = rounding.epsilon(stored.dtype), 0.0
         if kind in ("cosine", "correlation"):
-            square = level * unit
-            lost = (math.sqrt(square / stored.d) * eps + eps**2) / unit
+            along = math.sqrt(level * unit / stored.d)
+            lost = (along * eps + eps**2) / unit
+            if compared.dtype == "float32":
+                own = rounding.epsilon("float32")
+                tile = max(tile, (along * own + own**2) / unit)
         if not deviation > max(sums.digits * tile, 8 * max(lost, eps * level)):
             return True
     return False
@@ -552,7 +563,7 @@ def _measured(pair: Paired, *, centred: bool) -> _Sums:
                 level=mean,
                 unit=np.ones(2),
                 rounding=np.zeros(2),  # found to have the digits
-                digits=0.0,
+                digits=_DIGITS["float32"],  # where rows less their own mean are float32
                 far=not all(near | normalize),
                 pair=pair,
                 xs=None,

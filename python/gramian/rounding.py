@@ -56,10 +56,10 @@ def lengths(rows: Array) -> Array:
     return cast("Array", np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
-def turned(x: Matrix, *, row_centred: bool = False) -> Array:
-    """(n,) radians by which the rounding of x, and of normalising it in float64, may have turned each row."""
+def turned(x: Matrix, dtype: str, *, row_centred: bool = False) -> Array:
+    """(n,) radians by which rounding x to a dtype, and normalising it in float64, may have turned each row."""
     out = np.empty(x.n)
     for start, stop in blocks(x.n, [x.d]):
-        last, own = relative(x.block(start, stop), x.dtype, row_centred=row_centred)
+        last, own = relative(x.block(start, stop), dtype, row_centred=row_centred)
         out[start:stop] = 0.5 * lengths(last) + own
     return out
