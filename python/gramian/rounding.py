@@ -39,7 +39,10 @@ def less_row_means(rows: Array) -> tuple[Array, npt.NDArray[np.int32]]:
 
 
 def relative(rows: Array, dtype: str, *, row_centred: bool) -> tuple[Array, Array]:
-    """(b, d) last places over the length of the row that is normalised, and (b,) the rounding of normalising it."""
+    """(b, d) last places, over the length of the row that is normalised, and (b,) the rounding of normalising it.
+
+    Of a unit that is nearly all of its row, only a part: a row's own direction does not turn it.
+    """
     if row_centred:
         left, exponent = less_row_means(rows)
     else:
@@ -48,8 +51,11 @@ def relative(rows: Array, dtype: str, *, row_centred: bool) -> tuple[Array, Arra
     last, size = np.ldexp(last_places(rows, dtype), -exponent), lengths(left)
     full = lengths(np.ldexp(rows, -exponent)) if row_centred else size
     inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    part = left * inverse[:, None]
+    whole = 1 - 1 / rows.shape[1] if row_centred else 1.0  # of a unit less its share of the mean
+    last *= inverse[:, None] * np.sqrt(np.clip(2 * (whole - part * part), 0, 1))
     own = (4 + math.sqrt(rows.shape[1]) / 16) * math.sqrt(2) * epsilon("float64")
-    return last * inverse[:, None], own * full * inverse
+    return last, own * full * inverse
 
 
 def lengths(rows: Array) -> Array:
