@@ -295,6 +295,26 @@ def test_no_value_means_no_pvalue(measure, options):
         assert found.reason.endswith(": the dissimilarities of Y are all the same, up to rounding")
 
 
+@pytest.mark.parametrize("measure", ["mutual_knn", "cycle_knn", "lcs_knn", "edit_knn", "cknna"])
+def test_neighbours_of_a_constant_array_are_never_significant(measure):
+    X, Y = shared(40)
+    for pair, name in (((np.ones((40, 3)), Y), "X"), ((X, np.ones((40, 3))), "Y")):
+        found = gm.null(measure, *pair, k=5, permutations=9)
+        assert (math.isnan(found.value), math.isnan(found.pvalue)) == (True, True)
+        says = f"in {name}, all rows are equally near each other"
+        assert found.reason == f"{measure} has no value for these arrays: {says}"
+
+
+def test_what_a_function_would_have_warned_of_is_the_reason():
+    """Undefined in some orders only: the first rows of Y are equal in those."""
+    X, Y = shared(6)
+    Y[:3] = 1.0
+    found = gm.null(lambda X, Y: gm.rsa(X[3:], Y[3:], correlation="spearman"), X, Y, permutations=60)
+    assert (math.isfinite(found.value), np.isnan(found.values).any(), math.isnan(found.pvalue)) == (True, True, True)
+    says = "<lambda> has no value for some permutations: the dissimilarities of Y are all the same, up to rounding"
+    assert found.reason == says
+
+
 def test_values_without_spread_have_no_z():
     X, Y = shared()
     found = gm.null(lambda X, Y: 0.5, X, Y, permutations=3)
