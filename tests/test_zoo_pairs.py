@@ -89,7 +89,12 @@ class Side:
             # values this close may change places: each time, a correlation of N ranks changes by 12/N² at most
             ordered, close = np.sort(self.d), 32 * np.sort(self.arithmetic) + 2.0**-39 * np.sort(self.d)
             return 12 * np.count_nonzero(np.diff(ordered) <= close[1:]) / len(ordered) ** 2
-        return 32 * float(np.sqrt(np.mean(self.arithmetic**2)) / np.sqrt(np.mean(differ**2)))
+        lost, spread = self.arithmetic, float(np.sqrt(np.mean(differ**2)))
+        if correlation == "geotopological":
+            low, high = np.quantile(self.d, LIMITS)
+            lost = (lost + 2.0**-46 * self.d) / (high - low if high > low else np.inf)  # rounded to 40 bits
+            spread = float(oracle.geotopological(self.d, *LIMITS).std())
+        return 32 * float(np.sqrt(np.mean(lost**2))) / spread
 
 
 def rounded_to_40_bits(d: Array) -> Array:
@@ -104,7 +109,7 @@ def rsa_error(x: Any, y: Any, sides: tuple[Side, Side], dtype: str, kind: str, c
     assert (found.reason is None) == math.isfinite(found.value)
     if found.reason:
         return None if any(side.only_rounding(correlation) for side in sides) else f"nan, {found.reason}"
-    a, b = (side.tied if correlation == "spearman" else side.d for side in sides)
+    a, b = (side.tied if correlation in ("spearman", "geotopological") else side.d for side in sides)
     if correlation == "geotopological":
         a, b = (oracle.geotopological(d, *LIMITS) for d in (a, b))
     want = float(oracle.rsa(a, b, "pearson" if correlation == "geotopological" else correlation))
