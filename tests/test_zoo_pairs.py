@@ -65,7 +65,8 @@ class Side:
         self.lost = self.d - oracle.over_pairs(oracle.dissimilarities(moved, kind))
         # float64 arithmetic: a relative rounding of distances, an absolute one of normalised rows
         self.arithmetic = FLOAT64 * self.d
-        self.tied = rounded_to_40_bits(self.d**2 if kind == "euclidean" else self.d)
+        root = kind == "euclidean"  # of squares that are rounded
+        self.tied = np.sqrt(rounded_to_40_bits(self.d**2)) if root else rounded_to_40_bits(self.d)
         if kind in ("cosine", "correlation"):
             left = wide - wide.mean(1, keepdims=True) if kind == "correlation" else wide
             size = oracle.norms(left)
