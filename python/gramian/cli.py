@@ -38,7 +38,7 @@ METRICS = ("cosine", "inner_product", "euclidean", "manhattan")
 METHODS = ("gamma", "permutation", "pearson3", "t", "chi2", "gretton")
 MATRIX_SUFFIXES = (".png", ".svg", ".csv", ".npy", ".json")
 STITCHES = ("linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge")
-_OVERLAP = ("measure", "value", "chance", "corrected")
+_OVERLAP = ("measure", "value", "chance", "corrected", "ties", "reason")
 _INTERRUPTED, _BROKEN_PIPE = 130, 141
 
 
