@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gramian as gm
 import oracle
 from accuracy import hard_pair
-from gramian import nulls, platonic
+from gramian import independence, nulls, platonic
 
 # measures of which `null` sweeps the products alone, and their options
 SHORT = [
@@ -278,6 +278,18 @@ def test_progress_counts_permutations():
     seen = []
     gm.null("hsic", X, Y, permutations=3, progress=lambda *a: seen.append(a))
     assert seen[-1] == (3, 3)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (120, 5)])
+@pytest.mark.parametrize("kind", ["sqeuclidean", "euclidean", "cosine", "correlation"])
+def test_nulls_of_rsa_far_from_0_are_those_of_the_measure(kind, shape):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(shape)
+    X, Y = ((Z + 1e6).astype(np.float32) for Z in (X, X + rng.standard_normal(shape)))
+    found = gm.null("rsa", X, Y, permutations=3, dissimilarity=kind)
+    orders = [np.arange(len(X)), *(independence.permutation(len(X), 0, b) for b in range(3))]
+    want = [gm.rsa(X, Y[order], dissimilarity=kind) for order in orders]
+    assert [found.value, *found.values] == pytest.approx(want, abs=1e-7)
 
 
 # ---- undefined ------------------------------------------------------------------------------------------------------
