@@ -343,6 +343,14 @@ def test_knn_json_is_the_overlap_of_the_lists(run: Any, files: Path, metric: Any
     assert [row["measure"] for row in document["rows"]] == ["mutual_knn", "cycle_knn", "lcs_knn", "edit_knn"]
 
 
+def test_knn_says_why_there_is_no_value(run: Any, files: Path) -> None:
+    np.save(files / "same.npy", np.ones((60, 3)))
+    code, out, err = run("knn", files / "same.npy", files / "y.npy")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "in X, all rows are equally near each other"
+    assert out.splitlines()[3].split() == ["mutual_knn", "nan", "0.1695", "-"]
+
+
 def test_knn_prints_a_line_for_every_measure(run: Any, files: Path) -> None:
     code, out, err = run("knn", files / "x.npy", files / "y.npy")
 

@@ -606,7 +606,96 @@ def test_overlap_shows_itself() -> None:
         "corrected": pytest.approx(4 / 9),
         "n": 101,
         "k": 10,
+        "ties": [None, None],
+        "reason": None,
     }
+
+
+# ---- ties ------------------------------------------------------------------------------------------------------------
+
+NEAR = "all rows are equally near each other"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("measure", OVERLAPS)
+@pytest.mark.parametrize("k", [3, 59])
+def test_neighbours_of_a_constant_array_say_nothing(k: int, measure: Any, metric: Any) -> None:
+    X, Y = np.full((60, 4), 0.1), normal(60, 4)
+    for pair, name in (((X, Y), "X"), ((Y, X), "Y")):
+        with pytest.warns(gm.UndefinedWarning, match=rf"^{measure} is nan: in {name}, {NEAR}$"):
+            assert math.isnan(getattr(gm, measure)(*pair, k, metric=metric))
+        found = gm.neighbor_overlap(*(gm.neighbors(Z, k, metric=metric) for Z in pair), measure=measure)
+        assert (math.isnan(found.value), math.isnan(found.corrected)) == (True, True)
+        assert found.reason == f"in {'A' if name == 'X' else 'B'}, {NEAR}"
+
+
+@pytest.mark.parametrize("n", [30, 300])
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_that_are_all_as_far_from_each_other_say_nothing(metric: Any, n: int) -> None:
+    assert gm.neighbors(np.eye(n), 4, metric=metric).reason == NEAR
+    assert gm.neighbors(np.zeros((n, 3)), 4, metric=metric).reason == NEAR
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_parallel_rows_have_no_nearest_direction(dtype: str) -> None:
+    X = as_input(rounded(np.abs(normal(50, 1)) * normal(1, 12, 1), dtype), dtype)
+    says = rf"in X, ({NEAR}|all rows point the same way, up to the rounding of {dtype})$"
+    for measure in OVERLAPS:
+        with pytest.warns(gm.UndefinedWarning, match=says):
+            assert math.isnan(getattr(gm, measure)(X, normal(50, 4), 5))
+    with pytest.warns(gm.UndefinedWarning, match=says):
+        assert math.isnan(gm.cknna(X, normal(50, 4), 5, kernel="cosine"))
+    assert gm.neighbors(X, 5, metric="euclidean").reason is None
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_positive_numbers_are_one_direction(dtype: str) -> None:
+    X = (np.abs(normal(400, 1)) + 0.1).astype(dtype)
+    found = gm.neighbors(X, 6)
+    np.testing.assert_array_equal(found, oracle.nearest(np.zeros((400, 400)), 6))
+    assert (found.ties, found.reason) == (1.0, NEAR)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_that_repeat_have_neighbours_and_the_share_of_ties_is_said(metric: Any) -> None:
+    """Two words of 30 rows each: every list ends among equal rows, and yet tells the words apart."""
+    rng = np.random.default_rng(0)
+    words = np.array([[1.0, 2, -1], [-2, 0.5, 1]])[rng.permutation(np.repeat([0, 1], 30))]
+    X = np.vstack([words, rng.integers(-9, 10, (4, 3)) + 0.5])
+    S = oracle.nearness(metric, X)
+    ordered = -np.sort(-np.where(np.eye(64, dtype=bool), -np.inf, S), axis=1)
+    tied = float((ordered[:, 4] == ordered[:, 5]).mean())
+
+    A, B = gm.neighbors(X, 5, metric=metric), gm.neighbors(normal(64, 3), 5, metric=metric)
+    found = gm.neighbor_overlap(A, B)
+
+    np.testing.assert_array_equal(A, oracle.nearest(S, 5))
+    assert (A.ties, A.reason, found.ties) == (tied, None, (tied, 0.0))
+    assert found.value == pytest.approx(oracle.mutual_knn(np.array(A), np.array(B)), abs=1e-15)
+    share = f"the last neighbour of {tied:.2g} of the rows is one of several equally near: the lower index"
+    assert tied > 0.9
+    assert found.note == share
+    assert repr(found).endswith(f"(k = 5, n = 64; {share})")
+    assert found.to_dict()["ties"] == [tied, 0.0]
+
+
+def test_parts_of_lists_do_not_know_of_ties() -> None:
+    A = gm.neighbors(np.ones((10, 2)), 3)
+    assert (A[:, :2].ties, A.copy().reason) == (None, None)
+    assert gm.neighbor_overlap(np.array(A), np.array(A)).ties == (None, None)
+
+
+@pytest.mark.parametrize("measure", OVERLAPS)
+def test_two_rows_have_no_choice_and_no_ties(measure: Any) -> None:
+    assert getattr(gm, measure)(np.ones((2, 3)), normal(2, 3), 1) == 1.0
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian", "distance", "exponential"])
+@pytest.mark.parametrize("mean", [0.0, 1e5])
+def test_cknna_of_float32_far_from_0_is_that_of_float64(kernel: str, mean: float) -> None:
+    X, Y = ((normal(60, 20, s) + mean).astype(np.float32) for s in (0, 1))
+    want = gm.cknna(X.astype(np.float64), Y.astype(np.float64), 6, kernel=kernel)
+    assert gm.cknna(X, Y, 6, kernel=kernel) == pytest.approx(want, abs=16 * EPS["float32"])
 
 
 # ---- CKNNA -----------------------------------------------------------------------------------------------------------
@@ -712,14 +801,17 @@ def test_cknna_of_an_array_with_itself_is_1() -> None:
 @pytest.mark.parametrize("value", [0.1, 3.7, 1e10])
 def test_cknna_of_a_constant_array_is_nan(kernel: str, value: float) -> None:
     X = normal(60, 4)
-    assert math.isnan(gm.cknna(np.full((60, 3), value), X, 5, kernel=kernel))
-    assert math.isnan(gm.cknna(X, np.full((60, 3), value), 5, kernel=kernel))
+    with pytest.warns(gm.UndefinedWarning, match=r"^cknna is nan: in X, all rows are equally near each other$"):
+        assert math.isnan(gm.cknna(np.full((60, 3), value), X, 5, kernel=kernel))
+    with pytest.warns(gm.UndefinedWarning, match=r"^cknna is nan: in Y, all rows are equally near each other$"):
+        assert math.isnan(gm.cknna(X, np.full((60, 3), value), 5, kernel=kernel))
 
 
 def test_reference_variant_has_no_value_where_a_self_term_is_not_positive() -> None:
     X = np.array([[2.0, 4], [1, -3], [-2, 1], [-2, 0], [-4, -1]])
     assert math.isnan(oracle.cknna_reference(X @ X.T, X @ X.T, 3))
-    assert math.isnan(gm.cknna(X, X, 3, variant="reference"))
+    with pytest.warns(gm.UndefinedWarning, match=r"^cknna is nan: the self term of X is not positive$"):
+        assert math.isnan(gm.cknna(X, X, 3, variant="reference"))
     assert gm.cknna(X, X, 3) == pytest.approx(1, abs=1e-15)
 
 

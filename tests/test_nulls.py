@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gramian as gm
 import oracle
 from accuracy import hard_pair
-from gramian import nulls, platonic
+from gramian import independence, nulls, platonic
 
 # measures of which `null` sweeps the products alone, and their options
 SHORT = [
@@ -280,6 +280,18 @@ def test_progress_counts_permutations():
     assert seen[-1] == (3, 3)
 
 
+@pytest.mark.parametrize("shape", [(40, 60), (120, 5)])
+@pytest.mark.parametrize("kind", ["sqeuclidean", "euclidean", "cosine", "correlation"])
+def test_nulls_of_rsa_far_from_0_are_those_of_the_measure(kind, shape):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(shape)
+    X, Y = ((Z + 1e6).astype(np.float32) for Z in (X, X + rng.standard_normal(shape)))
+    found = gm.null("rsa", X, Y, permutations=3, dissimilarity=kind)
+    orders = [np.arange(len(X)), *(independence.permutation(len(X), 0, b) for b in range(3))]
+    want = [gm.rsa(X, Y[order], dissimilarity=kind) for order in orders]
+    assert [found.value, *found.values] == pytest.approx(want, abs=1e-7)
+
+
 # ---- undefined ------------------------------------------------------------------------------------------------------
 
 
@@ -290,7 +302,29 @@ def test_no_value_means_no_pvalue(measure, options):
     X, _ = shared(10)
     found = gm.null(measure, X, np.zeros((10, 2)), permutations=3, **options)
     assert [math.isnan(v) for v in (found.value, found.pvalue, found.z, found.corrected)] == [True] * 4
-    assert found.reason == f"{measure} has no value for these arrays"
+    assert found.reason.startswith(f"{measure} has no value for these arrays")
+    if measure == "rsa":
+        assert found.reason.endswith(": the dissimilarities of Y are all the same, up to rounding")
+
+
+@pytest.mark.parametrize("measure", ["mutual_knn", "cycle_knn", "lcs_knn", "edit_knn", "cknna"])
+def test_neighbours_of_a_constant_array_are_never_significant(measure):
+    X, Y = shared(40)
+    for pair, name in (((np.ones((40, 3)), Y), "X"), ((X, np.ones((40, 3))), "Y")):
+        found = gm.null(measure, *pair, k=5, permutations=9)
+        assert (math.isnan(found.value), math.isnan(found.pvalue)) == (True, True)
+        says = f"in {name}, all rows are equally near each other"
+        assert found.reason == f"{measure} has no value for these arrays: {says}"
+
+
+def test_what_a_function_would_have_warned_of_is_the_reason():
+    """Undefined in some orders only: the first rows of Y are equal in those."""
+    X, Y = shared(6)
+    Y[:3] = 1.0
+    found = gm.null(lambda X, Y: gm.rsa(X[3:], Y[3:], correlation="spearman"), X, Y, permutations=60)
+    assert (math.isfinite(found.value), np.isnan(found.values).any(), math.isnan(found.pvalue)) == (True, True, True)
+    says = "<lambda> has no value for some permutations: the dissimilarities of Y are all the same, up to rounding"
+    assert found.reason == says
 
 
 def test_values_without_spread_have_no_z():

@@ -22,7 +22,7 @@ from scipy.spatial.distance import pdist
 
 import gramian as gm
 import oracle
-from accuracy import TILE_EDGE, as_input, assert_as_accurate, hard_pair
+from accuracy import EPS, TILE_EDGE, as_input, assert_as_accurate, hard_pair, rounded
 from gramian import moments, pairs, rdm
 from gramian.kernels import KERNELS
 from gramian.sources import matrix
@@ -409,6 +409,134 @@ def test_equal_rows_have_no_cosine():
     assert gm.rsa(np.eye(5), X, correlation="cosine") == pytest.approx(
         float(truth(np.eye(5), X, correlation="cosine")), abs=1e-12
     )
+
+
+def parallel(n, d, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    return rounded(rng.uniform(0.1, 5, (n, 1)) * rng.standard_normal(d), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("kind", ["cosine", "correlation"])
+@pytest.mark.parametrize(
+    "options",
+    [{"correlation": c} for c in CORRELATIONS]
+    + [{"correlation": "spearman", "bins": 16}, {"correlation": "spearman", "memory": LITTLE}]
+    + [{"geotopological": (0.2, 0.8)}, {"geotopological": (0.3, 0.3)}],
+)
+def test_parallel_rows_have_no_correlation(options, kind, dtype):
+    X, Y = parallel(50, 10, dtype), np.random.default_rng(1).normal(size=(50, 4))
+    which = "rows" if kind == "cosine" else "rows less their own mean"
+    for pair, name in (((as_input(X, dtype), Y), "X"), ((Y, as_input(X, dtype)), "Y")):
+        found = gm.rsa_estimate(*pair, dissimilarity=kind, **options)
+        assert math.isnan(found.value)
+        assert found.reason == f"all {which} of {name} point the same way, up to the rounding of {dtype}"
+
+
+@pytest.mark.parametrize("kind", ["cosine", "correlation"])
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_parallel_rows_of_many_features_have_no_correlation(correlation, kind):
+    X, Y = parallel(1000, 768), np.random.default_rng(1).normal(size=(1000, 4))
+    assert "point the same way" in gm.rsa_estimate(X, Y, dissimilarity=kind, correlation=correlation).reason
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_positive_numbers_in_float32_are_one_direction(correlation, seed, monkeypatch):
+    """Normalised in float32 they are 1 up to a rounding, which no number of sweeps centres."""
+    rng, sweeps, sweep = np.random.default_rng(seed), [], rdm.gram.sweep_moments
+    x = (np.abs(rng.standard_normal((60, 1))) + 0.1).astype(np.float32)
+    y = rng.standard_normal((60, 4)).astype(np.float32)
+    monkeypatch.setattr(rdm.gram, "sweep_moments", lambda *a, **o: (sweeps.append(1), sweep(*a, **o))[1])
+    with pytest.warns(gm.UndefinedWarning, match=r"^rsa is nan: all rows of X point the same way") as told:
+        value = gm.rsa(x, y, dissimilarity="cosine", dissimilarity_y="sqeuclidean", correlation=correlation)
+    assert (math.isnan(value), len(told), len(sweeps) < 20) == (True, 1, True)
+
+
+def test_distances_that_differ_by_the_rounding_of_their_rows_have_no_correlation():
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(40, 40)))[0]
+    Y = np.random.default_rng(1).normal(size=(40, 3))
+    for dtype in ("float32", "float16", "bfloat16"):
+        for kind, correlation in itertools.product(KINDS[:3], ("pearson", "spearman")):
+            found = gm.rsa_estimate(Y, as_input(turn, dtype), dissimilarity=kind, correlation=correlation)
+            says = f"the dissimilarities of Y differ by no more than the rounding of its rows, which are {dtype}"
+            assert (math.isnan(found.value), found.reason) == (True, says)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("kind", ["cosine", "correlation"])
+@pytest.mark.parametrize("options", [{"correlation": "spearman"}, {"geotopological": (0, 0)}])
+def test_rows_of_one_direction_tie_by_the_digits_of_their_dtype(options, kind, dtype):
+    rng = np.random.default_rng(0)
+    of = np.repeat([0, 1, 2], 40)
+    A = rounded(rng.standard_normal((3, 6))[of] * rng.uniform(0.5, 2, (120, 1)), dtype)
+    Y = rng.standard_normal((120, 4)) + of[:, None]
+    d, e = (oracle.over_pairs(oracle.dissimilarities(Z, kind)) for Z in (A, Y))
+    fraction, exponent = np.frexp(d)
+    d = np.ldexp(np.round(np.ldexp(fraction, 41)), exponent - 41)  # to 40 bits
+    d = np.where(oracle.over_pairs(of[:, None] == of), 0, d)
+    if "geotopological" in options:
+        d, e = (oracle.geotopological(z, 0, 0) for z in (d, e))
+    want = oracle.rsa(d, e, options.get("correlation", "pearson"))
+    for memory in (None, LITTLE):
+        got = gm.rsa(as_input(A, dtype), Y, dissimilarity=kind, memory=memory, **options)
+        assert got == pytest.approx(want, abs=1e-8)  # a value in 10^4 lies where rounding to 40 bits is undecided
+
+
+@pytest.mark.parametrize("shape", [(40, 100), (120, 9)])
+@pytest.mark.parametrize("mean", [3e5, 1e6])
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_float32_far_from_0_is_as_right_as_float64_of_its_values(correlation, mean, shape):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(shape)
+    X, Y = ((Z + mean).astype(np.float32) for Z in (X, X + rng.standard_normal(shape)))
+    for kind in KINDS:
+        # normalised rows are 1e-6 apart, 1e-16 of which is rounding; rows less their own mean are near 0, and float32
+        allowed = {"cosine": 1e-9, "correlation": 16 * EPS["float32"]}.get(kind, 1e-12)
+        want = float(truth(X, Y, kind, correlation))
+        assert gm.rsa(X, Y, dissimilarity=kind, correlation=correlation) == pytest.approx(want, abs=allowed)
+
+
+@pytest.mark.parametrize("shape", [(40, 100), (120, 9)])
+@pytest.mark.parametrize("mean", [1e6, 1e9, 1e12])
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_distances_keep_their_digits_whatever_the_mean(correlation, mean, shape):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(shape)
+    X, Y = X + mean, X + rng.standard_normal(shape) - mean
+    for kind in ("sqeuclidean", "euclidean"):
+        want = float(truth(X, Y, kind, correlation))
+        assert gm.rsa(X, Y, dissimilarity=kind, correlation=correlation) == pytest.approx(want, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["sqeuclidean", "euclidean"])
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_a_huge_constant_unit_changes_nothing(correlation, kind):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((2, 60, 5)).astype(np.float32)
+    far = np.hstack([X, np.full((60, 1), 1e9, np.float32)])
+    want = gm.rsa(X, Y, dissimilarity=kind, correlation=correlation)
+    assert gm.rsa(far, Y, dissimilarity=kind, correlation=correlation) == pytest.approx(want, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_no_correlation_is_above_1(correlation, kind):
+    for seed in range(8):
+        X = np.random.default_rng(seed).standard_normal((30, 40)).astype(np.float32 if seed % 2 else np.float64)
+        for options in ({}, {"bins": 50} if correlation == "spearman" else {"geotopological": (0.2, 0.9)}):
+            got = gm.rsa(X, X, dissimilarity=kind, correlation=correlation, **options)
+            assert 1 - 1e-6 < got <= 1
+
+
+def test_an_estimate_keeps_the_reason_and_does_not_warn():
+    X = np.random.default_rng(0).normal(size=(5, 3))
+    assert gm.rsa_estimate(np.ones((5, 2)), X).reason == "the dissimilarities of X are all the same, up to rounding"
+    with pytest.warns(
+        gm.UndefinedWarning, match=r"^rsa is nan: the dissimilarities of Y are all the same, up to"
+    ) as told:
+        assert math.isnan(gm.rsa(X, np.ones((5, 2)), correlation="spearman"))
+    assert told[0].filename == __file__
 
 
 def test_two_rows_are_enough_for_a_cosine_alone():

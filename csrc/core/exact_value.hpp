@@ -19,7 +19,8 @@ namespace gramian {
 //
 //     ranking           value (x, y in units of `scale`)         kernels
 //     dot               x·y − μ·μ                                linear
-//     cosine            cot|cot| of the angle between x and y    cosine: (x·y)|x·y| / (‖x‖²‖y‖² − (x·y)²); a zero row: 0
+//     cosine            cot|cot| of the angle between x and y    cosine: (x·y)|x·y| / (‖x‖²‖y‖² − (x·y)²); a zero row: 0;
+//                                                                infinite for angles of some 10^-15 and less
 //     squared_distance  −‖x − y‖²/2                              RBF, exponential, rational quadratic, −d²/2
 //     l1_distance       −‖x − y‖₁                                Laplacian
 //     polynomial        (c·x·y + c')^p, p = 1 (odd) or 2 (even)  polynomial: its own power is a monotone function of it
@@ -172,7 +173,9 @@ GRAMIAN_HD double exact_value(const ExactRows& x, std::int64_t i, std::int64_t j
             if (a.high == 0 || b.high == 0 || dot.high == 0) return 0;
             const TwoParts both = product(a, b), square = product(dot, dot), t = two_sum(both.high, -square.high);
             const double rest = exact_sum(t.high, exact_sum(t.low, exact_sum(both.low, -square.low)));
-            const double ratio = rest > 0 ? square.high / rest : kInfinity;
+            // what is left of products in four factors is theirs to some (d + 64)·2^-106: below that, the rows are parallel
+            const double least = exact_product(both.high, static_cast<double>(x.rows.d + 64) * 0x1p-106);
+            const double ratio = rest > least ? square.high / rest : kInfinity;
             return dot.high > 0 ? ratio : -ratio;
         }
         case Ranking::squared_distance:

@@ -42,7 +42,7 @@ METRICS = ("cosine", "inner_product", "euclidean", "manhattan")
 METHODS = ("gamma", "permutation", "pearson3", "t", "chi2", "gretton")
 MATRIX_SUFFIXES = (".png", ".svg", ".csv", ".npy", ".json")
 STITCHES = ("linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge")
-_OVERLAP = ("measure", "value", "chance", "corrected")
+_OVERLAP = ("measure", "value", "chance", "corrected", "ties", "reason")
 _INTERRUPTED, _BROKEN_PIPE = 130, 141
 
 
@@ -304,6 +304,8 @@ def knn(x: str, y: str, *, k: int, metric: Metric, seed: int, as_json: bool, qui
     for overlap in found:
         corrected = "-" if math.isnan(overlap.corrected) else f"{overlap.corrected:z.4f}"
         lines.append(f"{overlap.measure:<10}  {overlap.value:8.4f}  {overlap.chance:8.4f}  {corrected:>9}")
+    if why := found[0].reason or found[0].note:
+        lines += ["", why]
     _emit("\n".join(lines))
 
 

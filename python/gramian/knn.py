@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian import gram, moments, routes
-from gramian.arrays import check_budget, check_count, check_seed, one_of, require_rows
+from gramian import gram, moments, rounding, routes
+from gramian.arrays import Matrix, as_matrix, check_budget, check_count, check_seed, one_of, require_rows
 from gramian.gram import Nearest, Progress, Representation
 from gramian.kernels import (
     RBF,
@@ -28,6 +28,7 @@ from gramian.kernels import (
     Polynomial,
     RationalQuadratic,
 )
+from gramian.reasons import told
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -45,6 +46,18 @@ _KERNEL: dict[Metric, tuple[Kernel, str | None]] = {
 }
 _ELEMENTS = 1 << 21  # of scratch at a time
 _TOLERANCE = 16.0  # roundings below which a centred value is nothing
+_DIGITS = 1e3  # roundings of a float32 sweep that centred values must have, or it is made again in float64
+_ALIKE = 256  # rows among which all pairs are looked at where every list holds equal numbers
+
+
+class Neighbors(np.ndarray[Any, np.dtype[np.int64]]):
+    """(n, k) lists of neighbours, nearest first, and what ties have decided in them; a part of them does not know."""
+
+    ties: float | None  # share of the rows that have others as near as their last neighbour, left out for their index
+    reason: str | None  # why the lists say nothing of who is near whom
+
+    def __array_finalize__(self, made_from: object) -> None:
+        self.ties, self.reason = None, None
 
 
 def neighbors(
@@ -54,7 +67,7 @@ def neighbors(
     metric: Metric = "cosine",
     memory: int | None = None,
     progress: Progress | None = None,
-) -> Lists:
+) -> Neighbors:
     """The k nearest neighbours of every row among the others, nearest first.
 
     Row i of the result lists the k rows j ≠ i of largest s(x_i, x_j), ties to the lower index, where s is the cosine,
@@ -76,6 +89,9 @@ def neighbors(
     Returns
     -------
     array of shape (n, k), int64
+        With two attributes that arrays made from it do not have: ``.ties``, the share of the rows whose last neighbour
+        ties with a row that is left out for its index alone, and ``.reason``, why the lists say nothing of X (or None):
+        all rows are equally near each other, or, for the cosine, point the same way up to the rounding of X's dtype.
 
     Raises
     ------
@@ -126,7 +142,9 @@ def mutual_knn(
     Returns
     -------
     float
-        In [0, 1]; k/(n−1) for unrelated data, which `neighbor_overlap` corrects for.
+        In [0, 1]; k/(n−1) for unrelated data, which `neighbor_overlap` corrects for. nan, with an `UndefinedWarning`
+        that says why, if who is near whom in an array is decided by ties alone: all its rows are equally near each
+        other.
 
     Raises
     ------
@@ -169,7 +187,8 @@ def cycle_knn(
     Returns
     -------
     float
-        In [0, 1]; far from 0 for unrelated data if k² is not far below n (`neighbor_overlap` says how far).
+        In [0, 1]; far from 0 for unrelated data if k² is not far below n (`neighbor_overlap` says how far). nan as
+        `mutual_knn`.
 
     Raises
     ------
@@ -211,7 +230,7 @@ def lcs_knn(
     Returns
     -------
     float
-        In [0, 1], at most `mutual_knn`.
+        In [0, 1], at most `mutual_knn`; nan as that.
 
     Raises
     ------
@@ -253,7 +272,7 @@ def edit_knn(
     Returns
     -------
     float
-        In [0, 1].
+        In [0, 1]; nan as `mutual_knn`.
 
     Raises
     ------
@@ -274,15 +293,73 @@ def edit_knn(
     return _measure(X, Y, k, metric, "edit_knn", memory, progress)
 
 
-def _nearest(x: object, name: str, k: int, metric: Metric, memory: int | None, progress: Progress | None) -> Lists:
+def _nearest(x: object, name: str, k: int, metric: Metric, memory: int | None, progress: Progress | None) -> Neighbors:
     one_of(metric, get_args(Metric), "metric")
     check_budget(memory, progress)
     rows = matrix(x, name)
     _check_k(k, rows.n)
     kernel, native = _KERNEL[metric]
-    return gram.sweep_nearest(
-        Representation((rows,), kernel, native_name=native), k, memory=memory, progress=progress
-    ).index
+    represented = Representation((rows,), kernel, native_name=native)
+    found, ties, reason = _listed(represented, k, memory, progress)
+    lists = found.index.view(Neighbors)
+    lists.ties, lists.reason = ties, reason
+    return lists
+
+
+def _listed(
+    x: Representation, k: int, memory: int | None, progress: Progress | None
+) -> tuple[Nearest, float, str | None]:
+    """The k nearest of every row, the share of rows with others as near as the last, and why they say nothing."""
+    more = gram.sweep_nearest(x, min(k + 1, x.n - 1), memory=memory, progress=progress)
+    found = replace(
+        more,
+        index=np.ascontiguousarray(more.index[:, :k]),
+        similarity=np.ascontiguousarray(more.similarity[:, :k]),
+    )
+    out = more.similarity[:, k:]  # of the first row that is left out, if one is
+    return found, float((out == found.similarity[:, -1:]).mean()) if out.size else 0.0, _undecided(x, more)
+
+
+def _undecided(x: Representation, found: Nearest) -> str | None:
+    """Why lists say nothing of the rows, or None."""
+    n = x.n
+    if n < 3:
+        return None  # one other row is no choice
+    if _equal(found.similarity) and (found.index.shape[1] == n - 1 or _equal(_among_some(x))):
+        return "all rows are equally near each other"
+    (rows,) = x.parts
+    reach = 4 * rounding.epsilon(rows.dtype)
+    if isinstance(x.kernel, Cosine):
+        near = found.similarity >= 1 / reach**2
+    elif x.kernel == ArcCosine(0):
+        near = found.similarity >= -reach / math.pi
+    else:
+        return None
+    if near.all() and _parallel(rows):
+        return f"all rows point the same way, up to the rounding of {rows.dtype}"
+    return None
+
+
+def _equal(values: Array) -> bool:
+    return bool(values.min() == values.max())
+
+
+def _among_some(x: Representation) -> Array:
+    """What up to 256 of the rows are ranked by, all of them against each other."""
+    (rows,) = x.parts
+    some = np.unique(np.linspace(0, rows.n - 1, min(rows.n, _ALIKE)).astype(np.int64))
+    few = replace(x, parts=(as_matrix(rows.take(some), "rows"),))
+    return gram.sweep_nearest(few, len(some) - 1).similarity
+
+
+def _parallel(rows: Matrix) -> bool:
+    """Whether rounding alone may have turned the rows away from the direction of the first."""
+    turned, features = rounding.turned(rows, rows.dtype), moments.centre(rows, Cosine())
+    first = features.raw(0, 1)
+    return all(
+        bool((rounding.lengths(features.raw(a, b) - first) <= turned[a:b] + turned[0]).all())
+        for a, b in moments.blocks(rows.n, [rows.d])
+    )
 
 
 def _check_k(k: object, n: int) -> None:
@@ -301,17 +378,27 @@ def _measure(
     memory: int | None,
     progress: Progress | None,
 ) -> float:
-    return _MEAN[measure](*_both(X, Y, k, metric, memory, progress))
+    a, b = _both(X, Y, k, metric, memory, progress)
+    reason = _reason(("X", a.reason), ("Y", b.reason))
+    return told(math.nan, reason, measure) if reason else _MEAN[measure](_plain(a), _plain(b))
+
+
+def _reason(*found: tuple[str, str | None]) -> str | None:
+    return next((f"in {name}, {reason}" for name, reason in found if reason), None)
+
+
+def _plain(lists: Lists) -> Lists:
+    return lists.view(np.ndarray)
 
 
 def _both(
     X: object, Y: object, k: int, metric: Metric, memory: int | None, progress: Progress | None
-) -> tuple[Lists, Lists]:
+) -> tuple[Neighbors, Neighbors]:
     """The lists of two arrays of the same samples."""
     one_of(metric, get_args(Metric), "metric")
     pair = routes.paired(X, Y, _KERNEL[metric][0], None, memory=memory, progress=progress)
     _check_k(k, pair.n)
-    x, y = (_nearest(z, "X", k, metric, memory, progress) for z in pair.matrices)
+    x, y = (_nearest(z, name, k, metric, memory, progress) for z, name in zip(pair.matrices, "XY", strict=True))
     return x, y
 
 
@@ -327,7 +414,7 @@ def overlaps(
 ) -> list[Overlap]:
     """Every measure of two arrays, from one list for each."""
     a, b = _both(X, Y, k, metric, memory, progress)
-    return [neighbor_overlap(a, b, measure=measure, seed=seed) for measure in get_args(NeighborMeasure)]
+    return [_overlap(a, b, ("X", "Y"), measure, 10, seed) for measure in get_args(NeighborMeasure)]
 
 
 # ---- from lists to numbers -------------------------------------------------------------------------------------------
@@ -342,16 +429,28 @@ class Overlap:
     n: int
     k: int
     measure: NeighborMeasure
+    # of each array, the share of rows whose k-th neighbour ties with a row left out; None of lists made elsewhere
+    ties: tuple[float | None, float | None] = (None, None)
+    reason: str | None = None  # why the value is nan
 
     @property
     def corrected(self) -> float:
         """(value − chance)/(1 − chance): 0 for unrelated data, 1 for equal lists; nan where chance is 1 already."""
         return (self.value - self.chance) / (1 - self.chance) if self.chance < 1 else math.nan
 
+    @property
+    def note(self) -> str | None:
+        """How far ties decided who is among the k, or None where they did not."""
+        shares = [share for share in self.ties if share]
+        if self.reason or not shares:
+            return None
+        return f"the last neighbour of {max(shares):.2g} of the rows is one of several equally near: the lower index"
+
     def __repr__(self) -> str:
+        why = self.reason or self.note
         return (
             f"{self.measure} = {self.value:.4g}, chance {self.chance:.2g}, corrected {self.corrected:.4g} "
-            f"(k = {self.k}, n = {self.n})"
+            f"(k = {self.k}, n = {self.n}{'; ' + why if why else ''})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -363,6 +462,8 @@ class Overlap:
             "corrected": self.corrected,
             "n": self.n,
             "k": self.k,
+            "ties": list(self.ties),
+            "reason": self.reason,
         }
 
 
@@ -387,7 +488,9 @@ def neighbor_overlap(
     Returns
     -------
     Overlap
-        ``.value``, ``.chance``, ``.corrected`` = (value − chance)/(1 − chance).
+        ``.value``, ``.chance``, ``.corrected`` = (value − chance)/(1 − chance); of lists that came from `neighbors`
+        as they are ``.ties``, the shares of the rows of A and of B whose k-th neighbour ties with a row left out, a
+        ``.note`` if these are not 0, and ``.reason`` if the value is nan because ties decided everything.
 
     Raises
     ------
@@ -412,9 +515,17 @@ def neighbor_overlap(
     one_of(measure, get_args(NeighborMeasure), "measure")
     check_count(shuffles, "shuffles")
     check_seed(seed)
-    a, b = _lists(A, "A"), _lists(B, "B")
+    return _overlap(A, B, ("A", "B"), measure, shuffles, seed)
+
+
+def _overlap(
+    A: object, B: object, names: tuple[str, str], measure: NeighborMeasure, shuffles: int, seed: int
+) -> Overlap:
+    a, b = (_lists(lists, name) for lists, name in zip((A, B), names, strict=True))
     if a.shape != b.shape:
-        raise ValueError(f"A lists {_sizes(a)} but B lists {_sizes(b)}; row i of both must be the same sample")
+        raise ValueError(
+            f"{names[0]} lists {_sizes(a)} but {names[1]} lists {_sizes(b)}; row i of both must be the same sample"
+        )
     n, k = a.shape
     if measure == "mutual_knn":
         chance = k / (n - 1)
@@ -423,7 +534,10 @@ def neighbor_overlap(
     else:
         rng = np.random.default_rng(seed)
         chance = float(np.mean([_MEAN[measure](a, _shuffled(b, rng)) for _ in range(shuffles)]))
-    return Overlap(_MEAN[measure](a, b), chance, n, k, measure)
+    known = [(z.ties, z.reason) if isinstance(z, Neighbors) else (None, None) for z in (A, B)]
+    reason = _reason(*((name, why) for name, (_, why) in zip(names, known, strict=True)))
+    value = math.nan if reason else _MEAN[measure](a, b)
+    return Overlap(value, chance, n, k, measure, (known[0][0], known[1][0]), reason)
 
 
 def _lists(lists: object, name: str) -> Lists:
@@ -590,8 +704,9 @@ def cknna(
     -------
     float
         In [−1, 1] for "paper", where unrelated data has k/(n−1) at most; debiased CKA at k = n − 1, for both
-        variants. nan if nothing is left of a representation after centring ("paper"), or if a self term is not
-        positive, which happens to "reference" (it is no square there).
+        variants. nan, with an `UndefinedWarning` that says why, if all rows of a representation are equally near each
+        other, if nothing is left of it after centring ("paper"), or if a self term is not positive, which happens to
+        "reference" (it is no square there).
 
     Raises
     ------
@@ -619,8 +734,11 @@ def cknna(
     _check_k(k, n)
     if variant == "reference" and k < 2:
         raise ValueError(f"k must be at least 2 for variant='reference', got {k}")
-    edges = [_edges(x, k, variant, memory, progress) for x in pair.xs]
-    return _centred_on_edges(*edges) if variant == "paper" else _masked(*edges)
+    edges = [_edges(x, name, k, variant, memory, progress) for x, name in zip(pair.xs, "XY", strict=True)]
+    reason = edges[0].reason or edges[1].reason
+    if reason is None:
+        value, reason = _centred_on_edges(*edges) if variant == "paper" else _masked(*edges)
+    return told(math.nan if reason else value, reason, "cknna")
 
 
 @dataclass(frozen=True, eq=False)
@@ -631,21 +749,29 @@ class _Edges:
     values: Array  # (n·k,) in some units
     rounding: float  # of a value
     n: int
+    name: str
+    reason: str | None  # why the lists say nothing
 
 
-def _edges(x: Representation, k: int, variant: Variant, memory: int | None, progress: Progress | None) -> _Edges:
-    found = gram.sweep_nearest(x, k, memory=memory, progress=progress)
+def _edges(
+    x: Representation, name: str, k: int, variant: Variant, memory: int | None, progress: Progress | None
+) -> _Edges:
+    found, _, reason = _listed(x, k, memory, progress)
     if isinstance(x.kernel, Linear | Cosine):
-        values, rounding = _inner_products(x, found.index, centred=variant == "paper")
+        values, lost = _inner_products(x, found.index, centred=variant == "paper")
     elif variant == "paper":
-        values, rounding = _centred_values(x, found, memory, progress)
+        values, lost = _centred_values(x, found, memory, progress)
+        (rows,) = x.parts
+        if rows.dtype != "float64" and not np.vdot(values, values) > (_DIGITS * lost) ** 2 * values.size:
+            wide = np.concatenate([rows.block(a, b) for a, b in moments.blocks(x.n, [rows.d])])
+            values, lost = _centred_values(replace(x, parts=(as_matrix(wide, name),)), found, memory, progress)
     else:
-        values, rounding = _kernel_values(x.kernel, found, 0, int(gram.sweep_units([x], "highest")[0])), 0.0
+        values, lost = _kernel_values(x.kernel, found, 0, int(gram.sweep_units([x], "highest")[0])), 0.0
     keys = np.arange(x.n)[:, None] * x.n + found.index
     # in units where squares stay in range
     largest = float(np.abs(values).max())
     unit = math.ldexp(1.0, math.frexp(largest)[1]) if largest > 0 and math.isfinite(largest) else 1.0
-    return _Edges(keys.ravel(), (values / unit).ravel(), rounding / unit, x.n)
+    return _Edges(keys.ravel(), (values / unit).ravel(), lost / unit, x.n, name, _reason((name, reason)))
 
 
 def _inner_products(x: Representation, index: Lists, *, centred: bool) -> tuple[Array, float]:
@@ -712,28 +838,30 @@ def _kernel_values(kernel: Kernel, found: Nearest, base: int, exponent: int) -> 
     return cast("Array", np.ldexp(s, unit - exponent))
 
 
-def _centred_on_edges(x: _Edges, y: _Edges) -> float:
-    """Σ over common pairs of U(K)U(L), over the roots of the sums of squares."""
+def _centred_on_edges(x: _Edges, y: _Edges) -> tuple[float, str | None]:
+    """Σ over common pairs of U(K)U(L), over the roots of the sums of squares; or why it has no value."""
     own = [float(np.vdot(e.values, e.values)) for e in (x, y)]
     for e, square in zip((x, y), own, strict=True):
         if not square > (_TOLERANCE * e.rounding) ** 2 * len(e.values):
-            return math.nan
+            return math.nan, f"nothing is left of {e.name} after centring, up to rounding"
     _, i, j = np.intersect1d(x.keys, y.keys, assume_unique=True, return_indices=True)
-    return float(np.vdot(x.values[i], y.values[j]) / math.sqrt(own[0]) / math.sqrt(own[1]))
+    value = float(np.vdot(x.values[i], y.values[j]) / math.sqrt(own[0]) / math.sqrt(own[1]))
+    return max(-1.0, min(1.0, value)), None
 
 
-def _masked(x: _Edges, y: _Edges) -> float:
-    """Song et al.'s HSIC of kernel matrices that are 0 but for common neighbours."""
+def _masked(x: _Edges, y: _Edges) -> tuple[float, str | None]:
+    """Song et al.'s HSIC of kernel matrices that are 0 but for common neighbours; or why it has no value."""
     keys, i, j = np.intersect1d(x.keys, y.keys, assume_unique=True, return_indices=True)
     n = x.n
     cross = _song(keys, x.values[i], y.values[j], n)
     own = []
     for e in (x, y):
         order = np.argsort(e.keys)
-        own.append(_song(e.keys[order], e.values[order], e.values[order], n))
-    if not (own[0] > 0 and own[1] > 0):
-        return math.nan
-    return cross / math.sqrt(own[0]) / math.sqrt(own[1])
+        square = _song(e.keys[order], e.values[order], e.values[order], n)
+        if not square > 0:
+            return math.nan, f"the self term of {e.name} is not positive"
+        own.append(square)
+    return cross / math.sqrt(own[0]) / math.sqrt(own[1]), None
 
 
 def _song(keys: Lists, k: Array, l: Array, n: int) -> float:

@@ -25,6 +25,7 @@ from gramian.arrays import (
 from gramian.estimators import DEFAULT_ESTIMATOR
 from gramian.gram import Progress
 from gramian.independence import Index
+from gramian.reasons import heard
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -143,7 +144,8 @@ def null(
     Returns
     -------
     Null
-        ``.value``, ``.values`` (B,), ``.mean``, ``.sd``, ``.pvalue``, ``.z``, ``.corrected``; ``.reason`` of a nan.
+        ``.value``, ``.values`` (B,), ``.mean``, ``.sd``, ``.pvalue``, ``.z``, ``.corrected``; ``.reason`` of a nan,
+        with what the measure would have warned of.
 
     Raises
     ------
@@ -185,13 +187,17 @@ def null(
         return _within(labels, seed, b)
 
     asked = _Asked(name, function, x, y, permutations, order, progress, options)
-    every = (_shortcut(asked) if known.module else None) or _recomputed(asked)
-    value = next(every)
-    values = np.array(list(every))
+    with heard() as told:  # once here, in place of a warning for each permutation
+        every = (_shortcut(asked) if known.module else None) or _recomputed(asked)
+        value = next(every)
+        values = np.array(list(every))
+        if math.isnan(value) and not told:
+            asked.function(x.owner, y.owner, **options)  # the ways that save sums do not all say why
     limit = known.maximum if maximum is None else float(maximum)
     widest = np.float64 if x.dtype == y.dtype == "float64" else np.float32
     slack = _SLACK * float(np.finfo(widest).eps) * max(abs(value), float(np.abs(values).max()))
-    return _summary(value, values, slack, name, x.n, labels, seed, limit, alternative or known.alternative)
+    why = told[0] if told else None
+    return _summary(value, values, slack, name, x.n, labels, seed, limit, alternative or known.alternative, why)
 
 
 def _measure(measure: object) -> tuple[str, Callable[..., float], _Named]:
@@ -240,12 +246,14 @@ def _summary(
     seed: int,
     maximum: float | None,
     alternative: Alternative,
+    why: str | None,  # what the measure says of the first nan
 ) -> Null:
     mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
     extreme = values >= value - slack if alternative == "greater" else values <= value + slack
     reason = None
     if math.isnan(value) or math.isnan(mean):
-        reason = f"{name} has no value for {'these arrays' if math.isnan(value) else 'some permutations'}"
+        which = "these arrays" if math.isnan(value) else "some permutations"
+        reason = f"{name} has no value for {which}" + (f": {why}" if why else "")
     elif not sd > slack:
         reason = "one permutation has no spread" if len(values) == 1 else "all permutations give the same value"
     undefined = math.isnan(value) or math.isnan(mean)

@@ -2,8 +2,8 @@
 
 The native sweeps reduce a tile where it is made; an order statistic needs the values, so here tiles are made in float64
 by NumPy's BLAS, on the host. Values are rounded to 40 bits, which is far above the rounding of how they came about: two
-pairs that are equal in exact arithmetic are tied here, whichever tile they lie in. Rows that point the same way are 0
-apart.
+pairs that are equal in exact arithmetic are tied here, whichever tile they lie in. Rows that point the same way, up to
+the rounding of the dtype that they came in, are 0 apart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gramian.moments import CentredFeatures, Progress
 from gramian.once import once
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Panel: TypeAlias = tuple[Array, Array, Array]  # (b, d) rows; the same about the mean, and (b,) the squares of these
+Panel: TypeAlias = tuple[Array, Array, Array, Array | None]  # (b, d) rows; about the mean; (b,) squares; turned
 
 BUDGET = 512 << 20  # bytes that sorting may take without being asked
 _EDGE = 1024  # rows of a tile at most
@@ -34,11 +34,11 @@ _SORT_BYTES = 112  # of scratch for each pair that is ranked in memory
 _CLOSE = 1 / 32  # part of ‖x‖² + ‖y‖² below which a squared distance is computed from the differences
 _BLOCK = 4096  # close pairs that are worth a block of their own
 _DROPPED = 12  # bits of 52
-_PARALLEL = 2 * (8 * float(np.finfo(np.float64).eps)) ** 2  # squared distance of normalised rows that is rounding only
 _SAMPLE = 1 << 20  # pairs from which buckets, bins and brackets are laid out
 _MOST_BUCKETS = 768  # to each of which every tile adds some records
 _CELLS = 8  # of the guide to a list of numbers, for each of them
 _STEPS = 8  # from a cell's first number on, before the rest is searched
+_FEW = 101  # pairs whose median is a value that most pairs have, where most have the same
 _PENDING = 1 << 22  # bracketed values after which equal ones are counted together
 
 
@@ -49,6 +49,7 @@ class Dissimilarities:
     features: CentredFeatures
     root: bool = False
     thresholds: tuple[float, float] | None = None  # of the geo-topological transform, in the same units
+    turned: Array | None = None  # (n,) radians by which rounding may have turned each row: closer ones are 0 apart
 
     @property
     def n(self) -> int:
@@ -65,16 +66,21 @@ class Dissimilarities:
 
     def panel(self, start: int, stop: int) -> Panel:
         rows = self.features.raw(start, stop)
-        return rows, *_with_squares(rows - self.features.mean)
+        turned = None if self.turned is None else self.turned[start:stop]
+        return rows, *_with_squares(rows - self.features.mean), turned
 
     def tile(self, left: Panel, right: Panel) -> Array:
         """(len(left), len(right)) values."""
-        (rows, x, xx), (others, y, yy) = left, right
+        (rows, x, xx, turn), (others, y, yy, turns) = left, right
         total = np.add.outer(xx, yy)
         found = x @ y.T
         found *= -2
         found += total
         _recompute_close(found, total, rows, others)
+        if turn is not None and turns is not None:
+            i, j = np.nonzero(found <= (turn.max() + turns.max()) ** 2)
+            same = found[i, j] <= (turn[i] + turns[j]) ** 2
+            found[i[same], j[same]] = 0
         return self._values(found)
 
     def sampled(self, count: int, seed: int) -> Array:
@@ -88,12 +94,12 @@ class Dissimilarities:
             part = slice(begin, begin + step)
             difference = self.features.take(i[part]) - self.features.take(j[part])
             found[part] = np.einsum("ij,ij->i", difference, difference)
+        if self.turned is not None:
+            found[found <= (self.turned[i] + self.turned[j]) ** 2] = 0
         return np.sort(self._values(found))
 
     def _values(self, squares: Array) -> Array:
         """Squared distances to values, in place."""
-        if self.features.normalize:
-            squares[squares <= _PARALLEL] = 0
         bits = squares.view(np.int64)
         bits += 1 << (_DROPPED - 1)
         bits &= -1 << _DROPPED
@@ -135,6 +141,11 @@ def _recompute_close(found: Array, total: Array, x: Array, y: Array) -> None:
         i, j = np.unravel_index(rest[begin : begin + step], found.shape)
         difference = x[i] - y[j]
         found[i, j] = np.einsum("ij,ij->i", difference, difference)
+
+
+def ratio(cross: float, x: float, y: float) -> float:
+    """cross/√(x·y), which rounding takes no further than 1."""
+    return max(-1.0, min(1.0, float(cross / math.sqrt(x) / math.sqrt(y))))
 
 
 def _with_squares(rows: Array) -> tuple[Array, Array]:
@@ -223,8 +234,7 @@ def quantiles(
     count = min(_SAMPLE, pairs)
     samples = [s.sampled(count, seed) for s in sources]
     places = [p * (pairs - 1) for p in probabilities]
-    reach = 5.0
-    while True:
+    for reach in (5.0, 20.0, 80.0, 2.0 * count):  # the last reaches over the whole sample
         brackets = [[_Bracket(sample, int(place), pairs, reach) for place in places] for sample in samples]
         for values in tiles(sources, memory, progress):
             for row, found in zip(brackets, values, strict=True):
@@ -236,8 +246,8 @@ def quantiles(
             for row in stats
         ]
         if all(len(row) == len(places) for row in out):
-            return [(row[0], row[1]) for row in out]
-        reach *= 4
+            break
+    return [(row[0], row[1]) for row in out]
 
 
 # ---- ranks ----------------------------------------------------------------------------------------------------------
@@ -301,7 +311,7 @@ def _correlated(ranks: Iterator[tuple[Array, Array]] | list[tuple[Array, Array]]
         u, v = (a - centre) / pairs, (b - centre) / pairs
         sums += u @ u, u @ v, v @ v
     constant = (bool(sums[0] == 0), bool(sums[2] == 0))
-    value = math.nan if any(constant) else float(sums[1] / math.sqrt(sums[0]) / math.sqrt(sums[2]))
+    value = math.nan if any(constant) else ratio(sums[1], sums[0], sums[2])
     return RankCorrelation(value, 0.0, constant)
 
 
@@ -490,8 +500,8 @@ def binned_rank_correlation(
     for values in tiles([x, y], memory, progress, (1, 2)):
         a, b = (m[c.part(v)] for m, c, v in zip(means, cuts, values, strict=True))
         product += float(a @ b)
-    value = product / math.sqrt(squares[0]) / math.sqrt(squares[1])
-    theta = math.acos(max(-1.0, min(1.0, value)))
+    value = ratio(product, squares[0], squares[1])
+    theta = math.acos(value)
     ends = [math.cos(max(0.0, theta - angle)), math.cos(min(math.pi, theta + angle))]
     return RankCorrelation(value, max(abs(e - value) for e in ends) if angle else 0.0, (False, False))
 
@@ -507,3 +517,15 @@ def sums(sources: Sequence[Dissimilarities], *, memory: int | None, progress: Pr
         first += both.sum(axis=1)
         second += both @ both.T
     return first / sources[0].pairs, second / sources[0].pairs
+
+
+def spread(source: Dissimilarities, *, memory: int | None, progress: Progress | None) -> tuple[float, float]:
+    """Mean and standard deviation of all values; 0 where they are all the same."""
+    centre = float(np.median(source.sampled(min(_FEW, source.pairs), 0)))
+    first = second = 0.0
+    for (values,) in tiles([source], memory, progress):
+        values = values - centre
+        first += float(values.sum())
+        second += float(values @ values)
+    mean = first / source.pairs
+    return centre + mean, math.sqrt(max(0.0, second / source.pairs - mean * mean))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +22,7 @@ from gramian import metrics
 from gramian.arrays import as_matrix, check_count, check_number, one_of, require_rows
 from gramian.gram import Progress
 from gramian.moments import blocks
+from gramian.reasons import heard, told
 from gramian.sources import array_names, open_array, open_layers
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -133,7 +135,8 @@ def platonic_score(
     -------
     PlatonicScore
         ``.score``, ``.layers`` and ``.indices`` of the best pair (the first of equals), ``.values`` (L1, L2) of all,
-        and ``.reason`` if some of them are nan.
+        and ``.reason`` if some of them are nan: pairs with a layer of which the measure says nothing, such as one whose
+        rows are all equal, are passed over.
 
     Raises
     ------
@@ -175,9 +178,7 @@ def platonic_score(
         values = found.values
         why = _of_kernels(found.reasons)
     else:
-        compared = _comparison(metric, left, right, topk, normalize)
-        values = _by_pairs(*compared, progress)
-        why = _of_pairs(metric, *compared[:2])
+        values, why = _by_pairs(*_comparison(metric, left, right, topk, normalize), progress)
     best = None if np.isnan(values).all() else np.unravel_index(int(np.nanargmax(values)), values.shape)
     rows, columns = tuple(left), tuple(right)
     return PlatonicScore(
@@ -213,28 +214,20 @@ def _of_kernels(reasons: Mapping[str, str]) -> Callable[[int, int], str]:
     return why
 
 
-def _of_pairs(metric: Metric, left: list[Any], right: list[Any]) -> Callable[[int, int], str]:
-    """Why a measure of layers i and j, as they were compared, is nan."""
-
-    def why(i: int, j: int) -> str:
-        if metric != "svcca":
-            return f"of layer{i} of X and layer{j} of Y, a self term is not positive"
-        correlations = import_module("gramian.subspace").canonical_correlations
-        reason: str = correlations(left[i], right[j], components=_CCA_COMPONENTS, standardize=True).reason
-        return f"layer{i if reason.startswith('X') else j} of {reason}"
-
-    return why
-
-
 def _comparison(
     metric: Metric, left: dict[str, Floats], right: dict[str, Floats], topk: int, normalize: bool
 ) -> tuple[list[Any], list[Any], Callable[[Any, Any], float]]:
     """What is made of every layer once, and the measure of two of these."""
     layers = list(left.values()), list(right.values())
     if metric == "svcca":
-        svcca = import_module("gramian.subspace").svcca
+        correlations = import_module("gramian.subspace").canonical_correlations
         rows, others = ([_unit_rows(z) if normalize else z for z in zs] for zs in layers)
-        return rows, others, lambda x, y: svcca(x, y, components=_CCA_COMPONENTS, standardize=True)
+
+        def svcca(x: Any, y: Any) -> float:
+            found = correlations(x, y, components=_CCA_COMPONENTS, standardize=True)
+            return told(found.mean, found.reason, metric)
+
+        return rows, others, svcca
     knn = import_module("gramian.knn")
     if metric == "cknna":
         kernel = "cosine" if normalize else "linear"
@@ -243,7 +236,12 @@ def _comparison(
     near, others = ([knn.neighbors(z, topk, metric=space) for z in zs] for zs in layers)
     measure = "edit_knn" if metric == "edit_distance_knn" else metric
     factor = topk if metric == "lcs_knn" else 1  # a length, not a part of topk
-    return near, others, lambda a, b: factor * knn.neighbor_overlap(a, b, measure=measure, shuffles=1).value
+
+    def overlap(a: Any, b: Any) -> float:
+        found = knn.neighbor_overlap(a, b, measure=measure, shuffles=1)
+        return factor * told(found.value, found.reason, metric)
+
+    return near, others, overlap
 
 
 def _unit_rows(x: Floats) -> Array:
@@ -255,14 +253,24 @@ def _unit_rows(x: Floats) -> Array:
 
 def _by_pairs(
     left: list[Any], right: list[Any], measure: Callable[[Any, Any], float], progress: Progress | None
-) -> Array:
-    values = np.empty((len(left), len(right)))
+) -> tuple[Array, Callable[[int, int], str]]:
+    """The values, and why one of them is nan."""
+    values, reasons = np.empty((len(left), len(right))), {}
     for i, x in enumerate(left):
         for j, y in enumerate(right):
-            values[i, j] = measure(x, y)
+            with heard() as said:
+                values[i, j] = measure(x, y)
+            if said:
+                reasons[i, j] = _of_layers(said[0], i, j)
             if progress:
                 progress(i * len(right) + j + 1, values.size)
-    return values
+    return values, lambda i, j: reasons[i, j]
+
+
+def _of_layers(reason: str, i: int, j: int) -> str:
+    """What a measure says of X, Y (or of lists A, B), said of their layers."""
+    names = dict.fromkeys("XA", f"layer{i} of X") | dict.fromkeys("YB", f"layer{j} of Y")
+    return re.sub(r"\b[XYAB]\b(?!')", lambda found: names[found[0]], reason)
 
 
 # ---- features ------------------------------------------------------------------------------------------------------

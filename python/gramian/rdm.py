@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian import estimators, gram, independence, moments, pairs, routes
+from gramian import estimators, gram, independence, moments, pairs, rounding, routes
 from gramian.arrays import Matrix, as_matrix, check_count, one_of, require_rows
 from gramian.gram import Precision, Progress, Representation
 from gramian.independence import Index
+from gramian.kernels import Cosine, Kernel, Linear
 from gramian.pairs import Dissimilarities
+from gramian.reasons import told
 from gramian.routes import Paired
 from gramian.sources import matrix
 
@@ -34,7 +36,14 @@ _KERNEL = {"sqeuclidean": "linear", "euclidean": "distance", "cosine": "cosine",
 _FUNCTION = {"linear": "squared_distance", "cosine": "cosine_distance", "distance": None}
 _RESOLVED = 1e-6  # variance over mean square below which sums of features give way to a sweep around the mean
 _AMPLIFICATION = 1e4  # mean square over variance above which the sweep is made again, around its own mean
+_AGAIN = 3  # times at most; each leaves a few roundings of what the one before left of the mean
 _TOLERANCE = 16.0  # roundings of one dissimilarity, below which a standard deviation is nothing else
+_STORED = 2.0  # the same, in standard deviations of what the rounding of the rows does to a dissimilarity
+# roundings of a tile that a standard deviation must have, or all is done again in float64, about the mean of the rows
+_DIGITS = {"float32": 1e4, "float64": 1e10}
+_FAR = 1e-20  # ‖X̄'X̄‖² over ‖X'X‖² below which means are 10⁵ spreads away and are taken off first
+_SAMPLED = 512  # pairs that show whether all dissimilarities may be the same
+_APART = 1e3  # times what rounding does to parallel rows: below that, rounding and differences cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,8 @@ def rsa(
     Returns
     -------
     float
-        In [−1, 1], in [0, 1] for "cosine"; nan if all dissimilarities of an array are the same.
+        In [−1, 1], in [0, 1] for "cosine"; nan, with an `UndefinedWarning` that says why, if all dissimilarities of an
+        array are the same, or differ by no more than the rounding of its rows.
 
     Raises
     ------
@@ -115,7 +125,8 @@ def rsa(
     -----
     Pearson and cosine: O(n²(p+q)) time and O(n) memory in one sweep where the arrays lie; on the CPU, all but
     "euclidean" cost O(n(p+q)²) if n is well above p+q. Ranks and quantiles: tiles in float64 on the host (arrays of a
-    device are copied block by block), and sorting, O(n² log n). "correlation" works on a copy of the rows on the host.
+    device are copied block by block), and sorting, O(n² log n). "correlation" works on a copy of the rows on the host,
+    and so do the sums of rows for which float32 tiles have too few digits, such as rows far from 0: a copy in float64.
     Source: Kriegeskorte, Mur, Bandettini 2008; Lin, Kriegeskorte 2024 for the transform; Theory, 9.
 
     Examples
@@ -125,7 +136,7 @@ def rsa(
     >>> round(gm.rsa(x, y, dissimilarity="euclidean"), 12), round(gm.rsa(x, y, correlation="spearman"), 12)
     (0.5, 0.5)
     """
-    return rsa_estimate(
+    found = rsa_estimate(
         X,
         Y,
         dissimilarity=dissimilarity,
@@ -136,7 +147,8 @@ def rsa(
         precision=precision,
         memory=memory,
         progress=progress,
-    ).value
+    )
+    return told(found.value, found.reason, "rsa")
 
 
 def rsa_estimate(
@@ -189,24 +201,24 @@ def rsa_estimate(
         if correlation != "spearman":
             raise ValueError(f"bins are of ranks, which correlation='spearman' has; got correlation={correlation!r}")
     ordered = correlation == "spearman" or limits is not None
-    pair = _represented(X, Y, kinds, correlation, precision, memory, progress, ordered=ordered)
-    n = pair.n
+    asked = _represented(X, Y, kinds, correlation, precision, memory, progress, ordered=ordered)
+    n = asked.pair.n
     thresholds = None
+    if correlation == "spearman" and bins is None and n > EXACT_ROWS:
+        bins = BINS
     if ordered:
-        sources = [
-            Dissimilarities(moments.centre(x, kernel), root=kind == "euclidean")
-            for x, kernel, kind in zip(pair.matrices, pair.kernels, kinds, strict=True)
-        ]
+        sources = _streams(asked)
+        value, error, reason = math.nan, 0.0, _stream_reason(asked, sources, correlation)
         if limits is not None:
             found = pairs.quantiles(sources, limits, memory=memory, progress=progress)
             sources = [replace(s, thresholds=t) for s, t in zip(sources, found, strict=True)]
             thresholds = (_in_units(sources[0], kinds[0]), _in_units(sources[1], kinds[1]))
-        if correlation == "spearman" and bins is None and n > EXACT_ROWS:
-            bins = BINS
-        value, error, method, reason = _of_tiles(sources, correlation, bins, memory, progress)
+        if reason is None:
+            value, error, reason = _of_tiles(asked, sources, correlation, bins, memory, progress)
+        method: Method = "tiles" if correlation != "spearman" else "sorted ranks" if bins is None else "binned ranks"
     else:
         error = 0.0
-        value, method, reason = _of_sums(pair, correlation)
+        value, method, reason = _of_sums(asked, correlation)
     return RSAEstimate(
         value=value,
         error=error,
@@ -233,6 +245,15 @@ def _checked(
     return dissimilarity, dissimilarity_y or dissimilarity
 
 
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Two arrays as they are compared, and as they came."""
+
+    pair: Paired
+    kinds: tuple[Dissimilarity, Dissimilarity]
+    stored: tuple[Matrix, Matrix]
+
+
 def _represented(
     X: object,
     Y: object,
@@ -243,9 +264,10 @@ def _represented(
     progress: Progress | None,
     *,
     ordered: bool = False,
-) -> Paired:
+) -> _Asked:
     """Two arrays through the gate, each with the kernel that its dissimilarity belongs to; `ordered`: ties matter."""
-    arrays = [matrix(X, "X"), matrix(Y, "Y")]
+    stored = matrix(X, "X"), matrix(Y, "Y")
+    arrays = list(stored)
     if "correlation" in kinds:
         arrays = [
             _host_copy(x, name, row_centred=kind == "correlation", exact=ordered)
@@ -253,7 +275,19 @@ def _represented(
             else x
             for x, kind, name in zip(arrays, kinds, "XY", strict=True)
         ]
-    pair = routes.gathered(
+    pair = _paired(arrays, kinds, precision, memory, progress)
+    require_rows(pair.n, 2 if correlation == "cosine" else 3, f"rsa with correlation={correlation!r}")
+    return _Asked(pair, kinds, stored)
+
+
+def _paired(
+    arrays: Sequence[Matrix],
+    kinds: Sequence[Dissimilarity],
+    precision: Precision,
+    memory: int | None,
+    progress: Progress | None,
+) -> Paired:
+    return routes.gathered(
         arrays,
         ["X", "Y"],
         [(_KERNEL[kind], "dissimilarity") for kind in kinds],
@@ -261,8 +295,6 @@ def _represented(
         memory=memory,
         progress=progress,
     )
-    require_rows(pair.n, 2 if correlation == "cosine" else 3, f"rsa with correlation={correlation!r}")
-    return pair
 
 
 def _host_copy(x: Matrix, name: str, *, row_centred: bool, exact: bool) -> Matrix:
@@ -273,12 +305,20 @@ def _host_copy(x: Matrix, name: str, *, row_centred: bool, exact: bool) -> Matri
     out = np.empty(x.shape, dtype=np.float64 if exact or x.dtype == "float64" else np.float32)
     for start, stop in moments.blocks(x.n, [x.d]):
         rows = x.block(start, stop)
-        if row_centred:
-            # correlations do not notice a row's size: a power of two, so that nothing overflows
-            rows = np.ldexp(rows, -np.frexp(np.abs(rows).max(axis=1, keepdims=True))[1])
-            rows -= rows[:, :1]  # a constant row becomes 0 exactly
-            rows -= rows.mean(axis=1, keepdims=True)
-        out[start:stop] = rows
+        # correlations do not notice a row's size
+        out[start:stop] = rounding.less_row_means(rows)[0] if row_centred else rows
+    return as_matrix(out, name)
+
+
+def _far_copy(x: Matrix, kind: Dissimilarity, name: str) -> Matrix:
+    """The rows as float64; distances do not notice that their mean is taken off, which leaves all their digits."""
+    if kind == "correlation":
+        return _host_copy(x, name, row_centred=True, exact=True)
+    if kind == "cosine":
+        return x if x.data is not None and x.dtype == "float64" else _host_copy(x, name, row_centred=False, exact=True)
+    features, out = moments.centre(x, Linear()), np.empty(x.shape)
+    for start, stop in moments.blocks(x.n, [x.d]):
+        features.fill(start, stop, out[start:stop])
     return as_matrix(out, name)
 
 
@@ -292,6 +332,101 @@ def _check_limits(limits: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+# ---- what rounding alone does ---------------------------------------------------------------------------------------
+
+
+def _turned(stored: Matrix, kind: Dissimilarity, dtype: str | None = None) -> Array | None:
+    """(n,) radians that rounding to a dtype, or its own, may have turned each row by, if directions are compared."""
+    if kind not in ("cosine", "correlation"):
+        return None
+    return rounding.turned(stored, dtype or stored.dtype, row_centred=kind == "correlation")
+
+
+def _noise(stored: Matrix, kind: Dissimilarity, compared: Matrix, kernel: Kernel, *, centred: bool) -> float:
+    """What rounding the rows did to a squared distance, over the mean squared distance: standard deviation, or size.
+
+    A difference x − y is off by e, so ‖x − y‖² by 2(x − y)·e + ‖e‖². A last place u is off by u²/12 in the square.
+    """
+    f = moments.centre(compared if isinstance(kernel, Cosine) else stored, kernel)
+    n, d = f.x.shape
+    lost, spread, of_rows = np.zeros(d), np.zeros(d), np.zeros(n)
+    for start, stop in moments.blocks(n, [d]):
+        part, rows = f.raw(start, stop) - f.mean, stored.block(start, stop)
+        spread += np.einsum("ij,ij->j", part, part) / n
+        if f.normalize:
+            last, own = rounding.relative(rows, stored.dtype, row_centred=kind == "correlation")
+            of_rows[start:stop] = rounding.lengths(last) ** 2 / 12 + own**2
+            lost += float((own**2).sum()) / (n * d)
+        else:
+            last = f.scale * rounding.last_places(rows, stored.dtype)
+        lost += np.einsum("ij,ij->j", last, last) / (12 * n)
+    mean = 2 * float(spread.sum())
+    if mean == 0:
+        return 0.0
+    if not f.normalize:
+        lost = np.minimum(lost, spread)  # a unit that is constant lost nothing, whatever its size
+    along = mean * 2 * float(lost.mean()) if f.normalize else 4 * float(lost @ spread)
+    # of ‖e‖²: its size, or how it varies from pair to pair and with the rows
+    square = 8 * float(lost @ lost) + 2 * float(of_rows.var()) if centred else 4 * float(lost.sum()) ** 2
+    return (2 * math.sqrt(along) + math.sqrt(square)) / mean
+
+
+def _why(
+    name: str, kind: Dissimilarity, stored: Matrix, correlation: Correlation, square: float, *, equal: bool
+) -> str:
+    """Why dissimilarities have no correlation: they are `equal`, or differ by rounding; `square`: the mean ‖x̂ − ŷ‖²."""
+    turned = _turned(stored, kind)
+    if turned is not None and turned.any() and square <= 4 * float(np.mean(turned**2)):
+        which = "rows" if kind == "cosine" else "rows less their own mean"
+        return f"all {which} of {name} point the same way, up to the rounding of {stored.dtype}"
+    if equal:
+        return f"the dissimilarities of {name} are all {'0' if correlation == 'cosine' else 'the same, up to rounding'}"
+    return f"the dissimilarities of {name} differ by no more than the rounding of its rows, which are {stored.dtype}"
+
+
+# ---- values of all pairs --------------------------------------------------------------------------------------------
+
+
+def _streams(asked: _Asked) -> list[Dissimilarities]:
+    """Values; rows that rounding alone may have turned apart tie at 0, if that is far below what other pairs have."""
+    found = []
+    for x, kernel, kind, stored in zip(asked.pair.matrices, asked.pair.kernels, asked.kinds, asked.stored, strict=True):
+        source = Dissimilarities(moments.centre(x, kernel), root=kind == "euclidean")
+        turned = _turned(stored, kind)
+        if turned is not None:
+            usual = float(np.mean(source.sampled(min(_SAMPLED, source.pairs), 0)))
+            if usual <= _APART * 4 * float(np.mean(turned**2)):
+                turned = _turned(stored, kind, dtype="float64")
+        found.append(replace(source, turned=turned))
+    return found
+
+
+def _stream_reason(asked: _Asked, sources: Sequence[Dissimilarities], correlation: Correlation) -> str | None:
+    """Why values have no order, or None: they differ by what rounding the rows did to them."""
+    for source, name, kind, stored, x, kernel in zip(
+        sources, "XY", asked.kinds, asked.stored, asked.pair.matrices, asked.pair.kernels, strict=True
+    ):
+        sample = source.sampled(min(_SAMPLED, source.pairs), 0)
+        eps = rounding.epsilon(stored.dtype)
+        square = float(np.mean(sample**2 if source.root else sample))
+        apart = float(np.linalg.norm(source.features.mean))
+        turned = _turned(stored, kind)
+        lost = eps * (apart + math.sqrt(square)) if turned is None else float(turned.max())
+        doubt = 8 * (2 * math.sqrt(square / x.d) * lost + lost**2)
+        if source.root:
+            doubt = doubt / (2 * math.sqrt(square)) if square > 0 else 0.0
+        if sample.std() > doubt:
+            continue
+        mean, deviation = pairs.spread(source, memory=asked.pair.memory, progress=None)
+        if deviation == 0:
+            return _why(name, kind, stored, correlation, mean, equal=True)
+        size = math.hypot(mean, deviation)
+        noise = _noise(stored, kind, x, kernel, centred=correlation != "cosine") / (2 if source.root else 1)
+        if (size if correlation == "cosine" else deviation) <= _STORED * noise * size:
+            return _why(name, kind, stored, correlation, mean, equal=False)
+    return None
+
+
 def _in_units(source: Dissimilarities, kind: Dissimilarity) -> tuple[float, float]:
     assert source.thresholds is not None
     half = 0.5 if kind in ("cosine", "correlation") else 1.0
@@ -300,13 +435,14 @@ def _in_units(source: Dissimilarities, kind: Dissimilarity) -> tuple[float, floa
 
 
 def _of_tiles(
+    asked: _Asked,
     sources: Sequence[Dissimilarities],
     correlation: Correlation,
     bins: int | None,
     memory: int | None,
     progress: Progress | None,
-) -> tuple[float, float, Method, str | None]:
-    """(value, error, method, reason) from values themselves."""
+) -> tuple[float, float, str | None]:
+    """(value, error, reason) from values themselves."""
     x, y = sources
     if correlation == "spearman":
         if bins is None:
@@ -322,17 +458,11 @@ def _of_tiles(
         own = np.diag(second)
         constant = [bool(v <= _TOLERANCE * np.finfo(np.float64).eps * m) for v, m in zip(own, first, strict=True)]
         error = 0.0
-        value = math.nan if any(constant) else float(second[0, 1] / math.sqrt(own[0]) / math.sqrt(own[1]))
-    method: Method = "tiles" if correlation != "spearman" else "sorted ranks" if bins is None else "binned ranks"
-    return value, error, method, _reason(constant, correlation)
-
-
-def _reason(constant: Sequence[bool], correlation: Correlation) -> str | None:
-    for flag, name in zip(constant, "XY", strict=True):
+        value = math.nan if any(constant) else pairs.ratio(second[0, 1], own[0], own[1])
+    for flag, name, kind, stored in zip(constant, "XY", asked.kinds, asked.stored, strict=True):
         if flag:
-            what = "0" if correlation == "cosine" else "the same, up to rounding"
-            return f"the dissimilarities of {name} are all {what}"
-    return None
+            return value, error, _why(name, kind, stored, correlation, math.inf, equal=True)
+    return value, error, None
 
 
 # ---- sums over pairs: Pearson and cosine ----------------------------------------------------------------------------
@@ -345,38 +475,100 @@ class _Sums:
     values: Array
     centred: bool
     mean: Array  # (2,)
-    rounding: Array | None  # (2,) of one dissimilarity; None from features, which have been found to have the digits
-    xs: tuple[Representation, ...]  # with their shifts, where a sweep made them
+    level: Array  # (2,) the mean dissimilarity, in the same unit
+    unit: Array  # (2,) of squared distances between normalised rows; 1 for rows that are not
+    rounding: Array  # (2,) of one dissimilarity
+    digits: float  # how many times that a standard deviation must be
+    far: bool  # from 0: sums of features about a mean that has too few digits itself
+    pair: Paired
+    xs: tuple[Representation, ...] | None  # with their shifts, where a sweep made them
+    reason: str | None = None
 
     @property
-    def constant(self) -> list[bool]:
-        own = np.diag(self.values)
-        if self.rounding is None:
-            return [False, False]
-        return [bool(v <= (_TOLERANCE * r) ** 2) for v, r in zip(own, self.rounding, strict=True)]
+    def deviation(self) -> Array:
+        """(2,) root of what stands beside the product in the correlation."""
+        return cast("Array", np.sqrt(np.maximum(np.diag(self.values), 0)))
 
     def ratio(self, cross: float) -> float:
-        return float(cross / math.sqrt(self.values[0, 0]) / math.sqrt(self.values[1, 1]))
+        return pairs.ratio(cross, float(self.values[0, 0]), float(self.values[1, 1]))
 
 
-def _of_sums(pair: Paired, correlation: Correlation) -> tuple[float, Method, str | None]:
+def _of_sums(asked: _Asked, correlation: Correlation) -> tuple[float, Method, str | None]:
     """(value, method, reason)."""
-    sums = _sums(pair, centred=correlation == "pearson")
-    reason = _reason(sums.constant, correlation)
-    value = math.nan if reason else sums.ratio(float(sums.values[0, 1]))
-    return value, "features" if sums.rounding is None else "sweep", reason
+    sums = _sums(asked, centred=correlation == "pearson")
+    value = math.nan if sums.reason else sums.ratio(float(sums.values[0, 1]))
+    return value, "features" if sums.xs is None else "sweep", sums.reason
 
 
-def _sums(pair: Paired, *, centred: bool) -> _Sums:
+def _sums(asked: _Asked, *, centred: bool) -> _Sums:
+    """With the digits that float64 has, or a reason."""
+    sums = _measured(asked.pair, centred=centred)
+    if not _doubtful(sums, asked):
+        return sums
+    given = asked.pair
+    compared = [_far_copy(x, kind, name) for x, kind, name in zip(asked.stored, asked.kinds, "XY", strict=True)]
+    pair = _paired(compared, asked.kinds, given.precision, given.memory, given.progress)
+    sums = _measured(pair, centred=centred)
+    correlation: Correlation = "pearson" if centred else "cosine"
+    for p, (stored, kind, name) in enumerate(zip(asked.stored, asked.kinds, "XY", strict=True)):
+        deviation, level = float(sums.deviation[p]), float(sums.level[p])
+        noise = _noise(stored, kind, compared[p], pair.kernels[p], centred=centred) / (2 if kind == "euclidean" else 1)
+        equal = deviation <= _TOLERANCE * float(sums.rounding[p])
+        if equal or deviation <= _STORED * noise * level:
+            square = level * float(sums.unit[p])
+            return replace(sums, reason=_why(name, kind, stored, correlation, square, equal=equal))
+    return sums
+
+
+def _doubtful(sums: _Sums, asked: _Asked) -> bool:
+    """Whether rounding, of these sums or of the rows, may have had a part in them."""
+    if sums.far:
+        return True
+    for deviation, level, unit, tile, stored, compared, kind in zip(
+        sums.deviation,
+        sums.level,
+        sums.unit,
+        sums.rounding,
+        asked.stored,
+        asked.pair.matrices,
+        asked.kinds,
+        strict=True,
+    ):
+        eps, lost = rounding.epsilon(stored.dtype), 0.0
+        if kind in ("cosine", "correlation"):
+            along = math.sqrt(level * unit / stored.d)
+            lost = (along * eps + eps**2) / unit
+            if compared.dtype == "float32":
+                own = rounding.epsilon("float32")
+                tile = max(tile, (along * own + own**2) / unit)
+        if not deviation > max(sums.digits * tile, 8 * max(lost, eps * level)):
+            return True
+    return False
+
+
+def _measured(pair: Paired, *, centred: bool) -> _Sums:
     """By the cheaper route that has the digits."""
+    normalize = [isinstance(k, Cosine) for k in pair.kernels]
     if pair.by_features:
         s, n = pair.statistics, pair.n
         mean = 2 * s.trace / (n - 1)
         covariance = _covariance(s.hsic_biased * n**2, s.diagonal_inner, np.multiply.outer(s.trace, s.trace), n)
         square = covariance + np.multiply.outer(mean, mean)
         if np.all(np.diag(covariance) > _RESOLVED * np.diag(square)):
-            return _Sums(covariance if centred else square, centred, mean, None, pair.xs)
-    return _swept(pair, centred=centred)
+            near = np.diag(s.hsic_biased) > _FAR * np.diag(s.alignment_biased)
+            return _Sums(
+                values=covariance if centred else square,
+                centred=centred,
+                mean=mean,
+                level=mean,
+                unit=np.ones(2),
+                rounding=np.zeros(2),  # found to have the digits
+                digits=_DIGITS["float32"],  # where rows less their own mean are float32
+                far=not all(near | normalize),
+                pair=pair,
+                xs=None,
+            )
+    return _swept(pair, normalize, centred=centred)
 
 
 def _covariance(inner: Array, diagonal: Array, traces: Array, n: int) -> Array:
@@ -384,7 +576,7 @@ def _covariance(inner: Array, diagonal: Array, traces: Array, n: int) -> Array:
     return (2 * (diagonal - traces / n) + 4 / n * (inner - traces / (n - 1))) / (n - 1)
 
 
-def _swept(pair: Paired, *, centred: bool) -> _Sums:
+def _swept(pair: Paired, normalize: Sequence[bool], *, centred: bool) -> _Sums:
     """From φ = −d²/2, or −d/2, around its mean if centred."""
     xs = [replace(x, native_name=_FUNCTION[x.kernel.name]) for x in pair.xs]
     n, ordered = pair.n, pair.n * (pair.n - 1)
@@ -394,20 +586,35 @@ def _swept(pair: Paired, *, centred: bool) -> _Sums:
     # a float32 sweep reports and takes b in float32: what that left on the diagonal is added
     rows = rows + _no_tiles(gram.shifted(xs, rows, start.base), pair.precision).scaled_diagonal / 2
     level = (start.scaled_shift - rows).mean(axis=1, keepdims=True) if centred else np.zeros((2, 1))
-    while True:
+    unit = np.where(normalize, np.ldexp(2.0, start.exponent), 1.0)
+    for _ in range(_AGAIN):
         around = gram.shifted(xs, rows + level, start.base)
         g = gram.sweep_moments(around, precision=pair.precision, memory=pair.memory, progress=pair.progress)
-        rounding = g.rounding * g.eps
+        # the length of a normalised row is itself rounded
+        lost = g.rounding * g.eps + np.where(normalize, (8 * g.eps) ** 2, 0.0) / unit
         mean = g.scaled_rows.sum(axis=1) / ordered
         square = g.scaled_inner / ordered
-        sums = _Sums(square, centred, mean, rounding, tuple(around))
+        values = square - np.multiply.outer(mean, mean) if centred else square
         if not centred:
-            return sums
-        sums = replace(sums, values=square - np.multiply.outer(mean, mean))
-        far = (np.diag(square) > _AMPLIFICATION * np.diag(sums.values)) & (np.abs(mean) > rounding)
+            break
+        far = (np.diag(square) > _AMPLIFICATION * np.diag(values)) & (np.abs(mean) > lost)
         if not far.any():
-            return sums
-        level = level + mean[:, None] / 2
+            break
+        level, done = level + mean[:, None] / 2, level
+    else:
+        level = done
+    return _Sums(
+        values=values,
+        centred=centred,
+        mean=mean,
+        level=np.abs(mean + 2 * level[:, 0]),
+        unit=unit,
+        rounding=lost,
+        digits=next((_DIGITS[t] for t in ("float64", "float32") if g.eps <= np.finfo(t).eps), _TOLERANCE),
+        far=False,
+        pair=pair,
+        xs=tuple(around),
+    )
 
 
 def _no_tiles(xs: Sequence[Representation], precision: Precision) -> gram.GramMoments:
@@ -430,14 +637,15 @@ def permuted_values(
 ) -> Iterator[float]:
     """`rsa` with the rows of Y as they are, then in the orders 0 to `count` − 1: only the products are new."""
     kinds = _checked(dissimilarity, dissimilarity_y, correlation)
-    pair = _represented(X, Y, kinds, correlation, precision, memory, progress)
-    n, sums = pair.n, _sums(pair, centred=correlation == "pearson")
+    asked = _represented(X, Y, kinds, correlation, precision, memory, progress)
+    sums = _sums(asked, centred=correlation == "pearson")
+    pair, n = sums.pair, sums.pair.n
     means = float(sums.mean[0] * sums.mean[1])
-    if any(sums.constant):
-        yield from [math.nan] * (count + 1)
+    if sums.reason:
+        yield from [told(math.nan, sums.reason, "rsa")] * (count + 1)
         return
     yield sums.ratio(float(sums.values[0, 1]))
-    if sums.rounding is None:
+    if sums.xs is None:
         s = pair.statistics
         traces = np.array(s.trace[0] * s.trace[1])
         x, y = pair.centred_diagonals
