@@ -15,7 +15,7 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.moments import CentredFeatures, Progress, blocks
+from gramian.moments import NOISE, TRUSTED, CentredFeatures, Progress, blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -29,6 +29,7 @@ class Triangle:
     rows: Array  # (m, width), m ≤ width; columns that are constant up to the rounding of float64 are 0
     raw: Array  # (width,) Σ of squares before the mean was subtracted
     rounding: Array  # (width,) Σ of squared roundings that the features were stored with; 0 for float64
+    total: Array  # (width,) Σ of rows after the mean was subtracted
 
 
 def triangle(features: Sequence[CentredFeatures], progress: Progress | None = None) -> Triangle:
@@ -46,7 +47,7 @@ def triangles(
     width = int(edges[-1])
     step = max(2 * width * parts, blocks(n, widths)[0][1])
     few = [np.zeros((0, width))] * parts
-    raw, rounding = np.zeros((parts, width)), np.zeros((parts, width))
+    raw, rounding, total = (np.zeros((parts, width)) for _ in range(3))
     for start in range(0, n, step):
         stop = min(n, start + step)
         whole = np.hstack([f.raw(start, stop) for f in features])
@@ -58,12 +59,13 @@ def triangles(
                 raw[k, part] += np.einsum("ij,ij->j", own[:, part], own[:, part])
                 rounding[k, part] += f.rounding(own[:, part])
                 np.subtract(own[:, part], f.mean, out=rows[len(few[k]) :, part])
+            total[k] += rows[len(few[k]) :].sum(axis=0)
             few[k] = rows if len(rows) <= width else upper(rows)
         if progress:
             progress(-(-stop // step), -(-n // step))
     for rows, square in zip(few, raw, strict=True):
         rows[:, norms(rows) <= 16 * EPS * np.sqrt(square)] = 0.0
-    return [Triangle(*found) for found in zip(few, raw, rounding, strict=True)]
+    return [Triangle(*found) for found in zip(few, raw, rounding, total, strict=True)]
 
 
 def upper(rows: Array) -> Array:
@@ -111,7 +113,11 @@ def stored_basis(rows: Array, rcond: float, rounding: Array, n: int) -> Basis:
 
     n×d entries of variance 1/n have a norm of about 1 + √(d/n); twice that is no accident.
     """
-    return _scaled_basis(rows, np.sqrt(rounding), rcond, 2 * (1 + math.sqrt(rows.shape[1] / n)))
+    return _scaled_basis(rows, np.sqrt(rounding), rcond, _least_stored(rows.shape[1], n))
+
+
+def _least_stored(d: int, n: int) -> float:
+    return 2 * (1 + math.sqrt(d / n))
 
 
 def turned(found: Basis, rows: Array, rcond: float) -> Basis:
@@ -130,7 +136,100 @@ def ranked_basis(rows: Array, rcond: float, rounding: Array, n: int, *, unit_col
 
 
 def _scaled_basis(rows: Array, size: Array, rcond: float, least: float) -> Basis:
-    reciprocal = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    # a column of zeros has no part in any direction, whatever the unit that it would have
+    reciprocal = np.divide(1.0, size, out=np.zeros_like(size), where=(size > 0) & rows.any(axis=0))
     u, s, vt = svd(rows * reciprocal)
     r = int((s > max(least, rcond * s[0])).sum())
     return Basis(u[:, :r], s[:r], reciprocal[:, None] * (vt[:r].T / s[:r]))
+
+
+# ---- what sums of squares can tell -----------------------------------------------------------------------------------
+
+
+def of_squares(second: Array, raw: Array, n: int, least: Array | float = 0.0) -> tuple[Array, bool]:
+    """Rows with these second moments, and whether some feature lost all its digits when the mean was subtracted.
+
+    Features whose squares are rounding of `raw`, what they were before that, or no more than `least`, are constant.
+    """
+    square = np.diag(second)
+    varies = (square > max(n, len(second)) * EPS * raw) & (square > least)
+    size = np.sqrt(np.where(varies, square, 0.0))
+    divisor = np.where(varies, size, np.inf)
+    values, vectors = np.linalg.eigh(second / np.multiply.outer(divisor, divisor))
+    lost = bool(((square > 4 * NOISE * raw) & (square > least) & ~varies).any())
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size, lost
+
+
+def summed_squares(squares: Array, n: int, shift: Array) -> Array:
+    """(d,) at which size Σ of squares was rounded that was moved by shift."""
+    return cast("Array", np.square(np.sqrt(squares) + math.sqrt(n) * np.abs(shift)))
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One representation by its moments: few rows, the directions of them that count, and what was summed."""
+
+    rows: Array  # (m, d)
+    basis: Basis  # of them
+    raw: Array  # (d,) Σ of squares before the mean was subtracted: the sums were rounded at this size
+    stored: Array  # (d,) below these squares a direction is the rounding that features were stored with
+
+    @property
+    def size(self) -> Array:
+        """(r,) of the sums behind each direction, in units of what is left of them."""
+        return np.sqrt(np.square(self.basis.weights).T @ self.raw)
+
+
+def side(rows: Array, basis: Basis, raw: Array, rounding: Array, n: int) -> Side:
+    return Side(rows, basis, raw, rounding * _least_stored(rows.shape[1], n) ** 2)
+
+
+def whole(rows: Array, raw: Array) -> Side:
+    """A representation that nothing is divided by but its size."""
+    size = math.sqrt(float(np.einsum("ij,ij->", rows, rows)))
+    weights = np.eye(rows.shape[1]) / (size or 1.0)
+    return Side(rows, Basis(rows @ weights, np.ones(rows.shape[1]), weights), raw, np.zeros_like(raw))
+
+
+def cross_errors(x: Side, y: Side, *, whitened: bool) -> Array:
+    """By how much each entry of u_x'u_y may be off, where both come from sums of squares."""
+    own = np.square(x.size)[:, None] + (np.square(y.size) if whitened else 0.0)
+    return NOISE * (np.multiply.outer(x.size, y.size) + np.abs(x.basis.u.T @ y.basis.u) * own / 2)
+
+
+def energy_error(x: Side, y: Side, *, whitened: bool, selected: bool = False) -> float:
+    """By how much Σ of the squares of u_x'u_y may be off, where both come from sums of squares.
+
+    u_x has the inverse root of Σ11 in it, and u_y that of Σ22 if whitened. Of directions that are too small to tell
+    from rounding nothing was used; if they correlate with y by more than rounding, what they hold of it counts as lost,
+    unless directions were selected in the first place.
+    """
+    cross = x.basis.u.T @ y.basis.u
+    off = cross_errors(x, y, whitened=whitened)
+    error = 2 * float(np.linalg.norm(cross * off)) + float(np.vdot(off, off))
+    return error if selected else error + _hidden(x, y) + (_hidden(y, x) if whitened else 0.0)
+
+
+def _hidden(x: Side, y: Side) -> float:
+    """What directions of x that count as rounding hold of y: of exact dependence, as of equal features, it is 0."""
+    varies = norms(x.rows) > 0
+    rows, raw, stored = x.rows[:, varies], x.raw[varies], x.stored[varies]
+    if not rows.size:
+        return 0.0
+    reciprocal = 1 / norms(rows)
+    _, s, vt = svd(rows * reciprocal, full=True)
+    s = np.concatenate([s, np.zeros(len(vt) - len(s))])
+    weights = (reciprocal * vt[x.basis.rank :]).T
+    squares = np.square(s[x.basis.rank :])
+    cross = (rows @ weights).T @ y.basis.u
+    sizes = np.sqrt(np.square(weights).T @ raw)
+    noise = NOISE * sizes * float(np.linalg.norm(y.size))
+    power = np.square(cross).sum(axis=1)
+    counts = (power > np.square(4 * noise)) & (squares >= np.square(weights).T @ stored)
+    held = np.divide(power, np.maximum(squares, NOISE * np.square(sizes)), out=np.zeros_like(power), where=counts)
+    return float(np.minimum(held, 1.0).sum())
+
+
+def trusted(error: float, value: float) -> bool:
+    """Whether a value that may be off by this much has digits."""
+    return error <= TRUSTED * abs(value)

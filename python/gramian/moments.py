@@ -27,6 +27,12 @@ Progress: TypeAlias = Callable[[int, int], object]
 _BUDGET = 256 << 20  # bytes that the d×d moments may take without being asked
 _BLOCK = 8 << 20  # bytes of float64 rows at a time
 # digits after the leading one, and the exponent of the last digit of the smallest numbers
+NOISE = 8 * float(np.finfo(np.float64).eps)  # of sums of squares, relative to what was summed
+TRUSTED = 1e-3  # relative error up to which a value has digits that are right
+TOO_FEW_DIGITS = (
+    "sums of squares hold half of the digits, and features that are ill-conditioned, far from the point that was "
+    "subtracted, or nearly the same leave none of them; give the arrays"
+)
 _STORED = {"float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
 
 
@@ -92,12 +98,14 @@ class CentredFeatures:
 
 
 def stored_rounding(rows: Array, dtype: str) -> Array:
-    """(d,) Σ of u²/12, the variance of a rounding to multiples of u, the unit in the last place; 0 for float64."""
+    """(d,) Σ of u²/12, the variance of a rounding to multiples of u, the unit in the last place; 0 for float64.
+
+    Zeros are taken for exact: a rectified unit that does not fire is 0, not a number too small to store.
+    """
     if dtype not in _STORED:
         return np.zeros(rows.shape[1])
     digits, least = _STORED[dtype]
-    exponent = np.where(rows == 0, least, np.frexp(rows)[1] - 1 - digits)
-    unit = np.ldexp(1.0, np.maximum(exponent, least))
+    unit = np.ldexp(np.where(rows == 0, 0.0, 1.0), np.maximum(np.frexp(rows)[1] - 1 - digits, least))
     return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
 
 
