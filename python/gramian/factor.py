@@ -28,7 +28,7 @@ class Triangle:
 
     rows: Array  # (m, width), m ≤ width; columns that are constant up to the rounding of float64 are 0
     raw: Array  # (width,) Σ of squares before the mean was subtracted
-    rounding: Array  # (width,) Σ of squared roundings that the features were stored with; 0 for float64
+    rounding: Array  # (width,) Σ of squared roundings that the features were stored with
     total: Array  # (width,) Σ of rows after the mean was subtracted
 
 
@@ -56,8 +56,9 @@ def triangles(
             rows = np.empty((len(few[k]) + len(own), width))
             rows[: len(few[k])] = few[k]
             for f, part in zip(features, columns, strict=True):
-                raw[k, part] += np.einsum("ij,ij->j", own[:, part], own[:, part])
-                rounding[k, part] += f.rounding(own[:, part])
+                square = np.einsum("ij,ij->j", own[:, part], own[:, part])
+                raw[k, part] += square
+                rounding[k, part] += f.rounding(own[:, part]) if f.x.dtype != "float64" else square * (EPS**2 / 12)
                 np.subtract(own[:, part], f.mean, out=rows[len(few[k]) :, part])
             total[k] += rows[len(few[k]) :].sum(axis=0)
             few[k] = rows if len(rows) <= width else upper(rows)
@@ -128,8 +129,11 @@ def turned(found: Basis, rows: Array, rcond: float) -> Basis:
 
 
 def ranked_basis(rows: Array, rcond: float, rounding: Array, n: int, *, unit_columns: bool) -> Basis:
-    """What is more than rounding, as `stored_basis` tells it where data were rounded; in these units, or in any."""
-    if not rounding.any():
+    """What is more than rounding, as `stored_basis` tells it where data were rounded; in these units, or in any.
+
+    That of float64 matters where rows are far from 0.
+    """
+    if (_least_stored(rows.shape[1], n) * np.sqrt(rounding) <= rcond * norms(rows)).all():
         return basis(rows, rcond, unit_columns=unit_columns)
     found = stored_basis(rows, rcond, rounding, n)
     return found if unit_columns else turned(found, rows, rcond)
