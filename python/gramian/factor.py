@@ -60,6 +60,8 @@ def triangles(
                 raw[k, part] += square
                 rounding[k, part] += f.rounding(own[:, part]) if f.x.dtype != "float64" else square * (EPS**2 / 12)
                 np.subtract(own[:, part], f.mean, out=rows[len(few[k]) :, part])
+                if f.rest is not None:
+                    rows[len(few[k]) :, part] -= f.rest
             total[k] += rows[len(few[k]) :].sum(axis=0)
             few[k] = rows if len(rows) <= width else upper(rows)
         if progress:
@@ -220,7 +222,7 @@ def _hidden(x: Side, y: Side) -> float:
     rows, raw, stored = x.rows[:, varies], x.raw[varies], x.stored[varies]
     if not rows.size:
         return 0.0
-    reciprocal = 1 / norms(rows)
+    reciprocal = 1 / (np.sqrt(stored) if stored.all() else norms(rows))
     _, s, vt = svd(rows * reciprocal, full=True)
     s = np.concatenate([s, np.zeros(len(vt) - len(s))])
     weights = (reciprocal * vt[x.basis.rank :]).T
@@ -229,7 +231,7 @@ def _hidden(x: Side, y: Side) -> float:
     sizes = np.sqrt(np.square(weights).T @ raw)
     noise = NOISE * sizes * float(np.linalg.norm(y.size))
     power = np.square(cross).sum(axis=1)
-    counts = (power > np.square(4 * noise)) & (squares >= np.square(weights).T @ stored)
+    counts = (power > np.square(4 * noise)) & (squares > (1.0 if stored.all() else 0.0))
     held = np.divide(power, np.maximum(squares, NOISE * np.square(sizes)), out=np.zeros_like(power), where=counts)
     return float(np.minimum(held, 1.0).sum())
 

@@ -59,6 +59,7 @@ class CentredFeatures:
     normalize: bool
     scale: float
     mean: Array  # (d,) of the scaled rows
+    rest: Array | None = None  # (d,) of the mean, that its own rounding left; None where the rows hold no digits of it
 
     def raw(self, start: int, stop: int) -> Array:
         """(b, d) scaled rows, not centred; a new array."""
@@ -136,7 +137,8 @@ def centre(x: Matrix, kernel: Kernel) -> CentredFeatures:
     correction = np.zeros(x.d)
     for a, b in blocks(x.n, [x.d]):
         correction += (first.raw(a, b) - rough).sum(axis=0)
-    return replace(first, mean=rough + correction / x.n)
+    mean = rough + correction / x.n
+    return replace(first, mean=mean, rest=(rough - mean) + correction / x.n if x.dtype == "float64" else None)
 
 
 def feature_statistics(
