@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gramian.arrays import Matrix, same_device, same_rows
 from gramian.estimators import Estimator, Measure, Statistics, check_estimator, value
 from gramian.kernels import Cosine, Kernel, Linear
+from gramian.reasons import told
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -355,11 +356,9 @@ class FeatureMoments:
         if self.n == 0:
             return other
         moved = other.moved(self.reference_x, self.reference_y)
-        return replace(
-            self,
-            n=self.n + moved.n,
-            **{name: getattr(self, name) + getattr(moved, name) for name in _SUMS},
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = {name: getattr(self, name) + getattr(moved, name) for name in _SUMS}
+        return check_squares(replace(self, n=self.n + moved.n, **sums))
 
     @np.errstate(over="ignore", invalid="ignore")  # `statistics` says so where it matters
     def moved(self, reference_x: Array, reference_y: Array) -> FeatureMoments:
@@ -453,8 +452,8 @@ class FeatureMoments:
             cross = float(np.vdot(f.xy, f.xy))
             return np.array([[float(np.vdot(f.xx, f.xx)), cross], [cross, float(np.vdot(f.yy, f.yy))]])
 
-        size = c.squares / self.n
-        spread = np.sqrt(raw.squares / self.n / np.maximum(1, [self.xx.shape[0], self.yy.shape[0]]))
+        size = np.maximum(c.squares, 0.0) / self.n
+        spread = np.sqrt(np.maximum(raw.squares, 0.0) / self.n / np.maximum(1, [self.xx.shape[0], self.yy.shape[0]]))
         eps = float(np.finfo(np.float64).eps)
         return _statistics(
             self.n,
@@ -483,7 +482,28 @@ class FeatureMoments:
         if self.yy.shape[0] == 0:
             raise ValueError(f"{measure} needs two arrays; these moments hold X alone")
         check_estimator(estimator, measure, self.n)
-        return value(self.statistics(), measure, estimator)[0]
+        found = self.statistics()
+        number, reason = value(found, measure, estimator)
+        if reason is None and not self._trusted(found, measure, estimator):
+            number, reason = math.nan, TOO_FEW_DIGITS
+        return told(number, reason, measure)
+
+    def _trusted(self, s: Statistics, measure: Measure, estimator: Estimator) -> bool:
+        """Whether moving the sums from their reference to the mean, or to 0, left a measure with digits."""
+        n, sums = self.n, s.matrix(measure, estimator)
+        raw = measure == "kernel_alignment"
+        shift = [
+            np.linalg.norm(r if raw else total / n)
+            for r, total in ((self.reference_x, self.sum_x), (self.reference_y, self.sum_y))
+        ]
+        summed = n * np.square(np.sqrt(self.squares / n) + shift)  # Σ|x|² at the size that it was rounded at
+        inner = s.alignment_biased if raw else s.hsic_biased
+        off = NOISE * (2 * n * np.sqrt(np.abs(inner)) * np.sqrt(np.multiply.outer(summed, summed)))
+        if estimator == "unbiased":
+            off += NOISE * np.multiply.outer(summed, summed) / n  # of Σ|x|²|y|²
+            off += 0 if raw else 2 * NOISE * np.abs(np.multiply.outer(s.trace, summed)) / n**2
+        size = np.sqrt(np.abs(np.diag(sums)))
+        return bool((off / n**2 <= TRUSTED * np.multiply.outer(size, size)).all())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to one .npz file, by way of a temporary one beside it."""
@@ -515,6 +535,16 @@ _SUMS = (
     "sum_x", "sum_y", "xx", "xy", "yy", "x_by_xx", "x_by_yy", "y_by_xx", "y_by_yy", "squares", "square_products",
     "rounding_x", "rounding_y",
 )  # fmt: skip
+
+
+def check_squares(m: FeatureMoments) -> FeatureMoments:
+    """The moments, whose sums of squares are numbers."""
+    for name, second in (("X", m.xx), ("Y", m.yy)):
+        if not np.isfinite(second).all():
+            raise ValueError(
+                f"rows of {name} are of size inf: their squares, which moments hold, are beyond float64; scale {name}"
+            )
+    return m
 
 
 def _moved_second(second: Array, su: Array, sv: Array, a: Array, b: Array, n: int) -> Array:

@@ -35,7 +35,7 @@ from gramian.arrays import (
 from gramian.estimators import scaled
 from gramian.factor import EPS, Basis, norms, svd, upper
 from gramian.kernels import Kernel
-from gramian.moments import CentredFeatures, FeatureMoments, Progress, blocks, in_range
+from gramian.moments import CentredFeatures, FeatureMoments, Progress, blocks, check_squares, in_range
 from gramian.reasons import told
 from gramian.sources import matrix
 
@@ -253,7 +253,7 @@ def _part_of_moments(given: FeatureMoments, affine: bool) -> tuple[_Part, tuple[
     """Moments about their mean if the map is affine, about 0 if not, and that point."""
     mean = (given.sum_x / given.n, given.sum_y / given.n)
     about = [r + m if affine else 0 * r for r, m in zip((given.reference_x, given.reference_y), mean, strict=True)]
-    m = given.moved(about[0], about[1])
+    m = check_squares(given.moved(about[0], about[1]))
     sums = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
     shift = np.concatenate([about[0] - given.reference_x, about[1] - given.reference_y])
     raw = factor.summed_squares(np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, shift)

@@ -21,7 +21,7 @@ from gramian.arrays import check_budget, check_count, require_rows, same_device,
 from gramian.estimators import scaled
 from gramian.factor import EPS, Basis, norms, svd, upper
 from gramian.kernels import Linear
-from gramian.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, FeatureMoments, Progress, centre
+from gramian.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, FeatureMoments, Progress, centre, check_squares
 from gramian.reasons import told
 from gramian.sources import matrix
 
@@ -80,7 +80,7 @@ def _condensed(X: object, Y: object | None, what: str, progress: Progress | None
 def _from_moments(given: FeatureMoments) -> Condensed:
     """Rows with the moments that were merged: half of float64's digits, since moments are squares."""
     mean_x, mean_y = given.sum_x / given.n, given.sum_y / given.n
-    m = given.moved(given.reference_x + mean_x, given.reference_y + mean_y)
+    m = check_squares(given.moved(given.reference_x + mean_x, given.reference_y + mean_y))
     second = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
     offset = np.concatenate([given.reference_x + mean_x, given.reference_y + mean_y])
     raw = factor.summed_squares(
