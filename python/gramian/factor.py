@@ -20,6 +20,7 @@ from gramian.moments import NOISE, TRUSTED, CentredFeatures, Progress, blocks
 Array: TypeAlias = npt.NDArray[np.float64]
 
 EPS = float(np.finfo(np.float64).eps)
+_BESIDE = 1e-6  # part of the rest that a map may add to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +150,28 @@ def _scaled_basis(rows: Array, size: Array, rcond: float, least: float) -> Basis
     return Basis(u[:, :r], s[:r], reciprocal[:, None] * (vt[:r].T / s[:r]))
 
 
+def coefficients(basis: Basis, wanted: Array, rows: Array, outside: float, *, least: bool) -> Array:
+    """b (d, q) with u'rows·b = wanted, the least of all that fit if asked for, up to rounding that costs nothing.
+
+    Directions that only rounding has are no part of u, and a map that is the least may use them, if what it adds to
+    the rest, of squares outside, is below any digit that counts.
+    """
+    b = _refined(basis.weights @ wanted, wanted, basis, rows)
+    if not least or basis.rank == rows.shape[1]:
+        return b
+    span = np.linalg.qr(rows.T @ basis.u)[0]  # what no row sees is no part of the least map
+    small: Array = span @ (span.T @ b)
+    small[~rows.any(axis=0)] = 0.0
+    small = _refined(small, wanted, basis, rows)
+    beside = float(np.linalg.norm(rows @ small - basis.u @ wanted))
+    return small if beside <= _BESIDE * math.sqrt(outside) + EPS * float(np.linalg.norm(wanted)) else b
+
+
+def _refined(b: Array, wanted: Array, basis: Basis, rows: Array) -> Array:
+    """b with u'rows·b = wanted, where it was so up to rounding: large maps of small columns keep their digits."""
+    return b + basis.weights @ (wanted - basis.u.T @ (rows @ b))
+
+
 # ---- what sums of squares can tell -----------------------------------------------------------------------------------
 
 
@@ -213,6 +236,8 @@ def energy_error(x: Side, y: Side, *, whitened: bool, selected: bool = False) ->
     cross = x.basis.u.T @ y.basis.u
     off = cross_errors(x, y, whitened=whitened)
     error = 2 * float(np.linalg.norm(cross * off)) + float(np.vdot(off, off))
+    if not whitened:
+        error += NOISE * float(np.square(y.size).sum())  # of the size of y itself
     return error if selected else error + _hidden(x, y) + (_hidden(y, x) if whitened else 0.0)
 
 

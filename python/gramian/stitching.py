@@ -46,7 +46,6 @@ Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal",
 _WELL_CONDITIONED = 1e4  # of Σ11: sums of squares keep 12 digits of the map up to here,
 _SMALL = 1e-6  # and 10 of what is left of F2 down to this part of it
 _LEVERAGE = 1e-8  # below this distance from 1, a row alone decides what is predicted for it
-_EXCESS = 1e-6  # part of what is left of F2 that the least of the maps may add to it
 _DOUBTFUL = (
     "F1 is ill-conditioned or next to nothing of F2 is left, and moments have half of the digits: give arrays for all"
 )
@@ -366,13 +365,7 @@ class _Spectrum:
     def solution(self, ridge: float) -> _Map:
         few, basis, kept = self.few, self.basis, self.kept(ridge)
         wanted = kept[:, None] * self.inside
-        b = _refined(basis.weights @ wanted, wanted, basis, few.x)
-        if ridge == 0 and basis.rank < few.x.shape[1]:
-            least = _refined(_of_least_norm(b, basis, few.x), wanted, basis, few.x)
-            excess = _energy(few.y - few.x @ least) - self.outside
-            # directions that only rounding has are not fitted, but a small map must not pay for them either
-            if excess <= _EXCESS * self.outside + EPS * _energy(few.y):
-                b = least
+        b = factor.coefficients(basis, wanted, few.x, self.outside, least=ridge == 0)
         spread = basis.weights * np.sqrt(kept)
         return _Map(b, few.mean_y - few.mean_x @ b, float(kept.sum()) + few.affine, self.mean, spread)
 
@@ -388,19 +381,6 @@ class _Spectrum:
         power = np.einsum("ij,ij->i", self.inside, self.inside)
         missed = self.outside + float(power @ (1 - kept) ** 2)
         return missed / left**2 if left > EPS * self.few.n else math.nan
-
-
-def _refined(b: Array, wanted: Array, basis: Basis, x: Array) -> Array:
-    """b with u'xb = wanted, where it was so up to rounding: large maps of small columns keep their digits."""
-    return b + basis.weights @ (wanted - basis.u.T @ (x @ b))
-
-
-def _of_least_norm(b: Array, basis: Basis, x: Array) -> Array:
-    """Without what no row of x sees: the part of each column of b in the span of the rows."""
-    span = np.linalg.qr(x.T @ basis.u)[0]
-    found: Array = span @ (span.T @ b)
-    found[~x.any(axis=0)] = 0.0
-    return found
 
 
 def _energy(rows: Array) -> float:
