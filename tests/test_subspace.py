@@ -899,3 +899,57 @@ def test_the_platonic_variant_is_ten_components_of_standardized_features() -> No
     vectors = [np.linalg.svd((Z - Z.mean(0)) / Z.std(0), full_matrices=False)[0][:, :10] for Z in (X, Y)]
     want = np.linalg.svd(vectors[0].T @ vectors[1], compute_uv=False).mean()
     assert gm.svcca(X, Y, components=10, standardize=True) == pytest.approx(want, **CLOSE)
+
+
+# ---- moments that lost their digits ----------------------------------------------------------------------------------
+
+
+def hidden_variation(n: int = 200) -> tuple[Array, Array]:
+    """A third of the rows are 0, the others at ten million: what varies otherwise is lost in sums of squares."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((n, 5))
+    Y = np.tanh(X) + 0.5 * rng.standard_normal((n, 5)) + 1e7
+    X += 1e7
+    X[: n // 3], Y[: n // 3] = 0, 0
+    return X, Y
+
+
+@pytest.mark.parametrize("name", ["cca", "pwcca", "nocco", "linear_regression_r2"])
+def test_moments_without_digits_are_nan_with_a_reason(name: str) -> None:
+    X, Y = hidden_variation()
+    measure = MEASURES[name]
+    if name == "linear_regression_r2":
+        X, Y = X, Y - 1e7 * (np.arange(200) >= 66)[:, None]
+    with pytest.warns(gm.UndefinedWarning, match="is nan: sums of squares hold half of the digits"):
+        assert math.isnan(measure(gm.feature_moments(X, Y)))
+    assert not math.isnan(measure(X, Y))
+
+
+def test_canonical_correlations_of_moments_without_digits_hold_the_reason() -> None:
+    found = gm.canonical_correlations(gm.feature_moments(*hidden_variation()))
+    assert found.reason == moments.TOO_FEW_DIGITS
+    assert math.isnan(found.mean)
+
+
+def test_equal_and_dead_features_cost_moments_no_digits() -> None:
+    X, Y = related(300, 4, 3)
+    more = np.hstack([X, X[:, :2], np.zeros((300, 2))])
+    assert gm.cca(merged(more, Y)) == pytest.approx(gm.cca(X, Y), **FROM_MOMENTS)
+    assert gm.linear_regression_r2(merged(more, Y)) == pytest.approx(gm.linear_regression_r2(X, Y), **FROM_MOMENTS)
+
+
+@pytest.mark.parametrize("alpha", [1 + 2.0**-52, 1 - 2.0**-53])
+def test_a_part_that_is_a_rounding_beyond_its_range_is_its_end(alpha: float) -> None:
+    X, Y = related(50, 3, 4)
+    assert gm.shape_distance(X, Y, alpha=alpha) == pytest.approx(gm.shape_distance(X, Y), rel=1e-12)
+    assert gm.shape_distance(X, Y, alpha=1 - alpha) == pytest.approx(gm.shape_distance(X, Y, alpha=0.0), rel=1e-12)
+    assert gm.svcca(X, Y, variance=alpha) == pytest.approx(gm.svcca(X, Y, variance=1.0), rel=1e-12)
+    with pytest.raises(ValueError, match=r"^alpha must be from 0 to 1, got 1\.000001$"):
+        gm.shape_distance(X, Y, alpha=1.000001)
+
+
+def test_parallel_rows_far_from_zero_have_one_direction() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.1, 5, (90, 1)) * rng.standard_normal(17) + 1e3 * rng.standard_normal(17)
+    found = gm.canonical_correlations(X, rng.standard_normal((90, 3)))
+    assert found.rank == (1, 3)

@@ -162,9 +162,10 @@ def coefficients(basis: Basis, wanted: Array, rows: Array, outside: float, *, le
     span = np.linalg.qr(rows.T @ basis.u)[0]  # what no row sees is no part of the least map
     small: Array = span @ (span.T @ b)
     small[~rows.any(axis=0)] = 0.0
-    small = _refined(small, wanted, basis, rows)
+    small = _refined(_refined(small, wanted, basis, rows), wanted, basis, rows)
     beside = float(np.linalg.norm(rows @ small - basis.u @ wanted))
-    return small if beside <= _BESIDE * math.sqrt(outside) + EPS * float(np.linalg.norm(wanted)) else b
+    products = float(norms(rows) @ norms(small.T))  # at whose size predictions are rounded
+    return small if beside <= _BESIDE * math.sqrt(outside) + 16 * EPS * products else b
 
 
 def _refined(b: Array, wanted: Array, basis: Basis, rows: Array) -> Array:
@@ -238,11 +239,14 @@ def energy_error(x: Side, y: Side, *, whitened: bool, selected: bool = False) ->
     error = 2 * float(np.linalg.norm(cross * off)) + float(np.vdot(off, off))
     if not whitened:
         error += NOISE * float(np.square(y.size).sum())  # of the size of y itself
-    return error if selected else error + _hidden(x, y) + (_hidden(y, x) if whitened else 0.0)
+    return error if selected else error + _hidden(x, y, whitened) + (_hidden(y, x, whitened) if whitened else 0.0)
 
 
-def _hidden(x: Side, y: Side) -> float:
-    """What directions of x that count as rounding hold of y: of exact dependence, as of equal features, it is 0."""
+def _hidden(x: Side, y: Side, whitened: bool) -> float:
+    """What directions of x that count as rounding hold of y: of exact dependence, as of equal features, it is 0.
+
+    Where each direction counts as one, those that are too large for that and too small to be told may hold all.
+    """
     varies = norms(x.rows) > 0
     rows, raw, stored = x.rows[:, varies], x.raw[varies], x.stored[varies]
     if not rows.size:
@@ -256,8 +260,11 @@ def _hidden(x: Side, y: Side) -> float:
     sizes = np.sqrt(np.square(weights).T @ raw)
     noise = NOISE * sizes * float(np.linalg.norm(y.size))
     power = np.square(cross).sum(axis=1)
-    counts = (power > np.square(4 * noise)) & (squares > (1.0 if stored.all() else 0.0))
+    beyond_storage = squares > (1.0 if stored.all() else 0.0)
+    counts = (power > np.square(4 * noise)) & beyond_storage
     held = np.divide(power, np.maximum(squares, NOISE * np.square(sizes)), out=np.zeros_like(power), where=counts)
+    if whitened and len(s):
+        held[beyond_storage & (squares > 4 * EPS * (s[0] ** 2 + np.square(sizes)))] = 1.0
     return float(np.minimum(held, 1.0).sum())
 
 
