@@ -339,7 +339,7 @@ class FeatureMoments:
         return self.merge(feature_moments(X, Y, reference=(self.reference_x, self.reference_y)))
 
     def merge(self, other: FeatureMoments) -> FeatureMoments:
-        """The moments of both sets of rows."""
+        """The moments of both sets of rows; a ValueError if their squares are beyond float64."""
         return self + other
 
     def __add__(self, other: FeatureMoments) -> FeatureMoments:
@@ -467,11 +467,11 @@ class FeatureMoments:
         )
 
     def cka(self, estimator: Estimator = "unbiased") -> float:
-        """Linear CKA of the rows seen so far."""
+        """Linear CKA of the rows seen so far; nan with an `UndefinedWarning` where it is undefined."""
         return self._measure("cka", estimator)
 
     def hsic(self, estimator: Estimator = "unbiased") -> float:
-        """Linear HSIC of the rows seen so far."""
+        """Linear HSIC of the rows seen so far; nan with an `UndefinedWarning` where it is undefined."""
         return self._measure("hsic", estimator)
 
     def kernel_alignment(self, estimator: Estimator = "biased") -> float:
@@ -585,7 +585,9 @@ def feature_moments(
     are copied to the host. Fourth powers of the rows must be within its range for linear CKA, HSIC and kernel
     alignment, which say so if they are not, squares for the measures of subspaces;
     and unbiased values lose digits if single rows hold nearly all of Σ‖x‖⁴ (`gramian.cka` notices and takes the other
-    route).
+    route). Where a reference far from the data, or features that squares cannot tell apart, leave a measure with fewer
+    than three digits, it is nan with an `UndefinedWarning`. Moments of rows whose squares are beyond float64 do not
+    add: a ValueError.
 
     Examples
     --------

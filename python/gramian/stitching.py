@@ -457,7 +457,8 @@ def fit_stitch(
     -------
     Stitch
         A function on rows, with ``.matrix``, ``.offset``, ``.misalignment`` (Ã₂), ``.gcv``, ``.loo``, ``.cv``,
-        ``.to_torch()``. ``.reason`` says what is nan or to be doubted, as a perfect fit of as many features as rows.
+        ``.to_torch()``. ``.reason`` says what is nan or to be doubted, as a perfect fit of as many features as rows
+        (of centred rows n − 1), or the misalignment of moments that lost its digits.
 
     Raises
     ------
@@ -468,7 +469,8 @@ def fit_stitch(
     -----
     O(n(d1+d2)²) time and 8(d1+d2)² bytes, in BLAS on the host, one pass after that which finds NaN. Where sums of
     squares would cost digits, because the condition number of Σ11 + λ is above 1e4 or Ã₂ below 1e-6 of tr Σ22, another
-    pass makes QR factorisations; from FeatureMoments, which have no rows, ``.reason`` says so. Blocks of arrays on a
+    pass makes QR factorisations; from FeatureMoments, which have no rows, ``.reason`` says so where no three digits of
+    Ã₂ are left. Ctrl-C waits for the factorisation in LAPACK that is running, O((d1+d2)³). Blocks of arrays on a
     CUDA device are copied to the host. Kernel ridge: a sweep over the pairs of rows, O(n²(d1+d2)) where the arrays lie,
     for each step of conjugate gradients, and O(n(d2+512)) memory; beyond 512 rows ``df`` is an estimate, with
     ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²). ``.function`` has ``norm``, for
@@ -526,7 +528,8 @@ def misalignment(
     Returns
     -------
     float
-        From 0 to tr Σ22, in squared units of F2.
+        From 0 to tr Σ22, in squared units of F2; nan with an `UndefinedWarning` for FeatureMoments that have not three
+        digits of it.
 
     Raises
     ------

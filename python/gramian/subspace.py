@@ -295,9 +295,9 @@ def canonical_correlations(
         λ, in units of the variance of the features (of X, of Y).
     rcond : float, optional
         Singular values below this part of the largest are rounding and dropped, before a ridge too. Left out:
-        max(n, p)·eps; √(max(n, p)·eps) for FeatureMoments, whose digits are those of squares. Of float32 and 16-bit
-        data, also what the rounding of their entries explains, scaled to be the same in every column: a direction
-        counts if it is more than twice that.
+        max(n, p)·eps; √(max(n, p)·eps) for FeatureMoments, whose digits are those of squares. Also what the rounding of
+        stored entries explains (of float64 where rows are far from 0), scaled to be the same in every column: a
+        direction counts if it is more than twice that.
     progress : callable, optional
         Called with (done, total).
 
@@ -306,7 +306,7 @@ def canonical_correlations(
     CanonicalCorrelations
         ``.correlations``, ``.directions_x``, ``.directions_y``, ``.mean``, ``.mean_square``, ``.projection_weighted``,
         ``.chance``. Means are nan, and ``.reason`` says why, if an array is constant or, without a ridge, has rank
-        n − 1: then every correlation is 1 whatever the data.
+        n − 1: then every correlation is 1 whatever the data; or if FeatureMoments have not three digits of them.
 
     Raises
     ------
@@ -316,8 +316,9 @@ def canonical_correlations(
     Notes
     -----
     O(n(p+q)²) time, in LAPACK on the host, and O((p+q)²) memory, O(n(p+q)) where that is less: a QR factorisation of
-    blocks of rows, so that features of condition number κ lose κ and not κ². Blocks of arrays on a CUDA device are
-    copied to the host. Constant features are dropped. Chance is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ),
+    blocks of rows, so that features of condition number κ lose κ and not κ². Ctrl-C waits for the factorisation that is
+    running, O((p+q)³). Blocks of arrays on a CUDA device are copied to the host. Constant features are dropped. Chance
+    is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ),
     rank_x·rank_y/((n − 1)k) without a ridge. Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
 
     Examples
@@ -414,8 +415,8 @@ def cca(
     Returns
     -------
     float
-        In [0, 1]; nan if an array is constant or, without a ridge, has rank n − 1 (as with n ≤ p): then it would be 1
-        for any other array.
+        In [0, 1]; nan with an `UndefinedWarning` if an array is constant or, without a ridge, has rank n − 1 (as with
+        n ≤ p): then it would be 1 for any other array; or if FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -553,7 +554,8 @@ def linear_regression_r2(
     Returns
     -------
     float
-        In [0, 1], 0 if X is constant; nan if Y is, or if X has rank n − 1 and there is no ridge, which fits anything.
+        In [0, 1], 0 if X is constant; nan with an `UndefinedWarning` if Y is, if X has rank n − 1 and there is no
+        ridge, which fits anything, or if FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -605,7 +607,8 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
     Returns
     -------
     float
-        At least 0, in units of X times units of Y; the covariance divides by n.
+        At least 0, in units of X times units of Y; the covariance divides by n. nan with an `UndefinedWarning` if
+        FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -692,7 +695,8 @@ def procrustes(
     -------
     float
         From 0, alike up to rotation and shift (and scale, if normalised), to 2 where normalised; else in squared units
-        of the features, summed over samples. nan if normalised and an array is constant.
+        of the features, summed over samples. nan with an `UndefinedWarning` if normalised and an array is constant, or
+        if FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -740,12 +744,14 @@ def shape_distance(
         As in `canonical_correlations`; arrays of different widths are compared as if the narrower one had features of
         zeros.
     alpha : float
-        From 0, shapes alike up to any invertible map, to 1, alike up to rotation and scale.
+        From 0, shapes alike up to any invertible map, to 1, alike up to rotation and scale; a rounding beyond is
+        taken for the end.
 
     Returns
     -------
     float
-        Radians, from 0 to π/2; nan if an array is constant or, with alpha = 0, has rank n − 1.
+        Radians, from 0 to π/2; nan with an `UndefinedWarning` if an array is constant, with alpha = 0 has rank n − 1,
+        or if FeatureMoments have not three digits of it.
 
     Raises
     ------
