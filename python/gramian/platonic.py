@@ -232,9 +232,10 @@ def _comparison(
     """What is made of every layer once, and the measure of two of these."""
     layers = list(left.values()), list(right.values())
     if metric == "svcca":
-        svcca = import_module("gramian.subspace").svcca
+        correlations = import_module("gramian.subspace").canonical_correlations
         rows, others = ([_unit_rows(z) if normalize else z for z in zs] for zs in layers)
-        return rows, others, lambda x, y: svcca(x, y, components=_CCA_COMPONENTS, standardize=True)
+        # the score keeps the reasons, so a pair that has no value warns of nothing
+        return rows, others, lambda x, y: correlations(x, y, components=_CCA_COMPONENTS, standardize=True).mean
     knn = import_module("gramian.knn")
     if metric == "cknna":
         kernel = "cosine" if normalize else "linear"
