@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -471,3 +472,27 @@ def test_fourth_powers_beyond_float64_are_said_where_they_are_needed(size: float
         with pytest.raises(ValueError, match=r"^rows of Y are of size .*: their fourth powers, .* are beyond float64"):
             measure()
     assert gm.cca(moments) == pytest.approx(gm.cca(Y, X), abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e300])
+@pytest.mark.filterwarnings("error")
+def test_squares_beyond_float64_are_said_where_shards_merge(size: float) -> None:
+    X, Y = (np.random.default_rng(seed).standard_normal((100, 3)) for seed in (0, 1))
+    first, second = gm.feature_moments(size * X[:50], Y[:50]), gm.feature_moments(size * X[50:], Y[50:])
+    said = r"^rows of X are of size inf: their squares, which moments hold, are beyond float64; scale X$"
+    for call in (lambda: first + second, lambda: first.merge(second), partial(gm.cca, first)):
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("measure", ["cka", "hsic"])
+def test_measures_of_moments_far_from_their_reference_are_nan_with_a_reason(measure: str, estimator: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 3))
+    Y = X + rng.standard_normal((100, 3))
+    zero = (np.zeros(3), np.zeros(3))
+    near, far = (gm.feature_moments(X + mean, Y + mean, reference=zero) for mean in (10.0, 1e8))
+    assert getattr(near, measure)(estimator) == pytest.approx(getattr(gm, measure)(X, Y, estimator=estimator), rel=1e-9)
+    with pytest.warns(gm.UndefinedWarning, match=f"^{measure} is nan: sums of squares hold half of the digits"):
+        assert math.isnan(getattr(far, measure)(estimator))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import gramian as gm
 import oracle
-from accuracy import as_input, hard_pair
+from accuracy import as_input, hard_pair, rounded
 from gramian import stitching
 
 Array = np.ndarray[Any, Any]
@@ -705,3 +705,92 @@ def test_a_feature_that_is_constant_in_all_parts_but_one_predicts_nothing() -> N
     cv = gm.fit_stitch(X, Y, kind="affine", folds=5).cv
 
     assert cv == pytest.approx(gm.fit_stitch(X[:, :3], Y, kind="affine", folds=5).cv, rel=0.02)
+
+
+# ---- features as networks have them ----------------------------------------------------------------------------------
+
+
+def rectified(dtype: str) -> tuple[Array, Array, Any, Any]:
+    """600 rows of 64 units with a shared factor, one of which never fires; as float64 and as a caller holds them."""
+    rng = np.random.default_rng(0)
+    shared = np.maximum(0, rng.standard_normal((600, 1))) * rng.uniform(0, 8, 64)
+    X = np.maximum(0, rng.standard_normal((600, 64)) + 0.5) * rng.uniform(0.5, 2, 64) + shared
+    X[:, 20] = 0
+    Y = X @ rng.standard_normal((64, 8)) + 0.1 * rng.standard_normal((600, 8))
+    X, Y = rounded(X, dtype), rounded(Y, dtype)
+    return X, Y, as_input(X, dtype), as_input(Y, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("kind", ["linear", "affine"])
+@pytest.mark.parametrize("options", [{}, {"folds": 3}, {"ridge": "gcv"}, {"loo": True}], ids=str)
+def test_a_unit_that_never_fires_takes_no_part(options: dict[str, Any], kind: Any, dtype: str) -> None:
+    X, Y, x, y = rectified(dtype)
+    want, found = (gm.fit_stitch(*data, kind=kind, **options) for data in ((X, Y), (x, y)))
+    assert found.misalignment == pytest.approx(want.misalignment, rel=1e-6)
+    np.testing.assert_allclose([found.cv, found.loo], [want.cv, want.loo], rtol=1e-6)
+    assert not found.matrix[:, 20].any()
+    assert gm.misalignment(x, y) == pytest.approx(gm.misalignment(X, Y), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["linear", "affine"])
+def test_wide_maps_with_dead_pixels_are_predicted_as_by_the_least_of_all_that_fit(kind: Any, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    images = np.maximum(0, rng.standard_normal((99, 20)) @ rng.standard_normal((20, 256)) - 3)
+    images[:, :32] = 0
+    X, Y = rounded(images, dtype), rounded(np.tanh(images @ rng.standard_normal((256, 4)) / 16), dtype)
+    found = gm.fit_stitch(as_input(X, dtype), as_input(Y, dtype), kind=kind, folds=3)
+    labels, total = stitching._labels(99, 3, 0), 0.0
+    for k in range(3):
+        rows = labels != k
+        centre = (X[rows].mean(0), Y[rows].mean(0)) if kind == "affine" else (0.0, 0.0)
+        least = np.linalg.pinv(X[rows] - centre[0]) @ (Y[rows] - centre[1])
+        total += ((Y[~rows] - centre[1] - (X[~rows] - centre[0]) @ least) ** 2).sum() / 99
+    assert found.misalignment_ratio < 1e-20
+    assert found.cv == pytest.approx(total, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_centred_features_of_rank_n_minus_one_fit_anything_and_say_so(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((40, 39)), rng.standard_normal((40, 5))
+    X, Y = (X - X.mean(0)).astype(dtype), (Y - Y.mean(0)).astype(dtype)
+    said = (
+        "F1 has rank 39 = n − 1 after centring, so it fits anything perfectly, related or not; take more rows than "
+        "features, or a ridge"
+    )
+    perfect, chosen = gm.fit_stitch(X, Y), gm.fit_stitch(X, Y, ridge="gcv", loo=True)
+    affine = gm.fit_stitch(X, Y, kind="affine", ridge=chosen.ridge, loo=True)
+    assert (perfect.reason, chosen.reason) == (said, said)
+    assert math.isnan(perfect.gcv)
+    assert math.isnan(perfect.unbiased)
+    # unrelated: a large ridge leaves nearly all, and counts the mean as an affine map does
+    assert chosen.gcv > 0.9 * (Y**2).sum() / 40
+    np.testing.assert_allclose([chosen.gcv, chosen.loo], [affine.gcv, affine.loo], rtol=1e-6)
+
+
+def zero_rows(count: int, mean: float) -> tuple[Array, Array]:
+    """200 rows at a mean, the first ones 0."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((200, 5))
+    Y = np.tanh(X) + 0.5 * rng.standard_normal((200, 5)) + mean
+    X += mean
+    X[:count], Y[:count] = 0, 0
+    return X, Y
+
+
+@pytest.mark.parametrize(("count", "mean"), [(1, 1e6), (64, 1e7), (64, 1e8)])
+def test_misalignment_of_moments_without_digits_is_nan_with_a_reason(count: int, mean: float) -> None:
+    moments = gm.feature_moments(*zero_rows(count, mean))
+    with pytest.warns(gm.UndefinedWarning, match=r"^misalignment is nan: F1 is ill-conditioned or next to nothing"):
+        assert math.isnan(gm.misalignment(moments))
+    assert "moments have half of the digits" in str(gm.fit_stitch(moments).reason)
+
+
+def test_misalignment_of_moments_with_digits_is_a_number() -> None:
+    X, Y = zero_rows(1, 1e3)
+    duplicated, dead = np.hstack([X, X[:, :2]]), np.hstack([X, np.zeros((200, 1))])
+    want = gm.misalignment(X, Y)
+    for features in (X, duplicated, dead):
+        assert gm.misalignment(gm.feature_moments(features, Y)) == pytest.approx(want, rel=1e-4)

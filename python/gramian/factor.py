@@ -15,11 +15,12 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.moments import CentredFeatures, Progress, blocks
+from gramian.moments import NOISE, TRUSTED, CentredFeatures, Progress, blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 EPS = float(np.finfo(np.float64).eps)
+_BESIDE = 1e-6  # part of the rest that a map may add to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,8 @@ class Triangle:
 
     rows: Array  # (m, width), m ≤ width; columns that are constant up to the rounding of float64 are 0
     raw: Array  # (width,) Σ of squares before the mean was subtracted
-    rounding: Array  # (width,) Σ of squared roundings that the features were stored with; 0 for float64
+    rounding: Array  # (width,) Σ of squared roundings that the features were stored with
+    total: Array  # (width,) Σ of rows after the mean was subtracted
 
 
 def triangle(features: Sequence[CentredFeatures], progress: Progress | None = None) -> Triangle:
@@ -46,7 +48,7 @@ def triangles(
     width = int(edges[-1])
     step = max(2 * width * parts, blocks(n, widths)[0][1])
     few = [np.zeros((0, width))] * parts
-    raw, rounding = np.zeros((parts, width)), np.zeros((parts, width))
+    raw, rounding, total = (np.zeros((parts, width)) for _ in range(3))
     for start in range(0, n, step):
         stop = min(n, start + step)
         whole = np.hstack([f.raw(start, stop) for f in features])
@@ -55,15 +57,19 @@ def triangles(
             rows = np.empty((len(few[k]) + len(own), width))
             rows[: len(few[k])] = few[k]
             for f, part in zip(features, columns, strict=True):
-                raw[k, part] += np.einsum("ij,ij->j", own[:, part], own[:, part])
-                rounding[k, part] += f.rounding(own[:, part])
+                square = np.einsum("ij,ij->j", own[:, part], own[:, part])
+                raw[k, part] += square
+                rounding[k, part] += f.rounding(own[:, part]) if f.x.dtype != "float64" else square * (EPS**2 / 12)
                 np.subtract(own[:, part], f.mean, out=rows[len(few[k]) :, part])
+                if f.rest is not None:
+                    rows[len(few[k]) :, part] -= f.rest
+            total[k] += rows[len(few[k]) :].sum(axis=0)
             few[k] = rows if len(rows) <= width else upper(rows)
         if progress:
             progress(-(-stop // step), -(-n // step))
     for rows, square in zip(few, raw, strict=True):
         rows[:, norms(rows) <= 16 * EPS * np.sqrt(square)] = 0.0
-    return [Triangle(*found) for found in zip(few, raw, rounding, strict=True)]
+    return [Triangle(*found) for found in zip(few, raw, rounding, total, strict=True)]
 
 
 def upper(rows: Array) -> Array:
@@ -111,7 +117,11 @@ def stored_basis(rows: Array, rcond: float, rounding: Array, n: int) -> Basis:
 
     n×d entries of variance 1/n have a norm of about 1 + √(d/n); twice that is no accident.
     """
-    return _scaled_basis(rows, np.sqrt(rounding), rcond, 2 * (1 + math.sqrt(rows.shape[1] / n)))
+    return _scaled_basis(rows, np.sqrt(rounding), rcond, _least_stored(rows.shape[1], n))
+
+
+def _least_stored(d: int, n: int) -> float:
+    return 2 * (1 + math.sqrt(d / n))
 
 
 def turned(found: Basis, rows: Array, rcond: float) -> Basis:
@@ -122,15 +132,142 @@ def turned(found: Basis, rows: Array, rcond: float) -> Basis:
 
 
 def ranked_basis(rows: Array, rcond: float, rounding: Array, n: int, *, unit_columns: bool) -> Basis:
-    """What is more than rounding, as `stored_basis` tells it where data were rounded; in these units, or in any."""
-    if not rounding.any():
+    """What is more than rounding, as `stored_basis` tells it where data were rounded; in these units, or in any.
+
+    That of float64 matters where rows are far from 0.
+    """
+    if (_least_stored(rows.shape[1], n) * np.sqrt(rounding) <= rcond * norms(rows)).all():
         return basis(rows, rcond, unit_columns=unit_columns)
     found = stored_basis(rows, rcond, rounding, n)
     return found if unit_columns else turned(found, rows, rcond)
 
 
 def _scaled_basis(rows: Array, size: Array, rcond: float, least: float) -> Basis:
-    reciprocal = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    # a column of zeros has no part in any direction, whatever the unit that it would have
+    reciprocal = np.divide(1.0, size, out=np.zeros_like(size), where=(size > 0) & rows.any(axis=0))
     u, s, vt = svd(rows * reciprocal)
     r = int((s > max(least, rcond * s[0])).sum())
     return Basis(u[:, :r], s[:r], reciprocal[:, None] * (vt[:r].T / s[:r]))
+
+
+def coefficients(basis: Basis, wanted: Array, rows: Array, outside: float, *, least: bool) -> Array:
+    """b (d, q) with u'rows·b = wanted, the least of all that fit if asked for, up to rounding that costs nothing.
+
+    Directions that only rounding has are no part of u, and a map that is the least may use them, if what it adds to
+    the rest, of squares outside, is below any digit that counts.
+    """
+    b = _refined(basis.weights @ wanted, wanted, basis, rows)
+    if not least or basis.rank == rows.shape[1]:
+        return b
+    span = np.linalg.qr(rows.T @ basis.u)[0]  # what no row sees is no part of the least map
+    small: Array = span @ (span.T @ b)
+    small[~rows.any(axis=0)] = 0.0
+    small = _refined(_refined(small, wanted, basis, rows), wanted, basis, rows)
+    beside = float(np.linalg.norm(rows @ small - basis.u @ wanted))
+    products = float(norms(rows) @ norms(small.T))  # at whose size predictions are rounded
+    return small if beside <= _BESIDE * math.sqrt(outside) + 16 * EPS * products else b
+
+
+def _refined(b: Array, wanted: Array, basis: Basis, rows: Array) -> Array:
+    """b with u'rows·b = wanted, where it was so up to rounding: large maps of small columns keep their digits."""
+    return b + basis.weights @ (wanted - basis.u.T @ (rows @ b))
+
+
+# ---- what sums of squares can tell -----------------------------------------------------------------------------------
+
+
+def of_squares(second: Array, raw: Array, n: int, least: Array | float = 0.0) -> tuple[Array, bool]:
+    """Rows with these second moments, and whether some feature lost all its digits when the mean was subtracted.
+
+    Features whose squares are rounding of `raw`, what they were before that, or no more than `least`, are constant.
+    """
+    square = np.diag(second)
+    varies = (square > max(n, len(second)) * EPS * raw) & (square > least)
+    size = np.sqrt(np.where(varies, square, 0.0))
+    divisor = np.where(varies, size, np.inf)
+    values, vectors = np.linalg.eigh(second / np.multiply.outer(divisor, divisor))
+    lost = bool(((square > 4 * NOISE * raw) & (square > least) & ~varies).any())
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size, lost
+
+
+def summed_squares(squares: Array, n: int, shift: Array) -> Array:
+    """(d,) at which size Σ of squares was rounded that was moved by shift."""
+    return cast("Array", np.square(np.sqrt(squares) + math.sqrt(n) * np.abs(shift)))
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One representation by its moments: few rows, the directions of them that count, and what was summed."""
+
+    rows: Array  # (m, d)
+    basis: Basis  # of them
+    raw: Array  # (d,) Σ of squares before the mean was subtracted: the sums were rounded at this size
+    stored: Array  # (d,) below these squares a direction is the rounding that features were stored with
+
+    @property
+    def size(self) -> Array:
+        """(r,) of the sums behind each direction, in units of what is left of them."""
+        return np.sqrt(np.square(self.basis.weights).T @ self.raw)
+
+
+def side(rows: Array, basis: Basis, raw: Array, rounding: Array, n: int) -> Side:
+    return Side(rows, basis, raw, rounding * _least_stored(rows.shape[1], n) ** 2)
+
+
+def whole(rows: Array, raw: Array) -> Side:
+    """A representation that nothing is divided by but its size."""
+    size = math.sqrt(float(np.einsum("ij,ij->", rows, rows)))
+    weights = np.eye(rows.shape[1]) / (size or 1.0)
+    return Side(rows, Basis(rows @ weights, np.ones(rows.shape[1]), weights), raw, np.zeros_like(raw))
+
+
+def cross_errors(x: Side, y: Side, *, whitened: bool) -> Array:
+    """By how much each entry of u_x'u_y may be off, where both come from sums of squares."""
+    own = np.square(x.size)[:, None] + (np.square(y.size) if whitened else 0.0)
+    return NOISE * (np.multiply.outer(x.size, y.size) + np.abs(x.basis.u.T @ y.basis.u) * own / 2)
+
+
+def energy_error(x: Side, y: Side, *, whitened: bool, selected: bool = False) -> float:
+    """By how much Σ of the squares of u_x'u_y may be off, where both come from sums of squares.
+
+    u_x has the inverse root of Σ11 in it, and u_y that of Σ22 if whitened. Of directions that are too small to tell
+    from rounding nothing was used; if they correlate with y by more than rounding, what they hold of it counts as lost,
+    unless directions were selected in the first place.
+    """
+    cross = x.basis.u.T @ y.basis.u
+    off = cross_errors(x, y, whitened=whitened)
+    error = 2 * float(np.linalg.norm(cross * off)) + float(np.vdot(off, off))
+    if not whitened:
+        error += NOISE * float(np.square(y.size).sum())  # of the size of y itself
+    return error if selected else error + _hidden(x, y, whitened) + (_hidden(y, x, whitened) if whitened else 0.0)
+
+
+def _hidden(x: Side, y: Side, whitened: bool) -> float:
+    """What directions of x that count as rounding hold of y: of exact dependence, as of equal features, it is 0.
+
+    Where each direction counts as one, those that are too large for that and too small to be told may hold all.
+    """
+    varies = norms(x.rows) > 0
+    rows, raw, stored = x.rows[:, varies], x.raw[varies], x.stored[varies]
+    if not rows.size:
+        return 0.0
+    reciprocal = 1 / (np.sqrt(stored) if stored.all() else norms(rows))
+    _, s, vt = svd(rows * reciprocal, full=True)
+    s = np.concatenate([s, np.zeros(len(vt) - len(s))])
+    weights = (reciprocal * vt[x.basis.rank :]).T
+    squares = np.square(s[x.basis.rank :])
+    cross = (rows @ weights).T @ y.basis.u
+    sizes = np.sqrt(np.square(weights).T @ raw)
+    noise = NOISE * sizes * float(np.linalg.norm(y.size))
+    power = np.square(cross).sum(axis=1)
+    beyond_storage = squares > (1.0 if stored.all() else 0.0)
+    counts = (power > np.square(4 * noise)) & beyond_storage
+    held = np.divide(power, np.maximum(squares, NOISE * np.square(sizes)), out=np.zeros_like(power), where=counts)
+    if whitened and len(s):
+        held[beyond_storage & (squares > 4 * EPS * (s[0] ** 2 + np.square(sizes)))] = 1.0
+    return float(np.minimum(held, 1.0).sum())
+
+
+def trusted(error: float, value: float) -> bool:
+    """Whether a value that may be off by this much has digits."""
+    return error <= TRUSTED * abs(value)

@@ -19,6 +19,7 @@ from gramian import statistics_files
 from gramian.arrays import Matrix, check_count, same_device, same_rows
 from gramian.estimators import Estimator, Measure, Statistics, check_estimator, value
 from gramian.kernels import Cosine, Kernel, Linear
+from gramian.reasons import told
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -26,7 +27,16 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 _BUDGET = 256 << 20  # bytes that the d×d moments may take without being asked
 _BLOCK = 8 << 20  # bytes of float64 rows at a time
+_EPS = float(np.finfo(np.float64).eps)
+_SPREAD_ROWS = 64  # rows from which it is told what the others may differ by
+_NEGLIGIBLE = 1e-12  # part of that by which a mean may be off: its square is what a second moment is off by
 # digits after the leading one, and the exponent of the last digit of the smallest numbers
+NOISE = 8 * float(np.finfo(np.float64).eps)  # of sums of squares, relative to what was summed
+TRUSTED = 1e-3  # relative error up to which a value has digits that are right
+TOO_FEW_DIGITS = (
+    "sums of squares hold half of the digits, and features that are ill-conditioned, far from the point that was "
+    "subtracted, or nearly the same leave none of them; give the arrays"
+)
 _STORED = {"float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
 
 
@@ -53,6 +63,7 @@ class CentredFeatures:
     normalize: bool
     scale: float
     mean: Array  # (d,) of the scaled rows
+    residual: Array | None = None  # (d,) of what is left of them without it, where a mean in float64 is too coarse
 
     def raw(self, start: int, stop: int) -> Array:
         """(b, d) scaled rows, not centred; a new array."""
@@ -62,11 +73,18 @@ class CentredFeatures:
         """(b, d) scaled rows, centred, into memory that is there."""
         data = self.x.data
         if data is None or self.x.dtype == "bfloat16" or self.normalize or self.scale != 1:
-            np.subtract(self.raw(start, stop), self.mean, out=out)
+            self.centred(self.raw(start, stop), out=out)
         elif self.mean.any():
-            np.subtract(data[start:stop], self.mean, out=out)
+            self.centred(data[start:stop], out=out)
         else:
             out[:] = data[start:stop]
+
+    def centred(self, rows: npt.NDArray[np.floating], out: Array | None = None) -> Array:
+        """(b, d) what `raw` and `take` give, less the mean."""
+        found = np.subtract(rows, self.mean, out=out)
+        if self.residual is not None:
+            found -= self.residual
+        return cast("Array", found)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         """(b, d) listed rows, scaled, not centred."""
@@ -92,12 +110,14 @@ class CentredFeatures:
 
 
 def stored_rounding(rows: Array, dtype: str) -> Array:
-    """(d,) Σ of u²/12, the variance of a rounding to multiples of u, the unit in the last place; 0 for float64."""
+    """(d,) Σ of u²/12, the variance of a rounding to multiples of u, the unit in the last place; 0 for float64.
+
+    Zeros are taken for exact: a rectified unit that does not fire is 0, not a number too small to store.
+    """
     if dtype not in _STORED:
         return np.zeros(rows.shape[1])
     digits, least = _STORED[dtype]
-    exponent = np.where(rows == 0, least, np.frexp(rows)[1] - 1 - digits)
-    unit = np.ldexp(1.0, np.maximum(exponent, least))
+    unit = np.ldexp(np.where(rows == 0, 0.0, 1.0), np.maximum(np.frexp(rows)[1] - 1 - digits, least))
     return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
 
 
@@ -128,7 +148,13 @@ def centre(x: Matrix, kernel: Kernel) -> CentredFeatures:
     correction = np.zeros(x.d)
     for a, b in blocks(x.n, [x.d]):
         correction += (first.raw(a, b) - rough).sum(axis=0)
-    return replace(first, mean=rough + correction / x.n)
+    correction /= x.n
+    mean = rough + correction
+    # what this sum was rounded by; far from 0 it is much beside what rows differ by
+    residual = correction - (mean - rough)
+    spread = np.abs(first.raw(0, min(x.n, _SPREAD_ROWS)) - mean).max(axis=0)
+    told = (np.abs(residual) > _EPS * np.abs(correction) * x.n) & (np.abs(residual) > _NEGLIGIBLE * spread)
+    return replace(first, mean=mean, residual=np.where(told, residual, 0.0) if told.any() else None)
 
 
 def feature_statistics(
@@ -157,7 +183,7 @@ def feature_statistics(
             for k, p in enumerate(members):
                 raw = features[p].raw(a, b)
                 raw_square[p, a:b] = np.einsum("ij,ij->i", raw, raw)
-                part = np.subtract(raw, features[p].mean, out=rows[:, edges[k] : edges[k + 1]])
+                part = features[p].centred(raw, out=rows[:, edges[k] : edges[k + 1]])
                 square[p, a:b] = np.einsum("ij,ij->i", part, part)
             second += rows.T @ rows
             done += 1
@@ -171,9 +197,9 @@ def feature_statistics(
                 raw_inner[p, q] = np.vdot(block, block)
     trace = square.sum(axis=1)
     diagonal_inner, raw_diagonal = square @ square.T, raw_square @ raw_square.T
-    eps = float(np.finfo(np.float64).eps)
+    # x − μ of stored values is as good as exact, however far both are from 0; of normalised rows it has their rounding
     size = square.mean(axis=1)
-    spread = np.sqrt(raw_square.mean(axis=1) / widths)
+    spread = np.where([f.normalize for f in features], np.sqrt(raw_square.mean(axis=1) / widths), 0.0)
     return _statistics(
         n,
         inner,
@@ -182,7 +208,7 @@ def feature_statistics(
         diagonal_inner,
         raw_diagonal,
         np.array([f.exponent for f in features], dtype=np.int32),
-        eps * (size + spread * np.sqrt(size)),
+        _EPS * (size + spread * np.sqrt(size)),
     )
 
 
@@ -228,7 +254,7 @@ def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Arr
     square = [np.empty(n), np.empty(n)]
     second = {(a, b): np.zeros((widths[a], widths[b])) for a, b in ((0, 0), (0, 1), (1, 1))}
     for start, stop in spans:
-        rows = [f.raw(start, stop) - f.mean for f in features]
+        rows = [f.centred(f.raw(start, stop)) for f in features]
         for a in (0, 1):
             square[a][start:stop] = np.einsum("ij,ij->i", rows[a], rows[a])
         for a, b in second:
@@ -236,13 +262,13 @@ def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Arr
     rho = [-p / (n - 2) + p.sum() / (2 * (n - 1) * (n - 2)) for p in square]
     weighted = {(a, b): np.zeros(widths[a]) for a in (0, 1) for b in (0, 1)}  # Σ_j x̄_a,j ρ_b,j
     for start, stop in spans:
-        rows = [f.raw(start, stop) - f.mean for f in features]
+        rows = [f.centred(f.raw(start, stop)) for f in features]
         for a, b in weighted:
             weighted[a, b] += rows[a].T @ rho[b][start:stop]
     out = np.empty((3, n))
     total = [r.sum() for r in rho]
     for start, stop in spans:
-        rows = [f.raw(start, stop) - f.mean for f in features]
+        rows = [f.centred(f.raw(start, stop)) for f in features]
         for k, (a, b) in enumerate(second):
             ra, rb = rho[a][start:stop], rho[b][start:stop]
             out[k, start:stop] = (
@@ -283,7 +309,7 @@ def centred_squares(x: Matrix, kernel: Kernel) -> Array:
     f = centre(x, kernel)
     out = np.empty(x.n)
     for a, b in blocks(x.n, [x.d]):
-        rows = f.raw(a, b) - f.mean
+        rows = f.centred(f.raw(a, b))
         out[a:b] = np.einsum("ij,ij->i", rows, rows)
     return out
 
@@ -293,7 +319,7 @@ def covariance_cube_trace(x: Matrix, kernel: Kernel) -> float:
     f = centre(x, kernel)
     second = np.zeros((x.d, x.d))
     for a, b in blocks(x.n, [x.d]):
-        rows = f.raw(a, b) - f.mean
+        rows = f.centred(f.raw(a, b))
         second += rows.T @ rows
     return float(np.vdot(second, second @ second))
 
@@ -328,7 +354,7 @@ class FeatureMoments:
         return self.merge(feature_moments(X, Y, reference=(self.reference_x, self.reference_y)))
 
     def merge(self, other: FeatureMoments) -> FeatureMoments:
-        """The moments of both sets of rows."""
+        """The moments of both sets of rows; a ValueError if their squares are beyond float64."""
         return self + other
 
     def __add__(self, other: FeatureMoments) -> FeatureMoments:
@@ -345,11 +371,9 @@ class FeatureMoments:
         if self.n == 0:
             return other
         moved = other.moved(self.reference_x, self.reference_y)
-        return replace(
-            self,
-            n=self.n + moved.n,
-            **{name: getattr(self, name) + getattr(moved, name) for name in _SUMS},
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = {name: getattr(self, name) + getattr(moved, name) for name in _SUMS}
+        return check_squares(replace(self, n=self.n + moved.n, **sums))
 
     @np.errstate(over="ignore", invalid="ignore")  # `statistics` says so where it matters
     def moved(self, reference_x: Array, reference_y: Array) -> FeatureMoments:
@@ -443,8 +467,8 @@ class FeatureMoments:
             cross = float(np.vdot(f.xy, f.xy))
             return np.array([[float(np.vdot(f.xx, f.xx)), cross], [cross, float(np.vdot(f.yy, f.yy))]])
 
-        size = c.squares / self.n
-        spread = np.sqrt(raw.squares / self.n / np.maximum(1, [self.xx.shape[0], self.yy.shape[0]]))
+        size = np.maximum(c.squares, 0.0) / self.n
+        spread = np.sqrt(np.maximum(raw.squares, 0.0) / self.n / np.maximum(1, [self.xx.shape[0], self.yy.shape[0]]))
         eps = float(np.finfo(np.float64).eps)
         return _statistics(
             self.n,
@@ -458,11 +482,11 @@ class FeatureMoments:
         )
 
     def cka(self, estimator: Estimator = "unbiased") -> float:
-        """Linear CKA of the rows seen so far."""
+        """Linear CKA of the rows seen so far; nan with an `UndefinedWarning` where it is undefined."""
         return self._measure("cka", estimator)
 
     def hsic(self, estimator: Estimator = "unbiased") -> float:
-        """Linear HSIC of the rows seen so far."""
+        """Linear HSIC of the rows seen so far; nan with an `UndefinedWarning` where it is undefined."""
         return self._measure("hsic", estimator)
 
     def kernel_alignment(self, estimator: Estimator = "biased") -> float:
@@ -473,7 +497,28 @@ class FeatureMoments:
         if self.yy.shape[0] == 0:
             raise ValueError(f"{measure} needs two arrays; these moments hold X alone")
         check_estimator(estimator, measure, self.n)
-        return value(self.statistics(), measure, estimator)[0]
+        found = self.statistics()
+        number, reason = value(found, measure, estimator)
+        if reason is None and not self._trusted(found, measure, estimator):
+            number, reason = math.nan, TOO_FEW_DIGITS
+        return told(number, reason, measure)
+
+    def _trusted(self, s: Statistics, measure: Measure, estimator: Estimator) -> bool:
+        """Whether moving the sums from their reference to the mean, or to 0, left a measure with digits."""
+        n, sums = self.n, s.matrix(measure, estimator)
+        raw = measure == "kernel_alignment"
+        shift = [
+            np.linalg.norm(r if raw else total / n)
+            for r, total in ((self.reference_x, self.sum_x), (self.reference_y, self.sum_y))
+        ]
+        summed = n * np.square(np.sqrt(self.squares / n) + shift)  # Σ|x|² at the size that it was rounded at
+        inner = s.alignment_biased if raw else s.hsic_biased
+        off = NOISE * (2 * n * np.sqrt(np.abs(inner)) * np.sqrt(np.multiply.outer(summed, summed)))
+        if estimator == "unbiased":
+            off += NOISE * np.multiply.outer(summed, summed) / n  # of Σ|x|²|y|²
+            off += 0 if raw else 2 * NOISE * np.abs(np.multiply.outer(s.trace, summed)) / n**2
+        size = np.sqrt(np.abs(np.diag(sums)))
+        return bool((off / n**2 <= TRUSTED * np.multiply.outer(size, size)).all())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to one .npz file with a checksum, by way of a temporary one beside it: all of it or none."""
@@ -525,6 +570,16 @@ def _moments_from(values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -
     return FeatureMoments(n=n, **arrays)
 
 
+def check_squares(m: FeatureMoments) -> FeatureMoments:
+    """The moments, whose sums of squares are numbers."""
+    for name, second in (("X", m.xx), ("Y", m.yy)):
+        if not np.isfinite(second).all():
+            raise ValueError(
+                f"rows of {name} are of size inf: their squares, which moments hold, are beyond float64; scale {name}"
+            )
+    return m
+
+
 def _moved_second(second: Array, su: Array, sv: Array, a: Array, b: Array, n: int) -> Array:
     """Σ (u − a)(v − b)'."""
     outer = np.multiply.outer
@@ -563,7 +618,9 @@ def feature_moments(
     are copied to the host. Fourth powers of the rows must be within its range for linear CKA, HSIC and kernel
     alignment, which say so if they are not, squares for the measures of subspaces;
     and unbiased values lose digits if single rows hold nearly all of Σ‖x‖⁴ (`gramian.cka` notices and takes the other
-    route).
+    route). Where a reference far from the data, or features that squares cannot tell apart, leave a measure with fewer
+    than three digits, it is nan with an `UndefinedWarning`. Moments of rows whose squares are beyond float64 do not
+    add: a ValueError.
 
     Examples
     --------

@@ -359,7 +359,10 @@ def _map(source: _Source, target: CentredFeatures, inside: Array, second: Array,
     units = source.features.exponent // 2, target.exponent // 2
     lam = scaled(ridge, -2 * units[0]) if ridge is not None else _least_gcv(basis, inside, float(np.trace(second)), n)
     kept = _kept(basis, lam, n)
-    b = np.ldexp((basis.weights * kept) @ inside, units[1] - units[0])
+    wanted = kept[:, None] * inside
+    outside = max(0.0, float(np.trace(second)) - float(np.vdot(inside, inside)))
+    b = factor.coefficients(basis, wanted, source.rows, outside, least=lam == 0)
+    b = np.ldexp(b, units[1] - units[0])
     sizes = norm(source.rows.T @ source.rows) * norm(second)
     cross = norm(source.rows.T @ (basis.u @ inside))
     offset = np.ldexp(target.mean, units[1]) - np.ldexp(source.features.mean, units[0]) @ b

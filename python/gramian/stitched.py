@@ -554,7 +554,8 @@ class _Least:
     misalignment: float  # of f2 by f1
     second: float  # ‖f2‖ over all rows, centred if the rest is
     alignment: float
-    spectra: tuple[Array, Array]
+    aligned: float  # the same of the directions that least squares uses
+    spectra: tuple[Array, Array]  # of these directions of f1, and of f2
     risk1: float  # of y by f1
     risk2: float  # of y by f2
     head2: Array  # (k, d2) the map behind risk2
@@ -589,8 +590,14 @@ def _least(parts: Sequence[Rows], *, centred: bool, progress: Progress | None) -
     missed = least(0, 1)[0]
     sizes = [norm(r.T @ r) for r in rows[:2]]
     alignment = norm(rows[0].T @ rows[1]) ** 2 / (sizes[0] * sizes[1]) if min(sizes) > 0 else math.nan
-    # of the directions that least squares uses, however small; the others are rounding
-    spectra = [np.ldexp(np.square(factor.svd(rows[i])[1][: bases[i].rank]) / n, 2 * units[i]) for i in (0, 1)]
+    # what least squares knows: f1 in the directions that it uses, however small, for the others are rounding, and f2
+    inside = [bases[0].u.T @ rows[i] for i in (0, 1)]
+    spectra = [
+        np.ldexp(np.square(factor.svd(a)[1][:rank]) / n, 2 * unit)
+        for a, rank, unit in ((inside[0], bases[0].rank, units[0]), (rows[1], min(rows[1].shape), units[1]))
+    ]
+    used = [norm(inside[0].T @ inside[0]), sizes[1]]
+    aligned = norm(inside[0].T @ inside[1]) ** 2 / (used[0] * used[1]) if min(used) > 0 else math.nan
     constant = int(centred)
     saturated = [
         f"f{i + 1} has rank {bases[i].rank} on {n} held-out rows, where a map of it fits anything; hold out more rows"
@@ -618,6 +625,7 @@ def _least(parts: Sequence[Rows], *, centred: bool, progress: Progress | None) -
         misalignment=mean_square(missed, units[1]),
         second=scaled(norm(rows[1]), units[1]),
         alignment=alignment,
+        aligned=aligned,
         spectra=(spectra[0], spectra[1]),
         risk1=risks[0],
         risk2=risks[1],
@@ -794,12 +802,14 @@ def _of_the_best_map(report: StitchReport, least: _Least, parts: Sequence[Rows],
 def _of_alignment(report: StitchReport, least: _Least) -> Iterator[ReportedBound]:
     """Of the least misalignment, from kernel alignment and both spectra."""
     why = report.reasons.get("alignment") or least.saturated[0]
+    if math.isnan(least.aligned):
+        why = why or "f1 varies by no more than the rounding that it was stored with"
     needs = f"{'CKA' if least.centred else 'KA'} and the spectra of these rows"
     rounding = 1e-6 * float(least.spectra[1].sum())
     for side in _SIDES:
 
         def end(side: Side = side) -> float:
-            found = bounds.misalignment_from_ka(report.alignment, *least.spectra)
+            found = bounds.misalignment_from_ka(least.aligned, *least.spectra)
             return found.low if side == ">=" else found.high
 
         value, reason = _value_unless(why, end)

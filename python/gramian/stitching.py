@@ -34,8 +34,9 @@ from gramian.arrays import (
 from gramian.estimators import scaled
 from gramian.factor import EPS, Basis, norms, svd, upper
 from gramian.kernels import Kernel
-from gramian.moments import CentredFeatures, FeatureMoments, Progress, blocks, in_range
+from gramian.moments import CentredFeatures, FeatureMoments, Progress, blocks, check_squares, in_range
 from gramian.once import once
+from gramian.reasons import told
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -45,12 +46,12 @@ Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal",
 _WELL_CONDITIONED = 1e4  # of Σ11: sums of squares keep 12 digits of the map up to here,
 _SMALL = 1e-6  # and 10 of what is left of F2 down to this part of it
 _LEVERAGE = 1e-8  # below this distance from 1, a row alone decides what is predicted for it
-_FEW = 4  # rows for each feature: from there on sums of squares are worth a try
-_MOST_FOLDS = 1000
-_BLOCK = 16 << 20  # bytes of float64 rows at a time: threads of BLAS want long products
 _DOUBTFUL = (
     "F1 is ill-conditioned or next to nothing of F2 is left, and moments have half of the digits: give arrays for all"
 )
+_FEW = 4  # rows for each feature: from there on sums of squares are worth a try
+_MOST_FOLDS = 1000
+_BLOCK = 16 << 20  # bytes of float64 rows at a time: threads of BLAS want long products
 _PER_DECADE = 10  # ridges that "gcv" tries before it refines
 
 
@@ -155,6 +156,7 @@ class _Part:
     rows: Array | None  # (m, w) with rows'rows = Σ zz'
     raw: Array  # (w,) Σ of squares before a reference was subtracted
     rounding: Array  # (w,) Σ of squared roundings that features were stored with
+    total: Array  # (w,) Σ z
 
     def error(self, out: Array) -> float:
         """Σ ‖out'z‖²."""
@@ -174,8 +176,8 @@ def _joined(parts: Sequence[_Part]) -> _Part:
     else:
         stacked = np.concatenate([cast(Array, p.rows) for p in parts])
         rows = upper(stacked) if len(stacked) > stacked.shape[1] else stacked
-    raw, rounding = (np.sum([getattr(p, name) for p in parts], axis=0) for name in ("raw", "rounding"))
-    return _Part(sum(p.n for p in parts), sums, rows, raw, rounding)
+    raw, rounding, total = (np.sum([getattr(p, name) for p in parts], axis=0) for name in ("raw", "rounding", "total"))
+    return _Part(sum(p.n for p in parts), sums, rows, raw, rounding, total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +199,7 @@ class _Pair:
         """One pass, at the price of its products."""
         n, d1, d2 = self.x.x.n, self.x.x.d, self.y.x.d
         width = d1 + d2 + self.affine
-        found = np.zeros((parts, width, width))
+        found, totals = np.zeros((parts, width, width)), np.zeros((parts, width))
         spans = blocks(n, [width], _BLOCK)
         rows = np.ones((min(n, spans[0][1]), d1 + d2))
         for done, (start, stop) in enumerate(spans, 1):
@@ -211,23 +213,27 @@ class _Pair:
                 found[k, :d1, :d1] += x.T @ x
                 found[k, d1 : d1 + d2, :d1] += y.T @ x
                 found[k, d1 : d1 + d2, d1 : d1 + d2] += y.T @ y
+                totals[k, : d1 + d2] += own.sum(axis=0)
                 if self.affine:
-                    found[k, -1, :-1] += own.sum(axis=0)
-                    found[k, -1, -1] += len(own)
+                    totals[k, -1] += len(own)
+                    found[k, -1] = totals[k]
             if progress:
                 progress(done, len(spans))
         for sums in found:
             sums[:] = np.tril(sums) + np.tril(sums, -1).T
         sizes = [n] if part_of is None else np.bincount(part_of, minlength=parts).tolist()
         exact = np.zeros(width)
-        return [_Part(m, sums, None, np.diag(sums), exact) for m, sums in zip(sizes, found, strict=True)]
+        return [
+            _Part(m, sums, None, np.diag(sums), exact, total)
+            for m, sums, total in zip(sizes, found, totals, strict=True)
+        ]
 
     def triangles(self, part_of: Labels | None, parts: int, progress: Progress | None) -> list[_Part]:
         """One pass, without squaring."""
         labels = np.zeros(self.x.x.n, dtype=np.int16) if part_of is None else part_of
         sizes = np.bincount(labels, minlength=parts).tolist()
         found = factor.triangles(self.columns, labels, parts, progress)
-        return [_Part(size, None, t.rows, t.raw, t.rounding) for size, t in zip(sizes, found, strict=True)]
+        return [_Part(size, None, t.rows, t.raw, t.rounding, t.total) for size, t in zip(sizes, found, strict=True)]
 
 
 def _pair(F1: object, F2: object, affine: bool) -> _Pair:
@@ -246,15 +252,16 @@ def _part_of_moments(given: FeatureMoments, affine: bool) -> tuple[_Part, tuple[
     """Moments about their mean if the map is affine, about 0 if not, and that point."""
     mean = (given.sum_x / given.n, given.sum_y / given.n)
     about = [r + m if affine else 0 * r for r, m in zip((given.reference_x, given.reference_y), mean, strict=True)]
-    m = given.moved(about[0], about[1])
+    m = check_squares(given.moved(about[0], about[1]))
     sums = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
-    raw = np.concatenate([np.diag(given.xx), np.diag(given.yy)])
+    shift = np.concatenate([about[0] - given.reference_x, about[1] - given.reference_y])
+    raw = factor.summed_squares(np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, shift)
+    total = np.concatenate([m.sum_x, m.sum_y])
     rounding = np.concatenate([given.rounding_x, given.rounding_y])
     if affine:
-        edge = np.concatenate([m.sum_x, m.sum_y])
-        sums = np.block([[sums, edge[:, None]], [edge[None, :], np.array([[float(given.n)]])]])
-        raw, rounding = np.append(raw, given.n), np.append(rounding, 0.0)
-    return _Part(given.n, sums, None, raw, rounding), (about[0], about[1])
+        sums = np.block([[sums, total[:, None]], [total[None, :], np.array([[float(given.n)]])]])
+        raw, rounding, total = np.append(raw, given.n), np.append(rounding, 0.0), np.append(total, given.n)
+    return _Part(given.n, sums, None, raw, rounding, total), (about[0], about[1])
 
 
 # ---- least squares on few rows --------------------------------------------------------------------------------------
@@ -272,12 +279,15 @@ class _Few:
     rcond: float  # singular values of x below this part of the largest are rounding of float64
     rounding: Array  # (d1,)
     lost: float  # the largest part of Σ (x − reference)² that centring took away, 1 and above; of y in all
+    raw: Array  # (d1 + d2,) Σ of squares before a reference and the mean were subtracted
+    gone: bool  # whether centring left some feature without digits
+    centred: bool  # whether rows add up to 0, of x and of y, without a map having seen to it
     affine: bool
 
 
 def _few(part: _Part, d1: int, affine: bool) -> _Few:
     n, w = part.n, len(part.raw) - affine
-    mean, lost = np.zeros(w), 1.0
+    mean, lost, gone = np.zeros(w), 1.0, False
     if part.rows is not None:
         rows, rcond = part.rows, max(n, d1) * EPS
         if affine:
@@ -291,14 +301,25 @@ def _few(part: _Part, d1: int, affine: bool) -> _Few:
             mean = second[-1, :-1] / n
             second = second[:-1, :-1] - n * np.multiply.outer(mean, mean)
         square = np.diag(second)
-        varies = square > max(n, w) * EPS * part.raw[:w]
-        size = np.sqrt(np.where(varies, square, 0.0))
-        unit = second / np.multiply.outer(np.where(varies, size, np.inf), np.where(varies, size, np.inf))
-        values, vectors = np.linalg.eigh(unit)
-        rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size
+        rows, gone = factor.of_squares(second, part.raw[:w], n)
         had, kept = (np.append(z[:d1], z[d1:].sum()) for z in (part.raw[:w], square))
         lost = float(np.divide(had, kept, out=np.where(had > 0, np.inf, 1.0), where=kept > 0).max())
-    return _Few(n, rows[:, :d1], rows[:, d1:], mean[:d1], mean[d1:], rcond, part.rounding[:d1], lost, affine)
+    # the mean of rounded rows is that of their roundings
+    least = 4 * np.sqrt(part.rounding) + 16 * EPS * np.sqrt(n * part.raw)
+    return _Few(
+        n=n,
+        x=rows[:, :d1],
+        y=rows[:, d1:],
+        mean_x=mean[:d1],
+        mean_y=mean[d1:],
+        rcond=rcond,
+        rounding=part.rounding[:d1],
+        lost=lost,
+        raw=part.raw[:w],
+        gone=gone,
+        centred=not affine and bool((np.abs(part.total) <= least).all()),
+        affine=affine,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,6 +329,7 @@ class _Map:
     b: Array  # (d1, d2)
     offset: Array  # (d2,)
     df: float
+    mean: bool  # whether the mean takes one of the rows from what the error of new rows is told by
     spread: Array  # (d1, r) of centred rows: the squares of x'spread add up to the leverage
 
     def error_weights(self, affine: bool) -> Array:
@@ -342,26 +364,27 @@ class _Spectrum:
 
     def solution(self, ridge: float) -> _Map:
         few, basis, kept = self.few, self.basis, self.kept(ridge)
-        b = (basis.weights * kept) @ self.inside
-        if ridge == 0 and basis.rank < few.x.shape[1]:
-            b = _of_least_norm(b, basis, few.x)
+        wanted = kept[:, None] * self.inside
+        b = factor.coefficients(basis, wanted, few.x, self.outside, least=ridge == 0)
         spread = basis.weights * np.sqrt(kept)
-        return _Map(b, few.mean_y - few.mean_x @ b, float(kept.sum()) + few.affine, spread)
+        return _Map(b, few.mean_y - few.mean_x @ b, float(kept.sum()) + few.affine, self.mean, spread)
+
+    @property
+    def mean(self) -> bool:
+        """Rows that add up to 0 are one less, which tells where they are all that there is to tell by."""
+        return self.few.affine or (self.few.centred and self.basis.rank == self.few.n - 1)
 
     def gcv(self, ridge: float) -> float:
         """n times Ã₂/(1 − df/n)², nan where there is nothing left to estimate from."""
         kept = self.kept(ridge)
-        left = 1 - (kept.sum() + self.few.affine) / self.few.n
+        left = 1 - (kept.sum() + self.mean) / self.few.n
         power = np.einsum("ij,ij->i", self.inside, self.inside)
         missed = self.outside + float(power @ (1 - kept) ** 2)
         return missed / left**2 if left > EPS * self.few.n else math.nan
 
 
-def _of_least_norm(b: Array, basis: Basis, x: Array) -> Array:
-    """Without what no row of x sees: the part of each column of b in the span of the rows."""
-    span = np.linalg.qr(x.T @ basis.u)[0]
-    found: Array = span @ (span.T @ b)
-    return found
+def _energy(rows: Array) -> float:
+    return float(np.vdot(rows, rows))
 
 
 def _procrustes(few: _Few, scale: bool, exponents: tuple[int, int]) -> _Map:
@@ -373,7 +396,7 @@ def _procrustes(few: _Few, scale: bool, exponents: tuple[int, int]) -> _Map:
         b = b * (singular.sum() / total if total > 0 else 0.0)
     else:
         b = np.ldexp(b, exponents[0] - exponents[1])
-    return _Map(b, np.zeros(few.y.shape[1]), math.nan, np.zeros((few.x.shape[1], 0)))
+    return _Map(b, np.zeros(few.y.shape[1]), math.nan, False, np.zeros((few.x.shape[1], 0)))
 
 
 # ---- fitting --------------------------------------------------------------------------------------------------------
@@ -434,7 +457,8 @@ def fit_stitch(
     -------
     Stitch
         A function on rows, with ``.matrix``, ``.offset``, ``.misalignment`` (Ã₂), ``.gcv``, ``.loo``, ``.cv``,
-        ``.to_torch()``. ``.reason`` says what is nan or to be doubted, as a perfect fit of as many features as rows.
+        ``.to_torch()``. ``.reason`` says what is nan or to be doubted, as a perfect fit of as many features as rows
+        (of centred rows n − 1), or the misalignment of moments that lost its digits.
 
     Raises
     ------
@@ -445,7 +469,8 @@ def fit_stitch(
     -----
     O(n(d1+d2)²) time and 8(d1+d2)² bytes, in BLAS on the host, one pass after that which finds NaN. Where sums of
     squares would cost digits, because the condition number of Σ11 + λ is above 1e4 or Ã₂ below 1e-6 of tr Σ22, another
-    pass makes QR factorisations; from FeatureMoments, which have no rows, ``.reason`` says so. Blocks of arrays on a
+    pass makes QR factorisations; from FeatureMoments, which have no rows, ``.reason`` says so where no three digits of
+    Ã₂ are left. Ctrl-C waits for the factorisation in LAPACK that is running, O((d1+d2)³). Blocks of arrays on a
     CUDA device are copied to the host. Kernel ridge: a sweep over the pairs of rows, O(n²(d1+d2)) where the arrays lie,
     for each step of conjugate gradients, and O(n(d2+512)) memory; beyond 512 rows ``df`` is an estimate, with
     ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²). ``.function`` has ``norm``, for
@@ -503,7 +528,8 @@ def misalignment(
     Returns
     -------
     float
-        From 0 to tr Σ22, in squared units of F2.
+        From 0 to tr Σ22, in squared units of F2; nan with an `UndefinedWarning` for FeatureMoments that have not three
+        digits of it.
 
     Raises
     ------
@@ -524,7 +550,10 @@ def misalignment(
     >>> round(gm.misalignment(x, y) * 120, 9)
     59.0
     """
-    return fit_stitch(F1, F2, rcond=rcond, progress=progress).misalignment
+    found = fit_stitch(F1, F2, rcond=rcond, progress=progress)
+    if isinstance(F1, FeatureMoments) and found.reason is not None and _DOUBTFUL in found.reason:
+        return told(math.nan, _DOUBTFUL, "misalignment")
+    return told(found.misalignment, found.reason if math.isnan(found.misalignment) else None, "misalignment")
 
 
 @dataclass(frozen=True, eq=False)
@@ -577,6 +606,7 @@ class _Fit:
             units=units,
             squared=parts[0].rows is None,
             few=whole.few,
+            spectrum=whole.spectrum(tried[chosen]),
             map=whole.solved(tried[chosen]),
             ridge=tried[chosen],
             scores=scores if self.ridges is not None and len(self.ridges) > 1 else None,
@@ -600,12 +630,15 @@ class _Solver:
     def _without_units(self) -> _Spectrum:
         return _Spectrum.of(self.few, self.fit.rcond, unit_columns=True)
 
+    def spectrum(self, ridge: float) -> _Spectrum:
+        return self.by_components if ridge else self._without_units
+
     def solved(self, ridge: float) -> _Map:
         """For a ridge in scaled units."""
         fit = self.fit
         if fit.rotates:
             return _procrustes(self.few, fit.kind == "scaled_orthogonal", self.units.exponents)
-        spectrum = self.by_components if ridge else self._without_units
+        spectrum = self.spectrum(ridge)
         found = spectrum.solution(ridge)
         if fit.rank is None:
             return found
@@ -676,6 +709,7 @@ class _Found:
     units: _Units
     squared: bool  # whether few rows come from sums of squares
     few: _Few
+    spectrum: _Spectrum
     map: _Map
     ridge: float  # in scaled units
     scores: Array | None  # of a sequence of ridges, in scaled units
@@ -696,6 +730,19 @@ class _Found:
             return True
         return not self.fit.rotates and self._condition() > _WELL_CONDITIONED
 
+    @property
+    def untold(self) -> bool:
+        """Whether sums of squares, where there is nothing else, leave the misalignment without digits."""
+        few, basis = self.few, self.spectrum.basis
+        left, total = _energy(self.error), _energy(few.y)
+        if self.fit.rotates:
+            basis = factor.whole(few.x, few.raw[: few.x.shape[1]]).basis
+        x = factor.side(few.x, basis, few.raw[: few.x.shape[1]], few.rounding, few.n)
+        y = factor.whole(few.y, few.raw[few.x.shape[1] :])
+        selected = self.fit.rotates or self.fit.rcond is not None or self.ridge > 0
+        error = factor.energy_error(x, y, whitened=False, selected=selected)
+        return few.gone or (total > 0 and not factor.trusted(error * total, left))
+
     def _condition(self) -> float:
         """Of Σ11 + λ for the least λ; without one, of Σ11 for columns of length 1 where it does not vanish."""
         x = self.few.x[:, norms(self.few.x) > 0]
@@ -713,14 +760,26 @@ class _Found:
         b = self.map.b
         residual = self.error.T @ self.error / n
         value, total = float(np.trace(residual)), float(np.vdot(few.y, few.y)) / n
-        df = self.map.df
-        left = 1 - df / n
+        df, centred = self.map.df, self.map.mean and not self.fit.affine
+        left = 1 - (df + centred) / n
         reasons = [second_pass[1]]
-        if left <= EPS * n:
+        if centred:
+            left = left if left > EPS * n else math.nan
+            reasons.append(
+                f"F1 has rank {n - 1} = n − 1 after centring, so it fits anything perfectly, related or not; take more "
+                "rows than features, or a ridge"
+            )
+        elif left <= EPS * n:
             left = math.nan
             reasons.append(
                 f"{round(df)} parameters for each output fit {n} rows perfectly, whatever they hold: take more rows, "
                 "a ridge, or folds"
+            )
+        if not self.fit.rotates and value > (1 + 1e-6) * total:
+            value = math.nan
+            residual = np.full_like(residual, np.nan)
+            reasons.append(
+                "rounding took all digits of the map: it does worse than no map at all on the rows of the fit"
             )
         if total == 0:
             reasons.append("F2 is constant" if self.fit.affine else "F2 is 0")
@@ -782,7 +841,7 @@ def _leave_one_out(pair: _Pair, found: _Found, progress: Progress | None) -> tup
         y -= few.mean_y
         y -= x @ found.map.b
         inside = x @ found.map.spread
-        left = 1 - np.einsum("ij,ij->i", inside, inside) - few.affine / n
+        left = 1 - np.einsum("ij,ij->i", inside, inside) - found.map.mean / n
         if (left < _LEVERAGE).any():
             row = start + int((left < _LEVERAGE).argmax())
             return math.nan, f"without row {row} there is no telling some direction of F1, so loo is undefined"
@@ -809,4 +868,4 @@ def _from_moments(fit: _Fit, F1: FeatureMoments, F2: object, loo: bool, folds: o
     _check_shape(fit, d1, d2, 1, memory)
     part, reference = _part_of_moments(F1, fit.affine)
     found = fit.best([part], _Units((d1, d2), (0, 0), reference))
-    return found.stitch((math.nan, _DOUBTFUL if found.doubtful else None))
+    return found.stitch((math.nan, _DOUBTFUL if found.untold else None))

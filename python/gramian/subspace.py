@@ -21,11 +21,15 @@ from gramian.arrays import check_budget, check_count, require_rows, same_device,
 from gramian.estimators import scaled
 from gramian.factor import EPS, Basis, norms, svd, upper
 from gramian.kernels import Linear
-from gramian.moments import FeatureMoments, Progress, centre
+from gramian.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, FeatureMoments, Progress, centre, check_squares
+from gramian.reasons import told
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
+
+
+_CONSTANT = "{} is constant up to rounding: nothing is left after centring"
 
 
 # ---- from arrays or moments to few rows -----------------------------------------------------------------
@@ -41,6 +45,8 @@ class Condensed:
     rcond: tuple[float, float]  # singular values below this part of the largest are rounding of float64
     rounding: tuple[Array, Array]  # (p,), (q,) Σ of squared roundings that columns were stored with; 0 for float64
     exponent: tuple[int, int]  # X̄ = 2^exponent · x
+    raw: tuple[Array, Array] | None = None  # (p,), (q,) of moments, at which sizes their sums were rounded
+    gone: bool = False  # whether moments left some feature without digits
 
 
 def _condensed(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
@@ -74,19 +80,25 @@ def _condensed(X: object, Y: object | None, what: str, progress: Progress | None
 def _from_moments(given: FeatureMoments) -> Condensed:
     """Rows with the moments that were merged: half of float64's digits, since moments are squares."""
     mean_x, mean_y = given.sum_x / given.n, given.sum_y / given.n
-    m = given.moved(given.reference_x + mean_x, given.reference_y + mean_y)
+    m = check_squares(given.moved(given.reference_x + mean_x, given.reference_y + mean_y))
     second = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
     offset = np.concatenate([given.reference_x + mean_x, given.reference_y + mean_y])
-    square = np.diag(second)
-    floor = max(given.n, len(second)) * EPS * np.concatenate([np.diag(given.xx), np.diag(given.yy)])
-    varies = (square > floor) & (square > (16 * EPS * offset) ** 2 * given.n)
-    size = np.sqrt(np.where(varies, square, 0.0))
-    unit = second / np.multiply.outer(np.where(varies, size, np.inf), np.where(varies, size, np.inf))
-    values, vectors = np.linalg.eigh(unit)
-    rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size
+    raw = factor.summed_squares(
+        np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, np.concatenate([mean_x, mean_y])
+    )
+    rows, gone = factor.of_squares(second, raw, given.n, least=np.square(16 * EPS * offset) * given.n)
     p, q = m.xy.shape
     rcond = (math.sqrt(max(given.n, p) * EPS), math.sqrt(max(given.n, q) * EPS))
-    return Condensed(given.n, rows[:, :p], rows[:, p:], rcond, (given.rounding_x, given.rounding_y), (0, 0))
+    return Condensed(
+        n=given.n,
+        x=rows[:, :p],
+        y=rows[:, p:],
+        rcond=rcond,
+        rounding=(given.rounding_x, given.rounding_y),
+        exponent=(0, 0),
+        raw=(raw[:p], raw[p:]),
+        gone=gone,
+    )
 
 
 # ---- algebra on few rows ----------------------------------------------------------------------------------
@@ -112,12 +124,52 @@ def _filtered(basis: Basis, ridge: float, n: int, exponent: int) -> Array:
     return kept
 
 
-def _constant(ranks: Sequence[int]) -> str | None:
+def _constant(c: Condensed, ranks: Sequence[int]) -> str | None:
     """Why a measure of subspaces has no value, or None."""
-    for name, rank in zip("XY", ranks, strict=True):
+    for name, rank, rows in zip("XY", ranks, (c.x, c.y), strict=True):
+        if rank == 0 and rows.any():
+            return (
+                f"{name} varies by no more than the rounding that it was stored with: its dtype is too coarse for rows "
+                "this far from 0"
+            )
         if rank == 0:
-            return f"{name} is constant up to rounding: nothing is left after centring"
+            return _CONSTANT.format(name)
     return None
+
+
+def _without_variation(c: Condensed) -> str | None:
+    """The same of measures that divide by the size alone."""
+    return next((_CONSTANT.format(name) for name, rows in zip("XY", (c.x, c.y), strict=True) if not rows.any()), None)
+
+
+def _sides(c: Condensed, bases: tuple[Basis | None, Basis | None]) -> list[factor.Side]:
+    raw = c.raw or (np.zeros(c.x.shape[1]), np.zeros(c.y.shape[1]))
+    return [
+        factor.whole(rows, r) if basis is None else factor.side(rows, basis, r, rounding, c.n)
+        for rows, r, basis, rounding in zip((c.x, c.y), raw, bases, c.rounding, strict=True)
+    ]
+
+
+def _untold(
+    c: Condensed, x: Basis | None, y: Basis | None, value: float | None = None, *, selected: bool = False
+) -> str | None:
+    """Why Σ of the squares of u_x'u_y has no digits, of moments; bases that are None are the features themselves."""
+    if c.raw is None or not (c.x.any() and c.y.any()):
+        return None
+    sides = _sides(c, (x, y))
+    error = factor.energy_error(*sides, whitened=y is not None, selected=selected)
+    if value is None:
+        value = float(np.square(sides[0].basis.u.T @ sides[1].basis.u).sum())
+    return TOO_FEW_DIGITS if c.gone or not factor.trusted(error, value) else None
+
+
+def _untold_gap(c: Condensed, gap: float, unit: float, x: Basis | None = None, y: Basis | None = None) -> str | None:
+    """Why a distance that is left of the sizes of both has no digits, of moments."""
+    if c.raw is None or not (c.x.any() and c.y.any()):
+        return None
+    sides = _sides(c, (x, y))
+    error = 2 * unit * float(np.linalg.norm(factor.cross_errors(*sides, whitened=True)))
+    return TOO_FEW_DIGITS if c.gone or not factor.trusted(error, gap) else None
 
 
 def _saturated(ranks: Sequence[int], n: int) -> str | None:
@@ -138,11 +190,14 @@ def _check_ridge(ridge: object) -> None:
         raise ValueError(f"ridge must be finite and at least 0, got {ridge}")
 
 
-def _check_part(value: object, argument: str, *, zero: bool) -> None:
+def _part(value: object, argument: str, *, zero: bool) -> float:
+    """A number from 0 to 1; where sums in float64 took it past an end by their rounding, the end."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
-    if not (0 < float(value) <= 1 or (zero and value == 0)):
+    near = 4 * EPS
+    if not (0 < float(value) <= 1 + near or (zero and -near <= float(value) <= 0)):
         raise ValueError(f"{argument} must be {'from 0 to 1' if zero else 'above 0 and at most 1'}, got {value}")
+    return min(1.0, max(0.0, float(value)))
 
 
 def _check_rcond(rcond: object) -> None:
@@ -240,9 +295,9 @@ def canonical_correlations(
         λ, in units of the variance of the features (of X, of Y).
     rcond : float, optional
         Singular values below this part of the largest are rounding and dropped, before a ridge too. Left out:
-        max(n, p)·eps; √(max(n, p)·eps) for FeatureMoments, whose digits are those of squares. Of float32 and 16-bit
-        data, also what the rounding of their entries explains, scaled to be the same in every column: a direction
-        counts if it is more than twice that.
+        max(n, p)·eps; √(max(n, p)·eps) for FeatureMoments, whose digits are those of squares. Also what the rounding of
+        stored entries explains (of float64 where rows are far from 0), scaled to be the same in every column: a
+        direction counts if it is more than twice that.
     progress : callable, optional
         Called with (done, total).
 
@@ -251,7 +306,7 @@ def canonical_correlations(
     CanonicalCorrelations
         ``.correlations``, ``.directions_x``, ``.directions_y``, ``.mean``, ``.mean_square``, ``.projection_weighted``,
         ``.chance``. Means are nan, and ``.reason`` says why, if an array is constant or, without a ridge, has rank
-        n − 1: then every correlation is 1 whatever the data.
+        n − 1: then every correlation is 1 whatever the data; or if FeatureMoments have not three digits of them.
 
     Raises
     ------
@@ -261,8 +316,9 @@ def canonical_correlations(
     Notes
     -----
     O(n(p+q)²) time, in LAPACK on the host, and O((p+q)²) memory, O(n(p+q)) where that is less: a QR factorisation of
-    blocks of rows, so that features of condition number κ lose κ and not κ². Blocks of arrays on a CUDA device are
-    copied to the host. Constant features are dropped. Chance is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ),
+    blocks of rows, so that features of condition number κ lose κ and not κ². Ctrl-C waits for the factorisation that is
+    running, O((p+q)³). Blocks of arrays on a CUDA device are copied to the host. Constant features are dropped. Chance
+    is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ),
     rank_x·rank_y/((n − 1)k) without a ridge. Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
 
     Examples
@@ -274,7 +330,7 @@ def canonical_correlations(
     """
     _check_rcond(rcond)
     if variance is not None:
-        _check_part(variance, "variance", zero=False)
+        variance = _part(variance, "variance", zero=False)
     if components is not None:
         check_count(components, "components")
     if variance is not None and components is not None:
@@ -323,6 +379,8 @@ def _canonical(
         carried = np.abs((basis.u @ turn).T @ own).sum(axis=1)
         shares.append(carried / carried.sum() if k else carried)
     ranks = (bx.rank, by.rank)
+    selected = variance is not None or components is not None or rcond is not None or any(ridge)
+    filtered = [Basis(b.u * f, b.singular, b.weights * f) for b, f in zip(bases, filters, strict=True)]
     free = [0 if penalty else rank for rank, penalty in zip(ranks, ridge, strict=True)]
     return CanonicalCorrelations(
         correlations=np.minimum(correlations, 1.0),
@@ -334,7 +392,7 @@ def _canonical(
         forced=0 if any(ridge) else max(0, sum(ranks) - (c.n - 1)),
         n=c.n,
         chance=float((fx @ fx) * (fy @ fy) / ((c.n - 1) * k)) if k else math.nan,
-        reason=_constant(ranks) or _saturated(free, c.n),
+        reason=_constant(c, ranks) or _saturated(free, c.n) or _untold(c, filtered[0], filtered[1], selected=selected),
     )
 
 
@@ -357,8 +415,8 @@ def cca(
     Returns
     -------
     float
-        In [0, 1]; nan if an array is constant or, without a ridge, has rank n − 1 (as with n ≤ p): then it would be 1
-        for any other array.
+        In [0, 1]; nan with an `UndefinedWarning` if an array is constant or, without a ridge, has rank n − 1 (as with
+        n ≤ p): then it would be 1 for any other array; or if FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -378,7 +436,8 @@ def cca(
     >>> round(gm.cca(X, X @ np.array([[2.0, 1, 0], [0, 1, 0], [1, 0, 3]]) + 5), 12)
     1.0
     """
-    return canonical_correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress).mean
+    found = canonical_correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress)
+    return told(found.mean, found.reason, "cca")
 
 
 def svcca(
@@ -436,7 +495,7 @@ def svcca(
         rcond=rcond,
         progress=progress,
     )
-    return found.mean
+    return told(found.mean, found.reason, "svcca")
 
 
 def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, progress: Progress | None = None) -> float:
@@ -471,7 +530,8 @@ def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, pro
     >>> round(gm.pwcca(X, X[:, ::-1] * 2), 12)
     1.0
     """
-    return canonical_correlations(X, Y, rcond=rcond, progress=progress).projection_weighted
+    found = canonical_correlations(X, Y, rcond=rcond, progress=progress)
+    return told(found.projection_weighted, found.reason, "pwcca")
 
 
 def linear_regression_r2(
@@ -494,7 +554,8 @@ def linear_regression_r2(
     Returns
     -------
     float
-        In [0, 1], 0 if X is constant; nan if Y is, or if X has rank n − 1 and there is no ridge, which fits anything.
+        In [0, 1], 0 if X is constant; nan with an `UndefinedWarning` if Y is, if X has rank n − 1 and there is no
+        ridge, which fits anything, or if FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -519,11 +580,17 @@ def linear_regression_r2(
     c = _condensed(X, Y, "linear_regression_r2", progress)
     total = float(np.vdot(c.y, c.y))
     basis = _basis(c, 0, rcond, unit_columns=ridge == 0)
-    if total == 0 or (ridge == 0 and _saturated((basis.rank,), c.n)):
-        return math.nan
-    kept = _filtered(basis, float(ridge), c.n, c.exponent[0]) ** 2
-    residual = c.y - (basis.u * kept) @ (basis.u.T @ c.y)
-    return 1 - float(np.vdot(residual, residual)) / total
+    reason = None if total else _CONSTANT.format("Y")
+    if ridge == 0:
+        reason = reason or _saturated((basis.rank,), c.n)
+    if reason:
+        return told(math.nan, reason, "linear_regression_r2")
+    filters = _filtered(basis, float(ridge), c.n, c.exponent[0])
+    filtered = Basis(basis.u * filters, basis.singular, basis.weights * filters)
+    residual = c.y - filtered.u @ (filtered.u.T @ c.y)
+    value = max(0.0, 1 - float(np.vdot(residual, residual)) / total)
+    reason = _untold(c, filtered, None, selected=rcond is not None or ridge > 0)
+    return told(math.nan if reason else value, reason, "linear_regression_r2")
 
 
 def coco(X: object, Y: object | None = None, *, progress: Progress | None = None) -> float:
@@ -540,7 +607,8 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
     Returns
     -------
     float
-        At least 0, in units of X times units of Y; the covariance divides by n.
+        At least 0, in units of X times units of Y; the covariance divides by n. nan with an `UndefinedWarning` if
+        FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -560,7 +628,9 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
     1.0
     """
     c = _condensed(X, Y, "coco", progress)
-    return scaled(float(svd(_square(c.x).T @ _square(c.y))[1][0]) / c.n, sum(c.exponent))
+    value = scaled(float(svd(_square(c.x).T @ _square(c.y))[1][0]) / c.n, sum(c.exponent))
+    reason = _untold(c, None, None)
+    return told(math.nan if reason else value, reason, "coco")
 
 
 def nocco(
@@ -601,7 +671,8 @@ def nocco(
     (0.64, 0.16)
     """
     found = canonical_correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress)
-    return math.nan if found.reason else float(np.square(found.correlations).sum())
+    value = math.nan if found.reason else float(np.square(found.correlations).sum())
+    return told(value, found.reason, "nocco")
 
 
 # ---- shapes ------------------------------------------------------------------------------------------------------
@@ -624,7 +695,8 @@ def procrustes(
     -------
     float
         From 0, alike up to rotation and shift (and scale, if normalised), to 2 where normalised; else in squared units
-        of the features, summed over samples. nan if normalised and an array is constant.
+        of the features, summed over samples. nan with an `UndefinedWarning` if normalised and an array is constant, or
+        if FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -646,10 +718,14 @@ def procrustes(
     """
     c = _condensed(X, Y, "procrustes", progress)
     if normalize:
-        return _shape_gap(c.x, c.y)
+        gap = _shape_gap(c.x, c.y)
+        reason = _without_variation(c) or _untold_gap(c, gap, 1.0)
+        return told(math.nan if reason else gap, reason, "procrustes")
     top = max(c.exponent)
     x, y = (np.ldexp(rows, e - top) for rows, e in zip((c.x, c.y), c.exponent, strict=True))
-    return scaled(_gap(x, y), 2 * top)
+    gap = _gap(x, y)
+    reason = _untold_gap(c, gap, max(float(np.vdot(x, x)), float(np.vdot(y, y))))
+    return told(math.nan if reason else scaled(gap, 2 * top), reason, "procrustes")
 
 
 def shape_distance(
@@ -668,12 +744,14 @@ def shape_distance(
         As in `canonical_correlations`; arrays of different widths are compared as if the narrower one had features of
         zeros.
     alpha : float
-        From 0, shapes alike up to any invertible map, to 1, alike up to rotation and scale.
+        From 0, shapes alike up to any invertible map, to 1, alike up to rotation and scale; a rounding beyond is
+        taken for the end.
 
     Returns
     -------
     float
-        Radians, from 0 to π/2; nan if an array is constant or, with alpha = 0, has rank n − 1.
+        Radians, from 0 to π/2; nan with an `UndefinedWarning` if an array is constant, with alpha = 0 has rank n − 1,
+        or if FeatureMoments have not three digits of it.
 
     Raises
     ------
@@ -694,22 +772,28 @@ def shape_distance(
     >>> round(math.cos(gm.shape_distance(x, y)), 12)
     0.8
     """
-    _check_part(alpha, "alpha", zero=True)
+    alpha = _part(alpha, "alpha", zero=True)
     _check_rcond(rcond)
     c = _condensed(X, Y, "shape_distance", progress)
+    reason = _without_variation(c)
     if alpha == 1:
         gap = _shape_gap(c.x, c.y)
+        reason = reason or _untold_gap(c, gap, 1.0)
     else:
-        sides = []
+        sides, bases = [], []
         for side, exponent in enumerate(c.exponent):
             basis = _basis(c, side, rcond, unit_columns=alpha == 0)
             deviation = np.ldexp(basis.singular, exponent) / math.sqrt(c.n)
-            sides.append(basis.u * (float(alpha) * deviation + 1 - float(alpha)))
-        ranks = [side.shape[1] for side in sides]
-        if _constant(ranks) or (alpha == 0 and _saturated(ranks, c.n)):
-            return math.nan
-        gap = _shape_gap(*sides)
-    return math.nan if math.isnan(gap) else 2 * math.asin(min(math.sqrt(gap / 2), 1.0) / math.sqrt(2))
+            sides.append(basis.u * (alpha * deviation + 1 - alpha))
+            bases.append(basis)
+        ranks = [basis.rank for basis in bases]
+        reason = _constant(c, ranks) or (_saturated(ranks, c.n) if alpha == 0 else None)
+        gap = math.nan if reason else _shape_gap(*sides)
+        if not reason:
+            reason = _untold(c, bases[0], bases[1], selected=rcond is not None)
+            reason = reason or _untold_gap(c, gap, 1 / math.sqrt(math.prod(ranks)), *bases)
+    angle = math.nan if reason else 2 * math.asin(min(math.sqrt(gap / 2), 1.0) / math.sqrt(2))
+    return told(angle, reason, "shape_distance")
 
 
 def _shape_gap(x: Array, y: Array) -> float:
@@ -800,11 +884,12 @@ def bipartite_matching(
     """
     from scipy.optimize import linear_sum_assignment
 
-    correlations, n = _unit_correlations(X, Y, "bipartite_matching", progress)
+    c = _condensed(X, Y, "bipartite_matching", progress, least=3)
+    correlations = _unit_correlations(c)
     defined_x, defined_y = _defined(correlations)
     inner = correlations[np.ix_(defined_x, defined_y)]
     rows, columns = linear_sum_assignment(inner if signed else np.abs(inner), maximize=True)
-    return _matching(correlations, defined_x[rows], defined_y[columns], signed, n)
+    return _matching(correlations, defined_x[rows], defined_y[columns], signed, c)
 
 
 def semi_matching(
@@ -841,18 +926,19 @@ def semi_matching(
     >>> gm.semi_matching(X, X[:, :1]).units_y
     array([0, 0, 0])
     """
-    correlations, n = _unit_correlations(X, Y, "semi_matching", progress)
+    c = _condensed(X, Y, "semi_matching", progress, least=3)
+    correlations = _unit_correlations(c)
     defined_x, defined_y = _defined(correlations)
     inner = correlations[np.ix_(defined_x, defined_y)]
     best = (inner if signed else np.abs(inner)).argmax(axis=1) if inner.size else np.zeros(0, dtype=np.int64)
-    return _matching(correlations, defined_x[: len(best)], defined_y[best], signed, n)
+    return _matching(correlations, defined_x[: len(best)], defined_y[best], signed, c)
 
 
-def _unit_correlations(X: object, Y: object | None, what: str, progress: Progress | None) -> tuple[Array, int]:
+def _unit_correlations(c: Condensed) -> Array:
     """(p, q) correlations of single units; nan for constant ones."""
-    c = _condensed(X, Y, what, progress, least=3)
     x, y = (np.divide(z, norms(z), out=np.full_like(z, np.nan), where=norms(z) > 0) for z in (c.x, c.y))
-    return np.clip(x.T @ y, -1.0, 1.0), c.n
+    found: Array = np.clip(x.T @ y, -1.0, 1.0)
+    return found
 
 
 def _defined(correlations: Array) -> tuple[Indices, Indices]:
@@ -861,6 +947,13 @@ def _defined(correlations: Array) -> tuple[Indices, Indices]:
     return np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
 
 
-def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: bool, n: int) -> UnitMatching:
+def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: bool, c: Condensed) -> UnitMatching:
     reason = None if len(units_x) else "X or Y is constant: nothing is left after centring"
-    return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, n, reason)
+    if c.raw is not None and not reason:
+        parts = [
+            np.divide(r, norms(z) ** 2, out=np.zeros_like(r), where=norms(z) > 0)
+            for r, z in zip(c.raw, (c.x, c.y), strict=True)
+        ]
+        if c.gone or NOISE * max(part.max() for part in parts) > TRUSTED:
+            reason = TOO_FEW_DIGITS
+    return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, c.n, reason)
