@@ -80,7 +80,8 @@ using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::opt
 
 py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& statistic, const std::string& precision,
                std::pair<std::int64_t, std::int64_t> shard, std::pair<double, double> weights,
-               const std::optional<Doubles>& vectors, std::int64_t neighbors, std::int64_t memory, const py::object& progress) {
+               const std::optional<Doubles>& vectors, std::int64_t neighbors, bool wide, std::int64_t memory,
+               const py::object& progress) {
     SweepArgs args;
     std::vector<View*> all;
     for (const auto& [views, kernel, index, shift, base] : xs) {
@@ -101,6 +102,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     args.weight[1] = weights.second;
     if (vectors) args.vectors = vectors->data(), args.columns = vectors->shape(1);
     args.neighbors = neighbors;
+    args.wide = wide;
     args.memory = memory;
     args.progress = [&](std::int64_t done, std::int64_t total) {
         const py::gil_scoped_acquire gil;
@@ -209,7 +211,8 @@ void bind_sweeps(py::module_& m) {
     m.attr("TILE_EDGE") = kTileEdge;
     m.def("sweep", &sweep, "representations"_a, py::kw_only(), "statistic"_a = "moments", "precision"_a = "highest",
           "shard"_a = std::make_pair(0, 1), "weights"_a = std::make_pair(1.0, 1.0), "vectors"_a = py::none(), "neighbors"_a = 0,
-          "memory"_a = 0, "progress"_a = py::none(), "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
+          "wide"_a = false, "memory"_a = 0, "progress"_a = py::none(),
+          "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
     m.def(
         "fixed_values",
         [](const Words& words) { return is_pair_sum(words) ? values_of<PairSum>(words) : values_of<RowSum>(words); }, "words"_a,

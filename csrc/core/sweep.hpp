@@ -54,6 +54,7 @@ struct SweepArgs {
     const double* vectors = nullptr;  // matmul: (n, columns), row-major
     std::int64_t columns = 0;
     std::int64_t neighbors = 0;                                           // topk: k
+    bool wide = false;                                                    // float64 tiles, whatever the rows are stored in
     std::int64_t memory = 0;                                              // bytes of scratch; 0: the default
     int threads = 0;                                                      // 0: the pool's
     std::function<void(std::int64_t done, std::int64_t total)> progress;  // on the calling thread; may throw

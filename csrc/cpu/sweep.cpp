@@ -294,9 +294,9 @@ SweepResult run(const SweepArgs& args) {
 }  // namespace
 
 SweepResult sweep_cpu(const SweepArgs& args) {
-    const bool wide =
+    const bool stored =
         std::any_of(args.x.begin(), args.x.end(), [](const Representation& x) { return x.rows.dtype() == DType::f64; });
-    if (wide) return run<double>(args);
+    if (args.wide || stored) return run<double>(args);
     try {
         return run<float>(args);
     } catch (const NeedsFloat64&) {

@@ -372,9 +372,9 @@ std::string status() {
 
 SweepResult sweep(const SweepArgs& args, int device) {
     const DeviceGuard guard(device);
-    const bool wide =
+    const bool stored =
         std::any_of(args.x.begin(), args.x.end(), [](const Representation& x) { return x.rows.dtype() == DType::f64; });
-    if (wide) return sweep_with<double>(args);
+    if (args.wide || stored) return sweep_with<double>(args);
     try {
         return sweep_with<float>(args);
     } catch (const NeedsFloat64&) {

@@ -66,6 +66,7 @@ def sweep(
     weights: tuple[float, float] = ...,
     vectors: npt.NDArray[np.float64] | None = ...,
     neighbors: int = ...,
+    wide: bool = ...,
     memory: int = ...,
     progress: Callable[[int, int], object] | None = ...,
 ) -> _Sweep: ...

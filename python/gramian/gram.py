@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
-from gramian.arrays import Matrix, as_matrix, check_budget, check_seed, one_of, require_rows, same_device, same_rows
+from gramian.arrays import DType, Matrix, as_matrix, check_budget, check_seed, one_of, require_rows, same_device, same_rows
 from gramian.kernels import (
     KERNELS,
     RBF,
@@ -41,6 +41,8 @@ _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with t
 _AT_ONCE = 1 << 20  # numbers
 _REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
 _LEAST = 900  # power of two below which they cannot be brought up by one factor
+_LANDMARKS = 48  # rows from which it is told how much of a kernel's values centring takes away
+_NARROW = 1e3  # times what is left from which on float32 tiles lose digits that a measure shows: an error of (1e-4)²
 
 
 NativeRepresentation: TypeAlias = tuple[
@@ -58,12 +60,21 @@ class Representation:
     shift: Array | None = None  # (n,) in the sweep's scaled units; None: from the landmarks
     native_name: str | None = None  # a function without parameters in place of the kernel's; −d²/2 is no public kernel
     bandwidth_from_rows: bool = False
-
+    amplification: float = 1.0  # how many times the rounding of one value is its share of what centring leaves
     base: int = -1  # the sweep's choice of k − 0 or k − 1, as an earlier one made it; −1: not made yet
 
     @property
     def n(self) -> int:
         return sum(p.n for p in self.parts) if self.index is None else len(self.index)
+
+    @property
+    def dtype(self) -> DType:
+        return self.parts[0].dtype
+
+    @property
+    def wide(self) -> bool:
+        """Whether float32 tiles would lose digits, so that float64 ones are taken for narrower rows too."""
+        return self.amplification > _NARROW
 
     def native(self) -> NativeRepresentation:
         values = {} if self.native_name else parameters(self.kernel)
@@ -82,7 +93,48 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
         norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
         found = with_bandwidth(found, median_distance(parts, norm=norm))
         return Representation(parts, found, bandwidth_from_rows=True)
-    return Representation(parts, found)
+    return Representation(parts, found, amplification=amplification(parts, found))
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # inf and nan: no digits are left
+def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
+    """How much larger a value's rounding is beside what centring leaves of the kernel than beside the value itself.
+
+    From some rows all over the data, in float64. Only where tiles hold values that centring then cancels: of
+    polynomials and arc-cosines ‖K‖/‖K̄‖; of the cosine, whose tiles hold rows less a reference, the rows' length, 1,
+    over what is left of it. All other kernels are functions of differences of rows, which have their own size.
+    """
+    if not isinstance(kernel, Polynomial | ArcCosine | Cosine):
+        return 1.0
+    n = sum(p.n for p in parts)
+    listed = np.unique(np.linspace(0, n - 1, min(n, _LANDMARKS)).astype(np.int64))
+    first = parts[0].n
+    rows = [parts[0].take(listed[listed < first])]
+    if len(parts) > 1:
+        rows.append(parts[1].take(listed[listed >= first] - first))
+    X = np.concatenate(rows)
+    largest = float(np.abs(X).max()) or 1.0
+    X = X / largest
+    norm = np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]
+    if not isinstance(kernel, Polynomial):
+        X = X / np.where(norm > 0, norm, 1.0)
+    if isinstance(kernel, Cosine):
+        left = X - X.mean(axis=0)
+        return float(np.sqrt(np.vdot(X, X) / np.vdot(left, left)))
+    K = X @ X.T
+    if isinstance(kernel, Polynomial):
+        unit = cast("float", kernel.scale) * largest**2
+        base = K * unit + kernel.offset if unit < math.inf else K
+        K = (base / (np.abs(base).max() or 1.0)) ** kernel.degree
+    else:
+        cosine = np.clip(K, -1.0, 1.0)
+        K = 1 - np.arccos(cosine) / np.pi
+        if kernel.order == 1:
+            K = (np.sqrt((1 - cosine) * (1 + cosine)) / np.pi + K * cosine) * norm * norm.T
+    left = K - K.mean(axis=0) - K.mean(axis=1)[:, None] + K.mean()
+    np.fill_diagonal(left, 0.0)
+    ratio = float(np.sqrt(np.vdot(K, K) / np.vdot(left, left)))
+    return ratio if ratio >= 1 else math.inf if math.isnan(ratio) else 1.0
 
 
 def median_bandwidth(
@@ -419,6 +471,13 @@ def gram_moments(
     return sweep_moments(represented, shard=(rank, size), precision=precision, memory=memory, progress=progress)
 
 
+def _swept(xs: Sequence[Representation], statistic: str, precision: Precision, **how: Any) -> Any:
+    """The native sweep."""
+    return _core.sweep(
+        [x.native() for x in xs], statistic=statistic, precision=precision, wide=any(x.wide for x in xs), **how
+    )
+
+
 def sweep_moments(
     xs: Sequence[Representation],
     *,
@@ -428,14 +487,7 @@ def sweep_moments(
     progress: Progress | None = None,
 ) -> GramMoments:
     """`gram_moments` behind the gate."""
-    raw = _core.sweep(
-        [x.native() for x in xs],
-        statistic="moments",
-        precision=precision,
-        shard=shard,
-        memory=memory or 0,
-        progress=progress,
-    )
+    raw = _swept(xs, "moments", precision, shard=shard, memory=memory or 0, progress=progress)
     shift, diagonal = np.stack(raw["shift"]), np.stack(raw["diagonal"])
     kernels = tuple(x.kernel for x in xs)
     digest = hashlib.sha256()
@@ -465,8 +517,7 @@ def sweep_moments(
 def sweep_units(xs: Sequence[Representation], precision: Precision) -> npt.NDArray[np.int32]:
     """(m,) exponents of the sweeps' scaled units, from a sweep over no tiles."""
     nothing = 1 << 62  # shards: the first of so many owns no tile
-    raw = _core.sweep([x.native() for x in xs], statistic="star", precision=precision, shard=(0, nothing))
-    return raw["exponent"]
+    return cast("npt.NDArray[np.int32]", _swept(xs, "star", precision, shard=(0, nothing))["exponent"])
 
 
 def half_offsets(g: GramMoments, *, hollow: bool) -> Array:
@@ -528,14 +579,8 @@ def sweep_products(
     progress: Progress | None = None,
 ) -> RowProducts:
     """The second pass: products around a given shift (m, n), in scaled units."""
-    raw = _core.sweep(
-        [x.native() for x in shifted(xs, shift, base)],
-        statistic="products",
-        precision=precision,
-        weights=weights,
-        memory=memory or 0,
-        progress=progress,
-    )
+    moved = shifted(xs, shift, base)
+    raw = _swept(moved, "products", precision, weights=weights, memory=memory or 0, progress=progress)
     return RowProducts(
         row_sums=_core.fixed_values(raw["rows"]),
         squares=_core.fixed_values(raw["squares"]),
@@ -554,13 +599,7 @@ def sweep_star(
     progress: Progress | None = None,
 ) -> Array:
     """(len(others),) Σ_{i≠j} of the first's shifted values times each other's, in scaled units."""
-    raw = _core.sweep(
-        [x.native() for x in (centre, *others)],
-        statistic="star",
-        precision=precision,
-        memory=memory or 0,
-        progress=progress,
-    )
+    raw = _swept((centre, *others), "star", precision, memory=memory or 0, progress=progress)
     return _core.fixed_values(raw["pairs"])
 
 
@@ -582,14 +621,8 @@ def sweep_matmul(
     progress: Progress | None = None,
 ) -> VectorProducts:
     """Products of the shifted values with a few vectors."""
-    raw = _core.sweep(
-        [x.native()],
-        statistic="matmul",
-        precision=precision,
-        vectors=np.ascontiguousarray(vectors),
-        memory=memory or 0,
-        progress=progress,
-    )
+    vectors = np.ascontiguousarray(vectors)
+    raw = _swept([x], "matmul", precision, vectors=vectors, memory=memory or 0, progress=progress)
     return VectorProducts(_core.fixed_values(raw["rows"]), raw["diagonal"][0], int(raw["exponent"][0]))
 
 

@@ -26,6 +26,9 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 _BUDGET = 256 << 20  # bytes that the d×d moments may take without being asked
 _BLOCK = 8 << 20  # bytes of float64 rows at a time
+_EPS = float(np.finfo(np.float64).eps)
+_SPREAD_ROWS = 64  # rows from which it is told what the others may differ by
+_NEGLIGIBLE = 1e-12  # part of that by which a mean may be off: its square is what a second moment is off by
 # digits after the leading one, and the exponent of the last digit of the smallest numbers
 _STORED = {"float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
 
@@ -53,6 +56,7 @@ class CentredFeatures:
     normalize: bool
     scale: float
     mean: Array  # (d,) of the scaled rows
+    residual: Array | None = None  # (d,) of what is left of them without it, where a mean in float64 is too coarse
 
     def raw(self, start: int, stop: int) -> Array:
         """(b, d) scaled rows, not centred; a new array."""
@@ -62,11 +66,18 @@ class CentredFeatures:
         """(b, d) scaled rows, centred, into memory that is there."""
         data = self.x.data
         if data is None or self.x.dtype == "bfloat16" or self.normalize or self.scale != 1:
-            np.subtract(self.raw(start, stop), self.mean, out=out)
+            self.centred(self.raw(start, stop), out=out)
         elif self.mean.any():
-            np.subtract(data[start:stop], self.mean, out=out)
+            self.centred(data[start:stop], out=out)
         else:
             out[:] = data[start:stop]
+
+    def centred(self, rows: npt.NDArray[np.floating], out: Array | None = None) -> Array:
+        """(b, d) what `raw` and `take` give, less the mean."""
+        found = np.subtract(rows, self.mean, out=out)
+        if self.residual is not None:
+            found -= self.residual
+        return cast("Array", found)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         """(b, d) listed rows, scaled, not centred."""
@@ -128,7 +139,13 @@ def centre(x: Matrix, kernel: Kernel) -> CentredFeatures:
     correction = np.zeros(x.d)
     for a, b in blocks(x.n, [x.d]):
         correction += (first.raw(a, b) - rough).sum(axis=0)
-    return replace(first, mean=rough + correction / x.n)
+    correction /= x.n
+    mean = rough + correction
+    # what this sum was rounded by; far from 0 it is much beside what rows differ by
+    residual = correction - (mean - rough)
+    spread = np.abs(first.raw(0, min(x.n, _SPREAD_ROWS)) - mean).max(axis=0)
+    told = (np.abs(residual) > _EPS * np.abs(correction) * x.n) & (np.abs(residual) > _NEGLIGIBLE * spread)
+    return replace(first, mean=mean, residual=np.where(told, residual, 0.0) if told.any() else None)
 
 
 def feature_statistics(
@@ -157,7 +174,7 @@ def feature_statistics(
             for k, p in enumerate(members):
                 raw = features[p].raw(a, b)
                 raw_square[p, a:b] = np.einsum("ij,ij->i", raw, raw)
-                part = np.subtract(raw, features[p].mean, out=rows[:, edges[k] : edges[k + 1]])
+                part = features[p].centred(raw, out=rows[:, edges[k] : edges[k + 1]])
                 square[p, a:b] = np.einsum("ij,ij->i", part, part)
             second += rows.T @ rows
             done += 1
@@ -171,9 +188,9 @@ def feature_statistics(
                 raw_inner[p, q] = np.vdot(block, block)
     trace = square.sum(axis=1)
     diagonal_inner, raw_diagonal = square @ square.T, raw_square @ raw_square.T
-    eps = float(np.finfo(np.float64).eps)
+    # x − μ of stored values is as good as exact, however far both are from 0; of normalised rows it keeps their rounding
     size = square.mean(axis=1)
-    spread = np.sqrt(raw_square.mean(axis=1) / widths)
+    spread = np.where([f.normalize for f in features], np.sqrt(raw_square.mean(axis=1) / widths), 0.0)
     return _statistics(
         n,
         inner,
@@ -182,7 +199,7 @@ def feature_statistics(
         diagonal_inner,
         raw_diagonal,
         np.array([f.exponent for f in features], dtype=np.int32),
-        eps * (size + spread * np.sqrt(size)),
+        _EPS * (size + spread * np.sqrt(size)),
     )
 
 
@@ -228,7 +245,7 @@ def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Arr
     square = [np.empty(n), np.empty(n)]
     second = {(a, b): np.zeros((widths[a], widths[b])) for a, b in ((0, 0), (0, 1), (1, 1))}
     for start, stop in spans:
-        rows = [f.raw(start, stop) - f.mean for f in features]
+        rows = [f.centred(f.raw(start, stop)) for f in features]
         for a in (0, 1):
             square[a][start:stop] = np.einsum("ij,ij->i", rows[a], rows[a])
         for a, b in second:
@@ -236,13 +253,13 @@ def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Arr
     rho = [-p / (n - 2) + p.sum() / (2 * (n - 1) * (n - 2)) for p in square]
     weighted = {(a, b): np.zeros(widths[a]) for a in (0, 1) for b in (0, 1)}  # Σ_j x̄_a,j ρ_b,j
     for start, stop in spans:
-        rows = [f.raw(start, stop) - f.mean for f in features]
+        rows = [f.centred(f.raw(start, stop)) for f in features]
         for a, b in weighted:
             weighted[a, b] += rows[a].T @ rho[b][start:stop]
     out = np.empty((3, n))
     total = [r.sum() for r in rho]
     for start, stop in spans:
-        rows = [f.raw(start, stop) - f.mean for f in features]
+        rows = [f.centred(f.raw(start, stop)) for f in features]
         for k, (a, b) in enumerate(second):
             ra, rb = rho[a][start:stop], rho[b][start:stop]
             out[k, start:stop] = (
@@ -283,7 +300,7 @@ def centred_squares(x: Matrix, kernel: Kernel) -> Array:
     f = centre(x, kernel)
     out = np.empty(x.n)
     for a, b in blocks(x.n, [x.d]):
-        rows = f.raw(a, b) - f.mean
+        rows = f.centred(f.raw(a, b))
         out[a:b] = np.einsum("ij,ij->i", rows, rows)
     return out
 
@@ -293,7 +310,7 @@ def covariance_cube_trace(x: Matrix, kernel: Kernel) -> float:
     f = centre(x, kernel)
     second = np.zeros((x.d, x.d))
     for a, b in blocks(x.n, [x.d]):
-        rows = f.raw(a, b) - f.mean
+        rows = f.centred(f.raw(a, b))
         second += rows.T @ rows
     return float(np.vdot(second, second @ second))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias, cast, get_args
 
@@ -72,9 +72,8 @@ class Paired:
     @cached_property
     def statistics(self) -> Statistics:
         """By the cheaper route, made once."""
-        if self._feature_statistics is not None:
-            return self._feature_statistics
-        return estimators.gram_statistics(self.gram)
+        found = self._feature_statistics
+        return replace(estimators.gram_statistics(self.gram) if found is None else found, xs=self.xs)
 
     @cached_property
     def centred_diagonals(self) -> Array:
