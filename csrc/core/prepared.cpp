@@ -57,10 +57,12 @@ void finish_preparation(const Representation& x, int base, double first_scale, c
     const double scale =
         how.normalize && !angle ? 1.0 : power_of_two_below_inverse(most, smallest / first_scale, largest / first_scale);
     const double unit = how.normalize && !angle ? 1.0 : scale * first_scale;
-    Extent extent{0, 0, 0, 0};
+    std::vector<double> norms(rows_n);
+    Extent extent{0, 0, 0, 0, norms.data(), n};
     double directions = 0;
-    for (const RowSizes& s : sizes) {
-        const double size = (angle ? s.raw : s.prepared) * scale;
+    for (std::size_t i = 0; i < rows_n; ++i) {
+        const RowSizes& s = sizes[i];
+        const double size = norms[i] = (angle ? s.raw : s.prepared) * scale;
         extent.max_norm = std::max(extent.max_norm, size);
         extent.max_l1 = std::max(extent.max_l1, s.l1 * scale);
         extent.mean_square += size * size / static_cast<double>(n);

@@ -38,7 +38,7 @@ class Statistics:
     n: int
     hsic_biased: Array  # (m, m) ⟨K̄_p, K̄_q⟩/n²
     hsic_unbiased: Array  # (m, m) ⟨U(K_p), U(K_q)⟩/(n(n−3)); nan for n < 4
-    alignment_biased: Array  # (m, m) ⟨K_p, K_q⟩/n²
+    alignment_biased: Array  # (m, m) ⟨K_p, K_q⟩/n², in units of their own where K is 1 all but for 2^-400
     alignment_unbiased: Array  # (m, m) Σ_{i≠j} K_p K_q/(n(n−1))
     trace: Array  # (m,) tr K̄
     diagonal_inner: Array  # (m, m) Σ_i K̄_p,ii K̄_q,ii
@@ -72,7 +72,7 @@ def gram_statistics(g: GramMoments) -> Statistics:
     else:
         unbiased = np.full_like(inner, np.nan)
     raw = g.scaled_unshifted()
-    raw_diagonal = diagonal + 2 * g.scaled_shift
+    raw_diagonal = np.ldexp(diagonal + 2 * g.scaled_shift, -g.excess[:, None])
     centred_diagonal = diagonal - 2 / n * full + full_total[:, None] / n**2
     return Statistics(
         n=n,
@@ -119,12 +119,23 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
         )
     if measure == "kernel_alignment":
         return f"the kernel of {name} is 0 between different rows"
-    return _nothing_left(s.xs[p], name) if s.xs else f"{name} is constant: nothing is left after centring"
+    if not s.xs:
+        return f"{name} is constant: nothing is left after centring"
+    if (
+        estimator == "unbiased"
+        and s.xs[p].amplification < _COARSE
+        and s.hsic_biased[p, p] > (_TOLERANCE * s.rounding[p]) ** 2
+    ):
+        return (
+            f"nothing is left of the kernel of {name} after centring without its diagonal, as where all rows but "
+            "one are the same"
+        )
+    return nothing_left(s.xs[p], name)
 
 
-def _nothing_left(x: Representation, name: str) -> str:
+def nothing_left(x: Representation, name: str) -> str:
     """Why a centred kernel matrix is 0 up to rounding, from a look at the rows."""
-    equal, largest = _look_at(x)
+    equal, largest = look_at(x)
     if equal:
         gap = float(np.spacing(largest)) * 2.0 ** _DROPPED[x.dtype]
         hint = (
@@ -149,7 +160,7 @@ def _nothing_left(x: Representation, name: str) -> str:
     return f"nothing is left of the kernel of {name} after centring, up to rounding"
 
 
-def _look_at(x: Representation) -> tuple[bool, float]:
+def look_at(x: Representation) -> tuple[bool, float]:
     """Whether all rows are the same, and the largest size of an entry."""
     first = x.parts[0].take(np.zeros(1, dtype=np.int64))
     largest, equal = 0.0, True
@@ -189,7 +200,12 @@ def unresolved(s: Statistics, p: int, estimator: Estimator, name: str) -> str | 
         return f"{name} has a kernel matrix that is not finite"
     if own > (_TOLERANCE * s.rounding[p]) ** 2 or not s.xs or not s.xs[p].amplification > _COARSE:
         return None
-    return None if _look_at(s.xs[p])[0] else _nothing_left(s.xs[p], name)
+    return None if look_at(s.xs[p])[0] else nothing_left(s.xs[p], name)
+
+
+def coarse(x: Representation) -> bool:
+    """Whether float64 tiles of some rows of x would hold no digit of what centring leaves."""
+    return bool(x.amplification * np.finfo(np.float64).eps * _TOLERANCE > 1)
 
 
 def positive(s: Statistics, p: int) -> bool:

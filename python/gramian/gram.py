@@ -15,9 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
-from gramian.arrays import DType, Matrix, as_matrix, check_budget, check_seed, one_of, require_rows, same_device, same_rows
+from gramian.arrays import (
+    DType,
+    Matrix,
+    about_least,
+    as_matrix,
+    check_budget,
+    check_seed,
+    one_of,
+    require_rows,
+    same_device,
+    same_rows,
+)
 from gramian.kernels import (
     KERNELS,
+    OF_DIFFERENCES,
     RBF,
     ArcCosine,
     Cosine,
@@ -30,6 +42,7 @@ from gramian.kernels import (
     parameters,
     with_bandwidth,
 )
+from gramian.reasons import told
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -42,6 +55,7 @@ _AT_ONCE = 1 << 20  # numbers
 _REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
 _LEAST = 900  # power of two below which they cannot be brought up by one factor
 _LANDMARKS = 48  # rows from which it is told how much of a kernel's values centring takes away
+_UNKNOWN = 1e6  # the amplification where these are all the same: float64 tiles, which may have enough digits
 _NARROW = 1e3  # times what is left from which on float32 tiles lose digits that a measure shows: an error of (1e-4)²
 
 
@@ -89,6 +103,8 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
     found = as_kernel(kernel, argument)
     if isinstance(found, Polynomial) and found.scale is None:
         found = replace(found, scale=1.0 / parts[0].d)
+    if isinstance(found, OF_DIFFERENCES):
+        parts = tuple(about_least(parts))
     if isinstance(found, RBF | Exponential | Laplacian | RationalQuadratic) and found.bandwidth is None:
         norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
         found = with_bandwidth(found, median_distance(parts, norm=norm))
@@ -113,7 +129,9 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
     if len(parts) > 1:
         rows.append(parts[1].take(listed[listed >= first] - first))
     X = np.concatenate(rows)
-    largest = float(np.abs(X).max()) or 1.0
+    if (X[0] == X).all():
+        return _UNKNOWN
+    largest = float(np.abs(X).max())
     X = X / largest
     norm = np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]
     if not isinstance(kernel, Polynomial):
@@ -125,7 +143,7 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
     if isinstance(kernel, Polynomial):
         unit = cast("float", kernel.scale) * largest**2
         base = K * unit + kernel.offset if unit < math.inf else K
-        K = (base / (np.abs(base).max() or 1.0)) ** kernel.degree
+        K = (base / np.abs(base).max()) ** kernel.degree
     else:
         cosine = np.clip(K, -1.0, 1.0)
         K = 1 - np.arccos(cosine) / np.pi
@@ -182,7 +200,8 @@ def median_bandwidth(
     check_seed(seed)
     if max_pairs < 1:
         raise ValueError(f"max_pairs must be at least 1, got {max_pairs}")
-    return median_distance((x,), norm=norm, max_pairs=max_pairs, seed=seed)
+    found = median_distance(about_least([x]), norm=norm, max_pairs=max_pairs, seed=seed)
+    return told(found, "all rows of X are the same" if math.isnan(found) else None, "median_bandwidth")
 
 
 def median_distance(
@@ -285,22 +304,32 @@ class GramMoments:
     @property
     def inner(self) -> Array:
         """(m, m) Σ_{i≠j} K_p K_q, the shift undone."""
-        return np.ldexp(self.scaled_unshifted(), self.pair_exponent)
+        return np.ldexp(self.scaled_unshifted(), self._unshifted_exponent)
 
     @property
     def inner_full(self) -> Array:
         """(m, m) ⟨K_p, K_q⟩, the diagonal included."""
-        diagonal = self.scaled_diagonal + 2 * self.scaled_shift
-        return np.ldexp(self.scaled_unshifted() + diagonal @ diagonal.T, self.pair_exponent)
+        diagonal = np.ldexp(self.scaled_diagonal + 2 * self.scaled_shift, -self.excess[:, None])
+        return cast("Array", np.ldexp(self.scaled_unshifted() + diagonal @ diagonal.T, self._unshifted_exponent))
+
+    @property
+    def _unshifted_exponent(self) -> npt.NDArray[np.int32]:
+        return cast("npt.NDArray[np.int32]", self.pair_exponent + self.excess[:, None] + self.excess[None, :])
+
+    @property
+    def excess(self) -> npt.NDArray[np.int32]:
+        """(m,) powers of two by which shifts are beyond what can be squared: of kernels that are 1 up to 2^-400."""
+        return cast("npt.NDArray[np.int32]", np.maximum(np.frexp(np.abs(self.scaled_shift).max(axis=1))[1] - 400, 0))
 
     def scaled_unshifted(self) -> Array:
-        """Σ_{i≠j} (K'_p + s_i + s_j)(K'_q + t_i + t_j), expanded."""
-        s, r = self.scaled_shift, self.scaled_rows
+        """Σ_{i≠j} (K'_p + s_i + s_j)(K'_q + t_i + t_j), expanded; in units of 2^(e_p + e_q) and of both `excess`."""
+        less = -self.excess
+        s, r = np.ldexp(self.scaled_shift, less[:, None]), np.ldexp(self.scaled_rows, less[:, None])
         total = s.sum(axis=1)
         cross = r @ s.T
         return cast(
             "Array",
-            self.scaled_inner
+            np.ldexp(self.scaled_inner, less[:, None] + less[None, :])
             + 2 * (cross + cross.T)
             + 2 * (self.n - 2) * (s @ s.T)
             + 2 * np.multiply.outer(total, total),

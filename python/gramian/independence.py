@@ -145,6 +145,7 @@ def test(pair: Paired, method: Method, permutations: int, seed: int) -> TestResu
     check_count(permutations, "permutations")
     check_seed(seed)
     require_rows(pair.n, 4 if method in ("permutation", "t", "chi2") else 6, f"the {method} test")
+    pair = pair.moved()
     s = pair.statistics
     estimator: estimators.Estimator = "unbiased" if method in ("t", "chi2") else "biased"
     reason = next(

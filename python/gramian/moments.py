@@ -188,7 +188,7 @@ def feature_statistics(
                 raw_inner[p, q] = np.vdot(block, block)
     trace = square.sum(axis=1)
     diagonal_inner, raw_diagonal = square @ square.T, raw_square @ raw_square.T
-    # x − μ of stored values is as good as exact, however far both are from 0; of normalised rows it keeps their rounding
+    # x − μ of stored values is as good as exact, however far both are from 0; of normalised rows it has their rounding
     size = square.mean(axis=1)
     spread = np.where([f.normalize for f in features], np.sqrt(raw_square.mean(axis=1) / widths), 0.0)
     return _statistics(

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, gram, moments
-from gramian.arrays import Matrix, check_budget, one_of, require_rows, same_device, same_rows
+from gramian.arrays import Matrix, about_least, check_budget, one_of, require_rows, same_device, same_rows
 from gramian.estimators import Measure, Statistics
 from gramian.gram import GramMoments, Precision, Progress, Representation, RowProducts
-from gramian.kernels import Kernel
+from gramian.kernels import Distance, Kernel, Linear
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -45,6 +45,18 @@ class Paired:
     @property
     def kernels(self) -> list[Kernel]:
         return [x.kernel for x in self.xs]
+
+    def moved(self) -> Paired:
+        """The same without the least entries of columns of integers that float64 would round; mostly this itself.
+
+        For measures that do not change when all rows move: all but `kernel_alignment`.
+        """
+        if not all(isinstance(k, Linear | Distance) for k in self.kernels):
+            return self  # a kernel of differences has it done already; all others change
+        rows = [about_least([x])[0] for x in self.matrices]
+        if all(a is b for a, b in zip(rows, self.matrices, strict=True)):
+            return self
+        return replace(self, xs=tuple(replace(x, parts=(m,)) for x, m in zip(self.xs, rows, strict=True)))
 
     @property
     def by_features(self) -> bool:
@@ -155,7 +167,9 @@ def _squares_of_differences(pair: Paired) -> tuple[Array, Array]:
     """
     g, n = pair.gram, pair.n
     unit = 1 / np.sqrt(np.diag(g.scaled_unshifted()) / (n * (n - 1)))[:, None]
-    shift, rows = unit * g.scaled_shift, unit * g.scaled_rows
+    shift = unit * np.ldexp(g.scaled_shift, -g.excess[:, None])
+    unit = np.ldexp(unit, -g.excess[:, None])
+    rows = unit * g.scaled_rows
     products = pair.products(g.scaled_shift, g.base).row_sums * np.outer(unit, unit)[np.triu_indices(2)][:, None]
     difference = shift[0] - shift[1]
     times = [  # (n, 2): the values times the difference, and times the representation's own shift
