@@ -199,14 +199,17 @@ def unresolved(s: Statistics, p: int, estimator: Estimator, name: str) -> str | 
     own = float(s.matrix("hsic", estimator)[p, p])
     if math.isnan(own):
         return f"{name} has a kernel matrix that is not finite"
-    if own > (_TOLERANCE * s.rounding[p]) ** 2 or not s.xs or not s.xs[p].amplification > _COARSE:
+    if own > (_TOLERANCE * s.rounding[p]) ** 2 or not s.xs:
         return None
+    if isinstance(s.xs[p].kernel, Cosine) or not s.xs[p].amplification > _COARSE:
+        return None  # what is left of a cosine is small beside 1, so that 0 is right up to rounding
     return None if look_at(s.xs[p])[0] else nothing_left(s.xs[p], name)
 
 
 def coarse(x: Representation) -> bool:
     """Whether float64 tiles of some rows of x would hold no digit of what centring leaves."""
-    return bool(x.amplification * np.finfo(np.float64).eps * _TOLERANCE > 1)
+    lost = x.amplification * np.finfo(np.float64).eps * _TOLERANCE > 1
+    return bool(lost) and not isinstance(x.kernel, Cosine)
 
 
 def positive(s: Statistics, p: int) -> bool:
