@@ -74,8 +74,8 @@ Rows rows_of(const std::vector<View*>& views) {
     return rows;
 }
 
-/// Representations as Python describes them: (views of one or two parts, kernel, index or None, shift or None, base
-/// or -1).
+/// Representations as Python describes them: (views of one or two parts, kernel, index or None, shift of one or two rows or
+/// None, base or -1).
 using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::optional<Indices>, std::optional<Doubles>, int>;
 
 py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& statistic, const std::string& precision,
@@ -92,6 +92,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
         all.insert(all.end(), views.begin(), views.end());
         if (index) r.rows.index = index->data(), r.rows.n = index->shape(0);
         if (shift) r.shift = shift->data();
+        if (shift && shift->ndim() == 2) r.rest = shift->data() + shift->shape(1);
         args.x.push_back(r);
     }
     const int device = device_of(all);
@@ -117,8 +118,10 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     }
     const auto m = static_cast<py::ssize_t>(args.x.size()), n = static_cast<py::ssize_t>(args.x[0].rows.n);
     const auto pairs = static_cast<py::ssize_t>(r.pairs.size());
-    py::list shifts, diagonals;
+    py::list shifts, offsets, rests, diagonals;
     for (auto& s : r.shift) shifts.append(hand_over<double>(std::move(s), {n}));
+    for (auto& s : r.offset) offsets.append(hand_over<double>(std::move(s), {n}));
+    for (auto& s : r.rest) rests.append(hand_over<double>(std::move(s), {n}));
     for (auto& d : r.diagonal) diagonals.append(hand_over<double>(std::move(d), {n}));
     const std::vector<py::ssize_t> rows = args.statistic == Statistic::matmul
                                               ? std::vector<py::ssize_t>{n, static_cast<py::ssize_t>(args.columns)}
@@ -136,6 +139,8 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     out["epsilon"] = r.epsilon;
     out["device_seconds"] = r.device_seconds;
     out["shift"] = shifts;
+    out["offset"] = offsets;
+    out["rest"] = rests;
     out["diagonal"] = diagonals;
     out["pairs"] = limbs(std::move(r.pairs), {pairs});
     const auto squares = static_cast<py::ssize_t>(r.squares.size());

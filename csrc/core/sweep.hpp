@@ -26,6 +26,7 @@ struct Representation {
     KernelFunction kernel;
     int base = -1;                  // 0 or 1 as an earlier sweep chose, or -1: chosen here
     const double* shift = nullptr;  // (n,) s·2^-e as an earlier sweep returned it, or null: taken from the landmarks
+    const double* rest = nullptr;   // (n,) or null: added to it once the offset is gone, which may be far larger
 };
 
 /// How many pair sums a sweep over m representations keeps.
@@ -70,6 +71,8 @@ struct SweepResult {
     double device_seconds = 0;                  // a GPU's time for tiles and reductions; 0 on the CPU
     double epsilon = 0;                         // rounding of a tile value, relative to `rounding`
     std::vector<std::vector<double>> shift;     // (m)(n,) s·2^-e; topk: none
+    std::vector<std::vector<double>> offset;    // (m)(n,) the part of it that is known exactly
+    std::vector<std::vector<double>> rest;      // (m)(n,) the other part, which tiles take off
     std::vector<std::vector<double>> diagonal;  // (m)(n,) v_ii; topk: none
     std::vector<PairSum> pairs;                 // one per pair, see Statistic
     std::vector<PairSum> squares;               // products: Σ (v_p·v_q)²

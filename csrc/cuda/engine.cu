@@ -294,6 +294,8 @@ private:
             r.base.push_back(x.base);
             r.rounding.push_back(p.rounding);
             if (neighbors_) continue;
+            r.offset.push_back(p.offset);
+            r.rest.emplace_back(p.shift.begin(), p.shift.end());
             for (std::size_t i = 0; i < p.offset.size(); ++i) {
                 p.diagonal[i] -= 2 * static_cast<double>(p.shift[i]);
                 p.offset[i] += static_cast<double>(p.shift[i]);

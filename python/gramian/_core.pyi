@@ -47,6 +47,8 @@ class _Sweep(TypedDict):
     epsilon: float
     device_seconds: float
     shift: list[npt.NDArray[np.float64]]
+    offset: list[npt.NDArray[np.float64]]
+    rest: list[npt.NDArray[np.float64]]
     diagonal: list[npt.NDArray[np.float64]]
     pairs: npt.NDArray[np.uint64]
     squares: npt.NDArray[np.uint64]

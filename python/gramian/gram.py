@@ -71,7 +71,7 @@ class Representation:
     parts: tuple[Matrix, ...]  # one array, or two of a dtype, one below the other
     kernel: Kernel  # resolved
     index: npt.NDArray[np.int64] | None = None  # row order
-    shift: Array | None = None  # (n,) in the sweep's scaled units; None: from the landmarks
+    shift: Array | None = None  # (n,), or (2, n) of a sum, in the sweep's scaled units; None: from the landmarks
     native_name: str | None = None  # a function without parameters in place of the kernel's; −d²/2 is no public kernel
     bandwidth_from_rows: bool = False
     amplification: float = 1.0  # how many times the rounding of one value is its share of what centring leaves
@@ -250,6 +250,7 @@ class GramMoments:
     tiles: tuple[tuple[int, int], ...]  # ranges of the schedule that are in the sums
     all_tiles: int
     fingerprint: str
+    scaled_parts: Array | None = None  # (m, 2, n) what adds up to the shift, for second passes; None from a file
 
     @property
     def m(self) -> int:
@@ -540,6 +541,7 @@ def sweep_moments(
         tiles=(raw["tiles"],) if raw["tiles"][0] < raw["tiles"][1] else (),
         all_tiles=raw["all_tiles"],
         fingerprint=digest.hexdigest(),
+        scaled_parts=np.stack([raw["offset"], raw["rest"]], axis=1),
     )
 
 
@@ -577,12 +579,23 @@ def stable_moments(
     centred = inner + total**2 / ((n - 1) * (n - 2)) - 2 / (n - 2) * (r * r).sum(axis=1)
     if not np.any(inner > _AMPLIFICATION * np.abs(centred)) or not np.any(centred > 0):
         return g
-    shift = g.scaled_shift + half_offsets(g, hollow=True)
-    return sweep_moments(shifted(xs, shift, g.base), precision=precision, memory=memory, progress=progress)
+    moved = shifted(xs, moved_shift(g, half_offsets(g, hollow=True)), g.base)
+    return sweep_moments(moved, precision=precision, memory=memory, progress=progress)
+
+
+def moved_shift(g: GramMoments, by: Array | float = 0.0) -> Array:
+    """(m, 2, n) the shift of a sweep, moved; the two parts add up to it.
+
+    Far from 0 the first is large beside the values themselves, and a sum of both would round the second away.
+    """
+    assert g.scaled_parts is not None
+    parts = g.scaled_parts.copy()
+    parts[:, 1] += by
+    return parts
 
 
 def shifted(xs: Sequence[Representation], shift: Array, base: npt.NDArray[np.int32]) -> list[Representation]:
-    """The same rows with the shift (m, n) of an earlier sweep, or one made from it."""
+    """The same rows with the shift, (m, n) or (m, 2, n), of an earlier sweep, or one made from it."""
     return [replace(x, shift=np.ascontiguousarray(s), base=int(b)) for x, s, b in zip(xs, shift, base, strict=True)]
 
 

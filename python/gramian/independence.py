@@ -249,7 +249,7 @@ def cube_trace(pair: Paired, p: int) -> float:
         return moments.covariance_cube_trace(pair.matrices[p], pair.kernels[p])
     x, n = pair.xs[p], pair.n
     g = gram.stable_moments([x], precision=pair.precision, memory=pair.memory, progress=pair.progress)
-    x = gram.shifted([x], g.scaled_shift + gram.half_offsets(g, hollow=False), g.base)[0]
+    x = gram.shifted([x], gram.moved_shift(g, gram.half_offsets(g, hollow=False)), g.base)[0]
     if n <= _EXACT_TRACE:
         total = 0.0
         for begin in range(0, n, _PROBES):
@@ -270,7 +270,7 @@ def gretton_test(pair: Paired) -> tuple[float, float]:
 
     n = pair.n
     g = pair.gram
-    centre = g.scaled_shift + gram.half_offsets(g, hollow=False)
+    centre = gram.moved_shift(g, gram.half_offsets(g, hollow=False))
     products = pair.products(centre, g.base)
     variance = estimators.gretton_variance(products, n)
     excess = g.scaled_diagonal.mean(axis=1) - g.scaled_rows.sum(axis=1) / (n * (n - 1))
@@ -304,7 +304,7 @@ def permuted_sums(
         yield from _permuted_feature_sums(pair, count, order, first)
         return
     g = pair.gram
-    xs = gram.shifted(pair.xs, g.scaled_shift, g.base)
+    xs = gram.shifted(pair.xs, gram.moved_shift(g), g.base)
     for b, value in swept_sums(pair, xs, count, order, first=first):
         yield b, _centred_sum(g, order(b), value)
 
@@ -318,7 +318,7 @@ def swept_sums(
     for begin in range(first, count, _TOGETHER):
         batch = range(begin, min(count, begin + _TOGETHER))
         orders = [order(b) for b in batch]
-        others = [replace(y, index=o, shift=np.ascontiguousarray(y.shift[o])) for o in orders]
+        others = [replace(y, index=o, shift=np.ascontiguousarray(y.shift[..., o])) for o in orders]
         inner = gram.sweep_star(x, others, precision=pair.precision, memory=pair.memory)
         for b, value in zip(batch, inner, strict=True):
             yield b, float(value)

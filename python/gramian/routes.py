@@ -76,7 +76,7 @@ class Paired:
         return gram.stable_moments(self.xs, precision=self.precision, memory=self.memory, progress=self.progress)
 
     def products(self, shift: Array, base: npt.NDArray[np.int32]) -> RowProducts:
-        """The second pass, around a shift (m, n) in scaled units."""
+        """The second pass, around a shift, (m, n) or (m, 2, n), in scaled units."""
         return gram.sweep_products(
             self.xs, shift, base, precision=self.precision, memory=self.memory, progress=self.progress
         )
@@ -153,7 +153,7 @@ def standard_error(pair: Paired, measure: Measure) -> float:
         sums, exponent = moments.centred_row_products(pair.matrices, pair.kernels), s.exponent
     else:
         g = pair.gram
-        centre = g.scaled_shift + gram.half_offsets(g, hollow=True)
+        centre = gram.moved_shift(g, gram.half_offsets(g, hollow=True))
         products = pair.products(centre, g.base)
         sums, exponent = products.row_sums, products.exponent
     error = estimators.standard_error_centred(sums, n, measure)
@@ -170,11 +170,11 @@ def _squares_of_differences(pair: Paired) -> tuple[Array, Array]:
     shift = unit * np.ldexp(g.scaled_shift, -g.excess[:, None])
     unit = np.ldexp(unit, -g.excess[:, None])
     rows = unit * g.scaled_rows
-    products = pair.products(g.scaled_shift, g.base).row_sums * np.outer(unit, unit)[np.triu_indices(2)][:, None]
+    products = pair.products(gram.moved_shift(g), g.base).row_sums * np.outer(unit, unit)[np.triu_indices(2)][:, None]
     difference = shift[0] - shift[1]
     times = [  # (n, 2): the values times the difference, and times the representation's own shift
         scale * gram.multiply_hollow(x, np.stack([difference, a], axis=1), precision=pair.precision, memory=pair.memory)
-        for x, a, scale in zip(gram.shifted(pair.xs, g.scaled_shift, g.base), shift, unit, strict=True)
+        for x, a, scale in zip(gram.shifted(pair.xs, gram.moved_shift(g), g.base), shift, unit, strict=True)
     ]
 
     def square(products: Array, a: Array, rows: Array, times: Array) -> Array:
