@@ -153,7 +153,7 @@ def some_cases(part: int, parts: int) -> Iterator[zoo.Case]:
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernel_measures_of_the_zoo_are_right_or_say_why_not(name: str) -> None:
-    for zooed in some_cases(list(KERNELS).index(name), 7):
+    for zooed in some_cases(list(KERNELS).index(name), 13):
         assert_measures_are_right(zooed, KERNELS[name])
 
 
