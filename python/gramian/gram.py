@@ -54,7 +54,7 @@ _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with t
 _AT_ONCE = 1 << 20  # numbers
 _REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
 _LEAST = 900  # power of two below which they cannot be brought up by one factor
-_LANDMARKS = 48  # rows from which it is told how much of a kernel's values centring takes away
+_LANDMARKS = 32  # rows from which it is told how much of a kernel's values centring takes away
 _UNKNOWN = 1e6  # the amplification where these are all the same: float64 tiles, which may have enough digits
 _NARROW = 1e3  # times what is left from which on float32 tiles lose digits that a measure shows: an error of (1e-4)²
 
@@ -123,12 +123,12 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
     if not isinstance(kernel, Polynomial | ArcCosine | Cosine):
         return 1.0
     n = sum(p.n for p in parts)
-    listed = np.unique(np.linspace(0, n - 1, min(n, _LANDMARKS)).astype(np.int64))
+    count = min(n, _LANDMARKS)
+    listed = np.arange(count) * (n - 1) // max(count - 1, 1)
     first = parts[0].n
-    rows = [parts[0].take(listed[listed < first])]
+    X = parts[0].take(listed[listed < first])
     if len(parts) > 1:
-        rows.append(parts[1].take(listed[listed >= first] - first))
-    X = np.concatenate(rows)
+        X = np.concatenate([X, parts[1].take(listed[listed >= first] - first)])
     if (X[0] == X).all():
         return _UNKNOWN
     largest = float(np.abs(X).max())
@@ -138,7 +138,7 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
         X = X / np.where(norm > 0, norm, 1.0)
     if isinstance(kernel, Cosine):
         left = X - X.mean(axis=0)
-        return float(np.sqrt(np.vdot(X, X) / np.vdot(left, left)))
+        return float(np.sqrt(np.einsum("ij,ij->", X, X) / np.einsum("ij,ij->", left, left)))
     K = X @ X.T
     if isinstance(kernel, Polynomial):
         unit = cast("float", kernel.scale) * largest**2
