@@ -471,7 +471,9 @@ def gram_moments(
     Notes
     -----
     O(n²·Σd) time, O(n·m) memory, where the arrays lie: on the CPU or on a CUDA device. float64 data is computed in
-    float64, everything else in float32 tiles with float64 beyond them. Ctrl-C stops it within a second.
+    float64, everything else in float32 tiles with float64 beyond them; and in float64 tiles where a look at some rows
+    says that centring would leave float32 ones too few digits, as of polynomial, arc-cosine and cosine kernels of rows
+    far from 0. Ctrl-C stops it within a second.
 
     Examples
     --------

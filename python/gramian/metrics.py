@@ -115,7 +115,8 @@ def hsic(
     Returns
     -------
     float
-        In units of K times those of L; 0 for constant data.
+        In units of K times those of L; 0 for constant data, nan where float64 is too coarse for the kernel of rows so
+        far from 0.
 
     Raises
     ------
@@ -162,7 +163,8 @@ def cka(
     Returns
     -------
     float
-        In [−1, 1] for "unbiased", [0, 1] for "biased"; nan if a representation is constant up to rounding.
+        In [−1, 1] for "unbiased", [0, 1] for "biased"; nan if a representation is constant, or its kernel matrix is up
+        to the rounding of float64 (a `UndefinedWarning` says which).
 
     Raises
     ------
@@ -219,7 +221,8 @@ def distance_alignment(
     Returns
     -------
     float
-        At least 0, in units of d⁴ unless normalised; nan with "hs_norm" if a representation is constant.
+        At least 0 (0 of an array and itself), in units of d⁴ unless normalised; nan with "hs_norm" if a representation
+        is constant.
 
     Raises
     ------
@@ -332,7 +335,8 @@ def mmd2(
     Returns
     -------
     float
-        In units of k. ``kernel="distance"`` gives half the energy distance.
+        In units of k. ``kernel="distance"`` gives half the energy distance. "biased" values of positive kernels are
+        never negative, and 0 for equal samples; nan where float64 is too coarse for the kernel of rows so far from 0.
 
     Raises
     ------
