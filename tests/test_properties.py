@@ -317,8 +317,10 @@ def test_constant_representation_has_no_cka(name, constant, dtype):
         pytest.skip("the dtype does not hold it")
     Y = np.full((len(X), 5), constant, dtype)
     for estimator in ESTIMATORS:
-        assert math.isnan(gm.cka(X.astype(dtype), Y, CASES[name].kernel, estimator=estimator))
-        assert math.isnan(gm.cka(Y, X.astype(dtype), CASES[name].kernel, estimator=estimator))
+        with pytest.warns(gm.UndefinedWarning, match="Y is constant"):
+            assert math.isnan(gm.cka(X.astype(dtype), Y, CASES[name].kernel, estimator=estimator))
+        with pytest.warns(gm.UndefinedWarning, match="X is constant"):
+            assert math.isnan(gm.cka(Y, X.astype(dtype), CASES[name].kernel, estimator=estimator))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -344,7 +346,8 @@ def test_bandwidth_far_below_the_data_leaves_unbiased_cka_undefined():
     X, Y = np.random.default_rng(0).normal(size=(2, 50, 3))
     kernel = gm.RBF(bandwidth=1e-4)  # K is the identity
     assert gm.cka(X, Y, kernel, estimator="biased") == pytest.approx(1, abs=1e-12)
-    assert math.isnan(gm.cka(X, Y, kernel, estimator="unbiased"))
+    with pytest.warns(gm.UndefinedWarning, match="0 between different rows.* too small"):
+        assert math.isnan(gm.cka(X, Y, kernel, estimator="unbiased"))
 
 
 @few
@@ -393,7 +396,7 @@ def test_two_layers_of_one_name_are_an_error() -> None:
 
 def test_test_of_data_that_no_permutation_changes_says_so() -> None:
     result = gm.independence_test(np.eye(8), np.eye(8), "linear")
-    assert result.reason == "every pairing of the rows gives the same value"
+    assert str(result.reason).endswith("every pairing of the rows gives the same value")
 
 
 def test_progress_may_call_the_library() -> None:

@@ -96,13 +96,14 @@ const std::int64_t* listed_rows(const Indices& listed, std::int64_t n) {
     return rows;
 }
 
-/// Representations as Python describes them: (views of one or two parts, kernel, index or None, shift or None, base
-/// or -1).
+/// Representations as Python describes them: (views of one or two parts, kernel, index or None, shift of one or two rows or
+/// None, base or -1).
 using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::optional<Indices>, std::optional<Doubles>, int>;
 
 py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& statistic, const std::string& precision,
                std::pair<std::int64_t, std::int64_t> shard, std::pair<double, double> weights,
-               const std::optional<Doubles>& vectors, std::int64_t neighbors, std::int64_t memory, const py::object& progress) {
+               const std::optional<Doubles>& vectors, std::int64_t neighbors, bool wide, std::int64_t memory,
+               const py::object& progress) {
     SweepArgs args;
     std::vector<View*> all;
     require(!xs.empty(), "a sweep needs at least one representation");
@@ -114,8 +115,11 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
         all.insert(all.end(), views.begin(), views.end());
         if (index) r.rows.index = listed_rows(*index, r.rows.n), r.rows.n = index->size();
         if (shift) {
-            require(shift->ndim() == 1 && shift->size() == r.rows.n, "a shift has a value for each row");
+            const bool halves = shift->ndim() == 2 && shift->shape(0) == 2;
+            require((shift->ndim() == 1 || halves) && shift->shape(shift->ndim() - 1) == r.rows.n,
+                    "a shift has a value for each row, in one part or two");
             r.shift = shift->data();
+            if (halves) r.rest = shift->data() + r.rows.n;
         }
         require(base >= -1 && base <= 1, "a base is 0, 1 or, chosen by the sweep, -1");
         args.x.push_back(r);
@@ -140,6 +144,7 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     require(args.statistic != Statistic::topk || (neighbors >= 1 && neighbors < args.x[0].rows.n),
             "a row has from 1 to n - 1 neighbours");
     args.neighbors = neighbors;
+    args.wide = wide;
     args.memory = memory;
     args.progress = [&](std::int64_t done, std::int64_t total) {
         const py::gil_scoped_acquire gil;
@@ -154,8 +159,10 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     }
     const auto m = static_cast<py::ssize_t>(args.x.size()), n = static_cast<py::ssize_t>(args.x[0].rows.n);
     const auto pairs = static_cast<py::ssize_t>(r.pairs.size());
-    py::list shifts, diagonals;
+    py::list shifts, offsets, rests, diagonals;
     for (auto& s : r.shift) shifts.append(hand_over<double>(std::move(s), {n}));
+    for (auto& s : r.offset) offsets.append(hand_over<double>(std::move(s), {n}));
+    for (auto& s : r.rest) rests.append(hand_over<double>(std::move(s), {n}));
     for (auto& d : r.diagonal) diagonals.append(hand_over<double>(std::move(d), {n}));
     const std::vector<py::ssize_t> rows = args.statistic == Statistic::matmul
                                               ? std::vector<py::ssize_t>{n, static_cast<py::ssize_t>(args.columns)}
@@ -173,6 +180,8 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     out["epsilon"] = r.epsilon;
     out["device_seconds"] = r.device_seconds;
     out["shift"] = shifts;
+    out["offset"] = offsets;
+    out["rest"] = rests;
     out["diagonal"] = diagonals;
     out["pairs"] = limbs(std::move(r.pairs), {pairs});
     const auto squares = static_cast<py::ssize_t>(r.squares.size());
@@ -260,7 +269,8 @@ void bind_sweeps(py::module_& m) {
     m.attr("TILE_EDGE") = kTileEdge;
     m.def("sweep", &sweep, "representations"_a, py::kw_only(), "statistic"_a = "moments", "precision"_a = "highest",
           "shard"_a = std::make_pair(0, 1), "weights"_a = std::make_pair(1.0, 1.0), "vectors"_a = py::none(), "neighbors"_a = 0,
-          "memory"_a = 0, "progress"_a = py::none(), "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
+          "wide"_a = false, "memory"_a = 0, "progress"_a = py::none(),
+          "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
     m.def(
         "fixed_values",
         [](const py::array& given) {

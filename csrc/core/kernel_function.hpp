@@ -60,6 +60,20 @@ struct Extent {
     double max_l1;            // max ‖x'‖₁
     double mean_square;       // mean ‖x'‖²
     double feature_rounding;  // rounding of one prepared feature vector, as a multiple of eps
+    const double* norms;      // (n,) ‖x'‖
+    std::int64_t n;
+
+    /// Root of the mean of (‖x'‖‖y'‖)^2p over pairs of different rows: one row far away is in few of them.
+    double paired(double p) const {
+        double sum = 0, own = 0;
+        for (std::int64_t i = 0; i < n; ++i) {
+            const double square = p == 1.0 ? norms[i] * norms[i] : std::pow(norms[i], 2 * p);
+            sum += square;
+            own += square * square;
+        }
+        const double pairs = static_cast<double>(n) * static_cast<double>(n - 1);
+        return n > 1 ? std::sqrt(std::fmax(sum * sum - own, 0.0) / pairs) : 0.0;
+    }
 };
 
 struct Linear {
@@ -73,9 +87,7 @@ struct Linear {
     static void constants(const double*, double, double*) {}
     static double value_exponent(const double*, double unit) { return 2 * std::log2(unit); }
     static double bound(const double*, const Extent& e) { return e.max_norm * e.max_norm; }
-    static double rounding(const double*, const Extent& e) {
-        return e.mean_square + e.feature_rounding * std::sqrt(e.mean_square);
-    }
+    static double rounding(const double*, const Extent& e) { return e.paired(1) + e.feature_rounding * std::sqrt(e.mean_square); }
     static double diagonal(const double*, double xx) { return xx; }
 
     template <class M, class V, class T>
@@ -111,7 +123,8 @@ struct Polynomial {
     static double value_exponent(const double* p, double unit) { return p[0] * std::log2(shrink(p, unit)); }
     static double bound(const double*, const Extent&) { return 1.0; }
     static double rounding(const double* c, const Extent& e) {
-        return std::pow(std::abs(c[0]) * e.mean_square + std::abs(c[1]), c[2]);
+        // by Minkowski's inequality no less than the root of the mean of (|c0|·‖x‖‖y‖ + |c1|)^2p
+        return std::pow(std::abs(c[0]) * std::pow(e.paired(c[2]), 1 / c[2]) + std::abs(c[1]), c[2]);
     }
     static double diagonal(const double* c, double xx) { return std::pow(c[0] * xx + c[1], c[2]); }
 
@@ -244,7 +257,7 @@ struct ArcCosine {
     static void constants(const double* p, double, double* c) { c[0] = p[0]; }
     static double value_exponent(const double* p, double unit) { return p[0] == 1.0 ? 2 * std::log2(unit) : 0.0; }
     static double bound(const double*, const Extent&) { return 1.0; }
-    static double rounding(const double* c, const Extent& e) { return c[0] == 1.0 ? e.mean_square : 1.0; }
+    static double rounding(const double* c, const Extent& e) { return c[0] == 1.0 ? e.paired(1) : 1.0; }
     static double diagonal(const double* c, double xx) { return c[0] == 1.0 ? xx : (xx > 0 ? 1.0 : 0.0); }
 
     // w: the rows' norms for order 1; 1, or 0 for a zero row, for order 0

@@ -57,16 +57,20 @@ void finish_preparation(const Representation& x, int base, double first_scale, c
     const double scale =
         how.normalize && !angle ? 1.0 : power_of_two_below_inverse(most, smallest / first_scale, largest / first_scale);
     const double unit = how.normalize && !angle ? 1.0 : scale * first_scale;
-    Extent extent{0, 0, 0, 0};
-    double raw_square = 0;
-    for (const RowSizes& s : sizes) {
-        const double size = (angle ? s.raw : s.prepared) * scale;
+    std::vector<double> norms(rows_n);
+    Extent extent{0, 0, 0, 0, norms.data(), n};
+    double directions = 0;
+    for (std::size_t i = 0; i < rows_n; ++i) {
+        const RowSizes& s = sizes[i];
+        const double size = norms[i] = (angle ? s.raw : s.prepared) * scale;
         extent.max_norm = std::max(extent.max_norm, size);
         extent.max_l1 = std::max(extent.max_l1, s.l1 * scale);
         extent.mean_square += size * size / static_cast<double>(n);
-        raw_square += how.normalize ? (s.raw > 0) : s.raw * scale * s.raw * scale;
+        directions += s.raw > 0;
     }
-    if (!reference.empty()) extent.feature_rounding = std::sqrt(raw_square / static_cast<double>(n) / static_cast<double>(d));
+    // x − μ of stored values is as good as exact, however far both are from 0; of quotients it keeps the rounding of both
+    if (how.translate && how.normalize)
+        extent.feature_rounding = std::sqrt(directions / static_cast<double>(n) / static_cast<double>(d));
 
     Operand<T>& o = out.operand;
     double constants[kConstants] = {}, value_exponent = 0, bound = 0;

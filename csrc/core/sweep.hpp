@@ -26,6 +26,7 @@ struct Representation {
     KernelFunction kernel;
     int base = -1;                  // 0 or 1 as an earlier sweep chose, or -1: chosen here
     const double* shift = nullptr;  // (n,) s·2^-e as an earlier sweep returned it, or null: taken from the landmarks
+    const double* rest = nullptr;   // (n,) or null: added to it once the offset is gone, which may be far larger
 };
 
 /// How many pair sums a sweep over m representations keeps.
@@ -54,6 +55,7 @@ struct SweepArgs {
     const double* vectors = nullptr;  // matmul: (n, columns), row-major
     std::int64_t columns = 0;
     std::int64_t neighbors = 0;                                           // topk: k
+    bool wide = false;                                                    // float64 tiles, whatever the rows are stored in
     std::int64_t memory = 0;                                              // bytes of scratch; 0: the default
     int threads = 0;                                                      // 0: the pool's
     std::function<void(std::int64_t done, std::int64_t total)> progress;  // on the calling thread; may throw
@@ -69,6 +71,8 @@ struct SweepResult {
     double device_seconds = 0;                  // a GPU's time for tiles and reductions; 0 on the CPU
     double epsilon = 0;                         // rounding of a tile value, relative to `rounding`
     std::vector<std::vector<double>> shift;     // (m)(n,) s·2^-e; topk: none
+    std::vector<std::vector<double>> offset;    // (m)(n,) the part of it that is known exactly
+    std::vector<std::vector<double>> rest;      // (m)(n,) the other part, which tiles take off
     std::vector<std::vector<double>> diagonal;  // (m)(n,) v_ii; topk: none
     std::vector<PairSum> pairs;                 // one per pair, see Statistic
     std::vector<PairSum> squares;               // products: Σ (v_p·v_q)²

@@ -187,7 +187,8 @@ SweepResult run(const SweepArgs& args) {
         }
         if (x.shift) {
             p.shift.resize(static_cast<std::size_t>(n));
-            for (std::size_t i = 0; i < p.shift.size(); ++i) p.shift[i] = static_cast<T>(x.shift[i] - p.offset[i]);
+            for (std::size_t i = 0; i < p.shift.size(); ++i)
+                p.shift[i] = static_cast<T>(x.shift[i] - p.offset[i] + (x.rest ? x.rest[i] : 0.0));
         } else {
             set_shift(sums, n, p.shift);
         }
@@ -281,6 +282,8 @@ SweepResult run(const SweepArgs& args) {
         result.base.push_back(base[q]);
         result.rounding.push_back(p.rounding);
         if (neighbors) continue;
+        result.offset.push_back(p.offset);
+        result.rest.emplace_back(p.shift.begin(), p.shift.end());
         for (std::size_t i = 0; i < p.offset.size(); ++i) {
             p.diagonal[i] -= 2 * static_cast<double>(p.shift[i]);
             p.offset[i] += static_cast<double>(p.shift[i]);
@@ -294,9 +297,9 @@ SweepResult run(const SweepArgs& args) {
 }  // namespace
 
 SweepResult sweep_cpu(const SweepArgs& args) {
-    const bool wide =
+    const bool stored =
         std::any_of(args.x.begin(), args.x.end(), [](const Representation& x) { return x.rows.dtype() == DType::f64; });
-    if (wide) return run<double>(args);
+    if (args.wide || stored) return run<double>(args);
     try {
         return run<float>(args);
     } catch (const NeedsFloat64&) {

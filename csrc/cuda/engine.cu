@@ -294,6 +294,8 @@ private:
             r.base.push_back(x.base);
             r.rounding.push_back(p.rounding);
             if (neighbors_) continue;
+            r.offset.push_back(p.offset);
+            r.rest.emplace_back(p.shift.begin(), p.shift.end());
             for (std::size_t i = 0; i < p.offset.size(); ++i) {
                 p.diagonal[i] -= 2 * static_cast<double>(p.shift[i]);
                 p.offset[i] += static_cast<double>(p.shift[i]);
@@ -372,9 +374,9 @@ std::string status() {
 
 SweepResult sweep(const SweepArgs& args, int device) {
     const DeviceGuard guard(device);
-    const bool wide =
+    const bool stored =
         std::any_of(args.x.begin(), args.x.end(), [](const Representation& x) { return x.rows.dtype() == DType::f64; });
-    if (wide) return sweep_with<double>(args);
+    if (args.wide || stored) return sweep_with<double>(args);
     try {
         return sweep_with<float>(args);
     } catch (const NeedsFloat64&) {

@@ -334,7 +334,7 @@ DeviceRepresentation<T> prepare(const Representation& given, Precision precision
     } else if (given.shift) {
         out.host.shift.resize(static_cast<std::size_t>(n));
         for (std::size_t i = 0; i < out.host.shift.size(); ++i)
-            out.host.shift[i] = static_cast<T>(given.shift[i] - out.host.offset[i]);
+            out.host.shift[i] = static_cast<T>(given.shift[i] - out.host.offset[i] + (given.rest ? given.rest[i] : 0.0));
     } else {
         set_shift(sums, n, out.host.shift);
     }

@@ -49,6 +49,8 @@ class _Sweep(TypedDict):
     epsilon: float
     device_seconds: float
     shift: list[npt.NDArray[np.float64]]
+    offset: list[npt.NDArray[np.float64]]
+    rest: list[npt.NDArray[np.float64]]
     diagonal: list[npt.NDArray[np.float64]]
     pairs: npt.NDArray[np.uint64]
     squares: npt.NDArray[np.uint64]
@@ -68,6 +70,7 @@ def sweep(
     weights: tuple[float, float] = ...,
     vectors: npt.NDArray[np.float64] | None = ...,
     neighbors: int = ...,
+    wide: bool = ...,
     memory: int = ...,
     progress: Callable[[int, int], object] | None = ...,
 ) -> _Sweep: ...

@@ -25,6 +25,7 @@ from gramian import _core
 DType = Literal["float64", "float32", "float16", "bfloat16"]
 
 _CHECKED_AT_ONCE = 1 << 28  # bytes; between two such pieces of a file on a slow disk, Ctrl-C is heard
+_EXACT = 1 << 53  # up to which float64 holds every integer
 _CPU_DEVICES = {1, 3}  # DLPack: kDLCPU, and kDLCUDAHost, which is pinned memory of the host
 _CUDA_DEVICES = {2, 13}  # kDLCUDA, and kDLCUDAManaged
 _LEGACY_STREAM = 1  # DLPack's name for the stream that the CUDA engine works on; a producer makes it wait for its own
@@ -110,7 +111,8 @@ def as_matrix(x: object, name: str) -> Matrix:
     x : array of shape (n, d)
         A NumPy array (memory-mapped, strided and read-only too), a torch tensor, a CuPy or JAX array or anything else
         that speaks DLPack, on the CPU or on a CUDA device. float64, float32, float16 and bfloat16 are read where they
-        lie; booleans and integers are copied to float64, which rounds integers beyond 2**53.
+        lie; booleans and integers are copied to float64, which rounds integers beyond 2**53. Kernel measures that do
+        not change when all rows move take such columns less their least entry, exactly (`about_least`; on the CPU).
     name : str
         What the caller calls it; every message starts with it.
 
@@ -141,6 +143,36 @@ def as_matrix(x: object, name: str) -> Matrix:
     matrix = Matrix(view, view.rows, view.cols, cast("DType", view.dtype), view.device, data, x)
     check_finite(matrix, name)
     return matrix
+
+
+def about_least(xs: Sequence[Matrix]) -> list[Matrix]:
+    """The same rows, columns with integers beyond 2**53 less their least entry in all of them; mostly `xs` itself.
+
+    That difference is taken in integers, so that rows which float64 would round to one are told apart. For what does
+    not change when all rows move by the same.
+    """
+    whole = [_large_integers(x) for x in xs]
+    found = [w for w in whole if w is not None]
+    if len(found) < len(xs):
+        return list(xs)
+    least = np.minimum.reduce([w.min(axis=0) for w in found])
+    most = np.maximum.reduce([w.max(axis=0) for w in found])
+    least[(least >= -_EXACT) & (most <= _EXACT)] = 0
+    if not least.any():
+        return list(xs)
+    # modulo 2**64, where the difference of any two has room
+    moved = [w.astype(np.uint64) - least.astype(np.uint64) for w in found]
+    kept = least == 0
+    rows = [np.where(kept, w, m.astype(np.float64)) for w, m in zip(found, moved, strict=True)]
+    return [as_matrix(r, "rows") for r in rows]
+
+
+def _large_integers(x: Matrix) -> npt.NDArray[Any] | None:
+    """The array of 64-bit integers that a matrix was made from."""
+    if x.data is None or not str(getattr(x.owner, "dtype", "")).endswith("int64"):
+        return None
+    found = _array(x.owner, "rows")
+    return found if isinstance(found, np.ndarray) and found.dtype.kind in "iu" else None
 
 
 def check_finite(x: Matrix, name: str) -> None:

@@ -77,16 +77,16 @@ def kernel_matrix(
     found = gram.represent(kernel, x)
     if centered:
         g = gram.stable_moments([found], precision=precision, memory=memory)
-        shift = g.scaled_shift + gram.half_offsets(g, hollow=False)
+        by = gram.half_offsets(g, hollow=False)
         trace = float(estimators.gram_statistics(g).trace[0])
     else:
         g = gram.sweep_moments([found], shard=(0, _NOTHING), precision=precision, memory=memory)
-        shift = g.scaled_shift
-        trace = float((g.scaled_diagonal + 2 * shift).sum())
-    (shifted,) = gram.shifted([found], shift, g.base)
+        by = np.zeros((1, x.n))
+        trace = float((g.scaled_diagonal + 2 * g.scaled_shift).sum())
+    (shifted,) = gram.shifted([found], gram.moved_shift(g, by), g.base)
     return KernelMatrix(
         shifted,
-        shift[0],
+        g.scaled_shift[0] + by[0],
         trace,
         int(g.exponent[0]),
         single=g.eps > 2 * EPS,

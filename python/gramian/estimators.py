@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.arrays import one_of, require_rows
-from gramian.gram import GramMoments, RowProducts
+from gramian.gram import GramMoments, Representation, RowProducts
+from gramian.kernels import RBF, ArcCosine, Cosine, Exponential, Laplacian, Polynomial, RationalQuadratic
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Estimator: TypeAlias = Literal["biased", "unbiased"]
@@ -23,7 +24,11 @@ Measure: TypeAlias = Literal["cka", "hsic", "kernel_alignment"]
 MEASURES: tuple[Measure, ...] = ("cka", "hsic", "kernel_alignment")
 DEFAULT_ESTIMATOR: dict[Measure, Estimator] = {"cka": "unbiased", "hsic": "unbiased", "kernel_alignment": "biased"}
 _CANCELLED = 1e4  # Σ K̄_ii² over ‖U(K)‖² from which on the feature route gives way to tiles
-_TOLERANCE = 16.0  # times eps times the rounding scale: below it, a self term is nothing but rounding
+_TOLERANCE = 64.0  # times eps times the rounding scale: below it, a self term has too few digits that are not rounding
+_COARSE = 1e12  # of a representation's amplification: float64 tiles have no digits left
+_DROPPED = {"float64": 0, "float32": 29, "float16": 42, "bfloat16": 45}  # bits that float64 has more
+_AT_ONCE = 1 << 20  # numbers
+_TELLING = 1e-4  # distance between neighbouring floats from which on a constant array may be one by rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +38,13 @@ class Statistics:
     n: int
     hsic_biased: Array  # (m, m) ⟨K̄_p, K̄_q⟩/n²
     hsic_unbiased: Array  # (m, m) ⟨U(K_p), U(K_q)⟩/(n(n−3)); nan for n < 4
-    alignment_biased: Array  # (m, m) ⟨K_p, K_q⟩/n²
+    alignment_biased: Array  # (m, m) ⟨K_p, K_q⟩/n², in units of their own where K is 1 all but for 2^-400
     alignment_unbiased: Array  # (m, m) Σ_{i≠j} K_p K_q/(n(n−1))
     trace: Array  # (m,) tr K̄
     diagonal_inner: Array  # (m, m) Σ_i K̄_p,ii K̄_q,ii
     exponent: npt.NDArray[np.int32]  # (m,)
     rounding: Array  # (m,) eps times the scale at which the sums were rounded
+    xs: tuple[Representation, ...] = ()  # whose sums these are, to tell why there is no value; none of moments
 
     def matrix(self, measure: Measure, estimator: Estimator) -> Array:
         """The (m, m) sums behind a measure, in scaled units."""
@@ -66,7 +72,7 @@ def gram_statistics(g: GramMoments) -> Statistics:
     else:
         unbiased = np.full_like(inner, np.nan)
     raw = g.scaled_unshifted()
-    raw_diagonal = diagonal + 2 * g.scaled_shift
+    raw_diagonal = np.ldexp(diagonal + 2 * g.scaled_shift, -g.excess[:, None])
     centred_diagonal = diagonal - 2 / n * full + full_total[:, None] / n**2
     return Statistics(
         n=n,
@@ -77,7 +83,8 @@ def gram_statistics(g: GramMoments) -> Statistics:
         trace=centred_diagonal.sum(axis=1),
         diagonal_inner=centred_diagonal @ centred_diagonal.T,
         exponent=g.exponent,
-        rounding=g.rounding * g.eps,
+        # below float32 it is features that are rounded, and of their many errors a product keeps little
+        rounding=g.rounding * g.eps * (0.25 if g.eps > np.finfo(np.float32).eps else 1.0),
     )
 
 
@@ -113,8 +120,58 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
         )
     if measure == "kernel_alignment":
         return f"the kernel of {name} is 0 between different rows"
-    what = "all rows of the kernel matrix are the same" if estimator == "biased" else "nothing is left after centring"
-    return f"{name} is constant: {what}, up to rounding"
+    if not s.xs:
+        return f"{name} is constant: nothing is left after centring"
+    if (
+        estimator == "unbiased"
+        and s.xs[p].amplification < _COARSE
+        and s.hsic_biased[p, p] > (_TOLERANCE * s.rounding[p]) ** 2
+    ):
+        return (
+            f"nothing is left of the kernel of {name} after centring without its diagonal, as where all rows but "
+            "one are the same"
+        )
+    return nothing_left(s.xs[p], name)
+
+
+def nothing_left(x: Representation, name: str) -> str:
+    """Why a centred kernel matrix is 0 up to rounding, from a look at the rows."""
+    equal, largest = look_at(x)
+    if equal:
+        gap = float(np.spacing(largest)) * 2.0 ** _DROPPED[x.dtype]
+        hint = (
+            f" ({x.dtype} is too coarse for differences below {gap:.1g} between rows this far from 0; "
+            "if there were any, subtract the mean of the rows before rounding to it)"
+        )
+        return f"{name} is constant: all its rows are the same" + (hint if gap > _TELLING else "")
+    if isinstance(x.kernel, Cosine) or x.kernel == ArcCosine(0):
+        return f"all rows of {name} point the same way, up to rounding, and the kernel is of directions alone"
+    same = f"the kernel of {name} is the same for all pairs of rows, up to rounding"
+    if isinstance(x.kernel, Polynomial) and cast("float", x.kernel.scale) * largest**2 * x.parts[0].d < 1e-3 * abs(
+        x.kernel.offset
+    ):
+        return f"{same}: its scale, {x.kernel.scale:.3g}, is too small for them"
+    if isinstance(x.kernel, Polynomial | ArcCosine) and x.amplification > _COARSE:
+        return (
+            f"float64 is too coarse for this kernel of rows of {name} this far from 0: centring leaves nothing of it "
+            "but rounding; subtract the mean of the rows first"
+        )
+    if isinstance(x.kernel, RBF | Exponential | Laplacian | RationalQuadratic):
+        return f"{same}: its bandwidth, {x.kernel.bandwidth:.3g}, is too large for them"
+    return f"nothing is left of the kernel of {name} after centring, up to rounding"
+
+
+def look_at(x: Representation) -> tuple[bool, float]:
+    """Whether all rows are the same, and the largest size of an entry."""
+    first = x.parts[0].take(np.zeros(1, dtype=np.int64))
+    largest, equal = 0.0, True
+    for part in x.parts:
+        step = max(1, _AT_ONCE // part.d)
+        for start in range(0, part.n, step):
+            rows = part.block(start, start + step)
+            equal = equal and bool((rows == first).all())
+            largest = max(largest, float(np.abs(rows).max()))
+    return equal, largest
 
 
 def value(
@@ -122,14 +179,47 @@ def value(
 ) -> tuple[float, str | None]:
     """A measure between representations p and q, and the reason if it is nan."""
     sums = s.matrix(measure, estimator)
+    least = 0.0 if estimator == "biased" and positive(s, p) and positive(s, q) else -math.inf
     if measure == "hsic":
-        return scaled(float(sums[p, q]), int(s.exponent[p] + s.exponent[q])), None
+        for index, name in ((p, names[0]), (q, names[1])):
+            if reason := unresolved(s, index, estimator, name):
+                return math.nan, reason
+        return scaled(max(least, float(sums[p, q])), int(s.exponent[p] + s.exponent[q])), None
     for index, name in ((p, names[0]), (q, names[1])):
         if reason := undefined(s, index, measure, estimator, name):
             return math.nan, reason
     if p == q:
         return 1.0, None
-    return float(sums[p, q] / math.sqrt(sums[p, p]) / math.sqrt(sums[q, q])), None
+    ratio = float(sums[p, q] / math.sqrt(sums[p, p]) / math.sqrt(sums[q, q]))
+    return min(1.0, max(ratio, -1.0, least)), None
+
+
+def unresolved(s: Statistics, p: int, estimator: Estimator, name: str) -> str | None:
+    """Why sums of a centred kernel have no digits, where they do not vanish by themselves; or None."""
+    own = float(s.matrix("hsic", estimator)[p, p])
+    if math.isnan(own):
+        return f"{name} has a kernel matrix that is not finite"
+    if own > (_TOLERANCE * s.rounding[p]) ** 2 or not s.xs:
+        return None
+    if isinstance(s.xs[p].kernel, Cosine) or not s.xs[p].amplification > _COARSE:
+        return None  # what is left of a cosine is small beside 1, so that 0 is right up to rounding
+    return None if look_at(s.xs[p])[0] else nothing_left(s.xs[p], name)
+
+
+def coarse(x: Representation) -> bool:
+    """Whether float64 tiles of some rows of x would hold no digit of what centring leaves."""
+    lost = x.amplification * np.finfo(np.float64).eps * _TOLERANCE > 1
+    return bool(lost) and not isinstance(x.kernel, Cosine)
+
+
+def positive(s: Statistics, p: int) -> bool:
+    """Whether the kernel of representation p is positive, so that biased sums are at least 0."""
+    return not s.xs or is_positive(s.xs[p])
+
+
+def is_positive(x: Representation) -> bool:
+    """All kernels are positive but polynomials with a negative offset."""
+    return not isinstance(x.kernel, Polynomial) or x.kernel.offset >= 0
 
 
 def bias_floor(s: Statistics, p: int = 0, q: int = 1) -> float:
@@ -217,5 +307,6 @@ def outer_ratio(sums: Array, defined: npt.NDArray[np.bool_]) -> Array:
     own = np.where(defined, np.diag(sums), np.nan)
     root = np.sqrt(np.where(own > 0, own, np.nan))
     out: Array = sums / root[:, None] / root[None, :]
+    np.clip(out, -1.0, 1.0, out=out)
     np.fill_diagonal(out, np.where(defined, 1.0, np.nan))
     return out

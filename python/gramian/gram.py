@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from gramian import _core, statistics_files
 from gramian.arrays import (
+    DType,
     Matrix,
+    about_least,
     as_matrix,
     check_budget,
     check_count,
@@ -27,6 +29,7 @@ from gramian.arrays import (
 )
 from gramian.kernels import (
     KERNELS,
+    OF_DIFFERENCES,
     RBF,
     ArcCosine,
     Cosine,
@@ -39,6 +42,7 @@ from gramian.kernels import (
     parameters,
     with_bandwidth,
 )
+from gramian.reasons import told
 from gramian.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -50,6 +54,9 @@ _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with t
 _AT_ONCE = 1 << 20  # numbers
 _REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
 _LEAST = 900  # power of two below which they cannot be brought up by one factor
+_LANDMARKS = 32  # rows from which it is told how much of a kernel's values centring takes away
+_UNKNOWN = 1e6  # the amplification where these are all the same: float64 tiles, which may have enough digits
+_NARROW = 1e3  # times what is left from which on float32 tiles lose digits that a measure shows: an error of (1e-4)²
 
 
 NativeRepresentation: TypeAlias = tuple[
@@ -64,15 +71,24 @@ class Representation:
     parts: tuple[Matrix, ...]  # one array, or two of a dtype, one below the other
     kernel: Kernel  # resolved
     index: npt.NDArray[np.int64] | None = None  # row order
-    shift: Array | None = None  # (n,) in the sweep's scaled units; None: from the landmarks
+    shift: Array | None = None  # (n,), or (2, n) of a sum, in the sweep's scaled units; None: from the landmarks
     native_name: str | None = None  # a function without parameters in place of the kernel's; −d²/2 is no public kernel
     bandwidth_from_rows: bool = False
-
+    amplification: float = 1.0  # how many times the rounding of one value is its share of what centring leaves
     base: int = -1  # the sweep's choice of k − 0 or k − 1, as an earlier one made it; −1: not made yet
 
     @property
     def n(self) -> int:
         return sum(p.n for p in self.parts) if self.index is None else len(self.index)
+
+    @property
+    def dtype(self) -> DType:
+        return self.parts[0].dtype
+
+    @property
+    def wide(self) -> bool:
+        """Whether float32 tiles would lose digits, so that float64 ones are taken for narrower rows too."""
+        return self.amplification > _NARROW
 
     def native(self) -> NativeRepresentation:
         values = {} if self.native_name else parameters(self.kernel)
@@ -87,11 +103,56 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
     found = as_kernel(kernel, argument)
     if isinstance(found, Polynomial) and found.scale is None:
         found = replace(found, scale=1.0 / parts[0].d)
+    if isinstance(found, OF_DIFFERENCES):
+        parts = tuple(about_least(parts))
     if isinstance(found, RBF | Exponential | Laplacian | RationalQuadratic) and found.bandwidth is None:
         norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
         found = with_bandwidth(found, median_distance(parts, norm=norm))
         return Representation(parts, found, bandwidth_from_rows=True)
-    return Representation(parts, found)
+    return Representation(parts, found, amplification=amplification(parts, found))
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # inf and nan: no digits are left
+def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
+    """How much larger a value's rounding is beside what centring leaves of the kernel than beside the value itself.
+
+    From some rows all over the data, in float64. Only where tiles hold values that centring then cancels: of
+    polynomials and arc-cosines ‖K‖/‖K̄‖; of the cosine, whose tiles hold rows less a reference, the rows' length, 1,
+    over what is left of it. All other kernels are functions of differences of rows, which have their own size.
+    """
+    if not isinstance(kernel, Polynomial | ArcCosine | Cosine):
+        return 1.0
+    n = sum(p.n for p in parts)
+    count = min(n, _LANDMARKS)
+    listed = np.arange(count) * (n - 1) // max(count - 1, 1)
+    first = parts[0].n
+    X = parts[0].take(listed[listed < first])
+    if len(parts) > 1:
+        X = np.concatenate([X, parts[1].take(listed[listed >= first] - first)])
+    if (X[0] == X).all():
+        return _UNKNOWN
+    largest = float(np.abs(X).max())
+    X = X / largest
+    norm = np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]
+    if not isinstance(kernel, Polynomial):
+        X = X / np.where(norm > 0, norm, 1.0)
+    if isinstance(kernel, Cosine):
+        left = X - X.mean(axis=0)
+        return float(np.sqrt(np.einsum("ij,ij->", X, X) / np.einsum("ij,ij->", left, left)))
+    K = X @ X.T
+    if isinstance(kernel, Polynomial):
+        unit = cast("float", kernel.scale) * largest**2
+        base = K * unit + kernel.offset if unit < math.inf else K
+        K = (base / np.abs(base).max()) ** kernel.degree
+    else:
+        cosine = np.clip(K, -1.0, 1.0)
+        K = 1 - np.arccos(cosine) / np.pi
+        if kernel.order == 1:
+            K = (np.sqrt((1 - cosine) * (1 + cosine)) / np.pi + K * cosine) * norm * norm.T
+    left = K - K.mean(axis=0) - K.mean(axis=1)[:, None] + K.mean()
+    np.fill_diagonal(left, 0.0)
+    ratio = float(np.sqrt(np.vdot(K, K) / np.vdot(left, left)))
+    return ratio if ratio >= 1 else math.inf if math.isnan(ratio) else 1.0
 
 
 def median_bandwidth(
@@ -139,7 +200,8 @@ def median_bandwidth(
     check_seed(seed)
     if max_pairs < 1:
         raise ValueError(f"max_pairs must be at least 1, got {max_pairs}")
-    return median_distance((x,), norm=norm, max_pairs=max_pairs, seed=seed)
+    found = median_distance(about_least([x]), norm=norm, max_pairs=max_pairs, seed=seed)
+    return told(found, "all rows of X are the same" if math.isnan(found) else None, "median_bandwidth")
 
 
 def median_distance(
@@ -188,6 +250,7 @@ class GramMoments:
     tiles: tuple[tuple[int, int], ...]  # ranges of the schedule that are in the sums
     all_tiles: int
     fingerprint: str
+    scaled_parts: Array | None = None  # (m, 2, n) what adds up to the shift, for second passes; None from a file
 
     @property
     def m(self) -> int:
@@ -242,22 +305,32 @@ class GramMoments:
     @property
     def inner(self) -> Array:
         """(m, m) Σ_{i≠j} K_p K_q, the shift undone."""
-        return np.ldexp(self.scaled_unshifted(), self.pair_exponent)
+        return np.ldexp(self.scaled_unshifted(), self._unshifted_exponent)
 
     @property
     def inner_full(self) -> Array:
         """(m, m) ⟨K_p, K_q⟩, the diagonal included."""
-        diagonal = self.scaled_diagonal + 2 * self.scaled_shift
-        return np.ldexp(self.scaled_unshifted() + diagonal @ diagonal.T, self.pair_exponent)
+        diagonal = np.ldexp(self.scaled_diagonal + 2 * self.scaled_shift, -self.excess[:, None])
+        return cast("Array", np.ldexp(self.scaled_unshifted() + diagonal @ diagonal.T, self._unshifted_exponent))
+
+    @property
+    def _unshifted_exponent(self) -> npt.NDArray[np.int32]:
+        return cast("npt.NDArray[np.int32]", self.pair_exponent + self.excess[:, None] + self.excess[None, :])
+
+    @property
+    def excess(self) -> npt.NDArray[np.int32]:
+        """(m,) powers of two by which shifts are beyond what can be squared: of kernels that are 1 up to 2^-400."""
+        return cast("npt.NDArray[np.int32]", np.maximum(np.frexp(np.abs(self.scaled_shift).max(axis=1))[1] - 400, 0))
 
     def scaled_unshifted(self) -> Array:
-        """Σ_{i≠j} (K'_p + s_i + s_j)(K'_q + t_i + t_j), expanded."""
-        s, r = self.scaled_shift, self.scaled_rows
+        """Σ_{i≠j} (K'_p + s_i + s_j)(K'_q + t_i + t_j), expanded; in units of 2^(e_p + e_q) and of both `excess`."""
+        less = -self.excess
+        s, r = np.ldexp(self.scaled_shift, less[:, None]), np.ldexp(self.scaled_rows, less[:, None])
         total = s.sum(axis=1)
         cross = r @ s.T
         return cast(
             "Array",
-            self.scaled_inner
+            np.ldexp(self.scaled_inner, less[:, None] + less[None, :])
             + 2 * (cross + cross.T)
             + 2 * (self.n - 2) * (s @ s.T)
             + 2 * np.multiply.outer(total, total),
@@ -438,7 +511,9 @@ def gram_moments(
     Notes
     -----
     O(n²·Σd) time, O(n·m) memory, where the arrays lie: on the CPU or on a CUDA device. float64 data is computed in
-    float64, everything else in float32 tiles with float64 beyond them. Ctrl-C stops it within a second.
+    float64, everything else in float32 tiles with float64 beyond them; and in float64 tiles where a look at some rows
+    says that centring would leave float32 ones too few digits, as of polynomial, arc-cosine and cosine kernels of rows
+    far from 0. Ctrl-C stops it within a second.
 
     Examples
     --------
@@ -468,6 +543,13 @@ def gram_moments(
     return sweep_moments(represented, shard=(rank, size), precision=precision, memory=memory, progress=progress)
 
 
+def _swept(xs: Sequence[Representation], statistic: str, precision: Precision, **how: Any) -> Any:
+    """The native sweep."""
+    return _core.sweep(
+        [x.native() for x in xs], statistic=statistic, precision=precision, wide=any(x.wide for x in xs), **how
+    )
+
+
 def sweep_moments(
     xs: Sequence[Representation],
     *,
@@ -477,14 +559,7 @@ def sweep_moments(
     progress: Progress | None = None,
 ) -> GramMoments:
     """`gram_moments` behind the gate."""
-    raw = _core.sweep(
-        [x.native() for x in xs],
-        statistic="moments",
-        precision=precision,
-        shard=shard,
-        memory=memory or 0,
-        progress=progress,
-    )
+    raw = _swept(xs, "moments", precision, shard=shard, memory=memory or 0, progress=progress)
     shift, diagonal = np.stack(raw["shift"]), np.stack(raw["diagonal"])
     kernels = tuple(x.kernel for x in xs)
     digest = hashlib.sha256()
@@ -508,14 +583,14 @@ def sweep_moments(
         tiles=(raw["tiles"],) if raw["tiles"][0] < raw["tiles"][1] else (),
         all_tiles=raw["all_tiles"],
         fingerprint=digest.hexdigest(),
+        scaled_parts=np.stack([raw["offset"], raw["rest"]], axis=1),
     )
 
 
 def sweep_units(xs: Sequence[Representation], precision: Precision) -> npt.NDArray[np.int32]:
     """(m,) exponents of the sweeps' scaled units, from a sweep over no tiles."""
     nothing = 1 << 62  # shards: the first of so many owns no tile
-    raw = _core.sweep([x.native() for x in xs], statistic="star", precision=precision, shard=(0, nothing))
-    return raw["exponent"]
+    return cast("npt.NDArray[np.int32]", _swept(xs, "star", precision, shard=(0, nothing))["exponent"])
 
 
 def half_offsets(g: GramMoments, *, hollow: bool) -> Array:
@@ -546,12 +621,23 @@ def stable_moments(
     centred = inner + total**2 / ((n - 1) * (n - 2)) - 2 / (n - 2) * (r * r).sum(axis=1)
     if not np.any(inner > _AMPLIFICATION * np.abs(centred)) or not np.any(centred > 0):
         return g
-    shift = g.scaled_shift + half_offsets(g, hollow=True)
-    return sweep_moments(shifted(xs, shift, g.base), precision=precision, memory=memory, progress=progress)
+    moved = shifted(xs, moved_shift(g, half_offsets(g, hollow=True)), g.base)
+    return sweep_moments(moved, precision=precision, memory=memory, progress=progress)
+
+
+def moved_shift(g: GramMoments, by: Array | float = 0.0) -> Array:
+    """(m, 2, n) the shift of a sweep, moved; the two parts add up to it.
+
+    Far from 0 the first is large beside the values themselves, and a sum of both would round the second away.
+    """
+    assert g.scaled_parts is not None
+    parts = g.scaled_parts.copy()
+    parts[:, 1] += by
+    return parts
 
 
 def shifted(xs: Sequence[Representation], shift: Array, base: npt.NDArray[np.int32]) -> list[Representation]:
-    """The same rows with the shift (m, n) of an earlier sweep, or one made from it."""
+    """The same rows with the shift, (m, n) or (m, 2, n), of an earlier sweep, or one made from it."""
     return [replace(x, shift=np.ascontiguousarray(s), base=int(b)) for x, s, b in zip(xs, shift, base, strict=True)]
 
 
@@ -577,14 +663,8 @@ def sweep_products(
     progress: Progress | None = None,
 ) -> RowProducts:
     """The second pass: products around a given shift (m, n), in scaled units."""
-    raw = _core.sweep(
-        [x.native() for x in shifted(xs, shift, base)],
-        statistic="products",
-        precision=precision,
-        weights=weights,
-        memory=memory or 0,
-        progress=progress,
-    )
+    moved = shifted(xs, shift, base)
+    raw = _swept(moved, "products", precision, weights=weights, memory=memory or 0, progress=progress)
     return RowProducts(
         row_sums=_core.fixed_values(raw["rows"]),
         squares=_core.fixed_values(raw["squares"]),
@@ -603,13 +683,7 @@ def sweep_star(
     progress: Progress | None = None,
 ) -> Array:
     """(len(others),) Σ_{i≠j} of the first's shifted values times each other's, in scaled units."""
-    raw = _core.sweep(
-        [x.native() for x in (centre, *others)],
-        statistic="star",
-        precision=precision,
-        memory=memory or 0,
-        progress=progress,
-    )
+    raw = _swept((centre, *others), "star", precision, memory=memory or 0, progress=progress)
     return _core.fixed_values(raw["pairs"])
 
 
@@ -631,14 +705,8 @@ def sweep_matmul(
     progress: Progress | None = None,
 ) -> VectorProducts:
     """Products of the shifted values with a few vectors."""
-    raw = _core.sweep(
-        [x.native()],
-        statistic="matmul",
-        precision=precision,
-        vectors=np.ascontiguousarray(vectors),
-        memory=memory or 0,
-        progress=progress,
-    )
+    vectors = np.ascontiguousarray(vectors)
+    raw = _swept([x], "matmul", precision, vectors=vectors, memory=memory or 0, progress=progress)
     return VectorProducts(_core.fixed_values(raw["rows"]), raw["diagonal"][0], int(raw["exponent"][0]))
 
 

@@ -25,6 +25,7 @@ _TOGETHER = 32  # permutations of one sweep
 _PROBES = 64
 SMALLEST = 1e-300  # p-values below it are not zero: a float has no room for them
 _EXACT_TRACE = 512  # rows up to which tr K̄³ is exact
+_SAME = 1e-12  # of a sum of squares: what is left of it where its terms cancel is rounding
 
 
 @dataclass(frozen=True)
@@ -144,13 +145,14 @@ def test(pair: Paired, method: Method, permutations: int, seed: int) -> TestResu
     check_count(permutations, "permutations")
     check_seed(seed)
     require_rows(pair.n, 4 if method in ("permutation", "t", "chi2") else 6, f"the {method} test")
+    pair = pair.moved()
     s = pair.statistics
     estimator: estimators.Estimator = "unbiased" if method in ("t", "chi2") else "biased"
     reason = next(
         (r for p, name in ((0, "X"), (1, "Y")) if (r := estimators.undefined(s, p, "cka", estimator, name))), None
     )
-    if not reason and method in ("gamma", "pearson3") and not estimators.permutation_moments(s)[1] > 0:
-        reason = "every pairing of the rows gives the same value"
+    if not reason and method in ("gamma", "pearson3", "gretton"):
+        reason = one_value(s)
     if reason:
         statistic, pvalue = math.nan, math.nan
     elif method == "permutation":
@@ -179,6 +181,22 @@ def _statistic(s: Statistics) -> float:
     return estimators.scaled(s.n * float(s.hsic_biased[0, 1]), int(s.exponent[0] + s.exponent[1]))
 
 
+def one_value(s: Statistics) -> str | None:
+    """Why HSIC is the same for all pairings of the rows, so that no law describes it; or None."""
+    for p, name in ((0, "X"), (1, "Y")):
+        # (n−1)·‖K̄‖² − (tr K̄)² is 0 where K̄ is a multiple of H
+        if float(s.hsic_biased[p, p]) * s.n**2 * (s.n - 1) - float(s.trace[p]) ** 2 > _SAME * float(s.trace[p]) ** 2:
+            continue
+        same = "every pairing of the rows gives the same value"
+        if s.alignment_unbiased[p, p] < _SAME * s.alignment_biased[p, p]:
+            return (
+                f"the kernel of {name} is 0 between different rows, up to rounding "
+                f"(if it has a bandwidth, that is too small): {same}"
+            )
+        return f"all rows of {name} are alike to each other under the kernel: {same}"
+    return None if estimators.permutation_moments(s)[1] > 0 else "every pairing of the rows gives the same value"
+
+
 def gamma_test(s: Statistics) -> tuple[float, float]:
     """A gamma law with the exact permutation mean and variance; a normal one where the mean is not positive."""
     from scipy import special
@@ -187,7 +205,7 @@ def gamma_test(s: Statistics) -> tuple[float, float]:
         return math.nan, math.nan
     mean, variance = estimators.permutation_moments(s)
     observed = float(s.hsic_biased[0, 1]) * s.n**2
-    if not variance > 0:
+    if one_value(s):
         return _statistic(s), math.nan
     if mean > 0:
         return _statistic(s), float(
@@ -231,7 +249,7 @@ def cube_trace(pair: Paired, p: int) -> float:
         return moments.covariance_cube_trace(pair.matrices[p], pair.kernels[p])
     x, n = pair.xs[p], pair.n
     g = gram.stable_moments([x], precision=pair.precision, memory=pair.memory, progress=pair.progress)
-    x = gram.shifted([x], g.scaled_shift + gram.half_offsets(g, hollow=False), g.base)[0]
+    x = gram.shifted([x], gram.moved_shift(g, gram.half_offsets(g, hollow=False)), g.base)[0]
     if n <= _EXACT_TRACE:
         total = 0.0
         for begin in range(0, n, _PROBES):
@@ -252,12 +270,12 @@ def gretton_test(pair: Paired) -> tuple[float, float]:
 
     n = pair.n
     g = pair.gram
-    centre = g.scaled_shift + gram.half_offsets(g, hollow=False)
+    centre = gram.moved_shift(g, gram.half_offsets(g, hollow=False))
     products = pair.products(centre, g.base)
     variance = estimators.gretton_variance(products, n)
     excess = g.scaled_diagonal.mean(axis=1) - g.scaled_rows.sum(axis=1) / (n * (n - 1))
     mean = float(excess[0] * excess[1]) / n
-    s = estimators.gram_statistics(g)
+    s = replace(estimators.gram_statistics(g), xs=pair.xs)
     # HSIC_b has this mean and variance: gamma with shape mean²/variance
     observed = float(s.hsic_biased[0, 1])
     return _statistic(s), float(
@@ -286,7 +304,7 @@ def permuted_sums(
         yield from _permuted_feature_sums(pair, count, order, first)
         return
     g = pair.gram
-    xs = gram.shifted(pair.xs, g.scaled_shift, g.base)
+    xs = gram.shifted(pair.xs, gram.moved_shift(g), g.base)
     for b, value in swept_sums(pair, xs, count, order, first=first):
         yield b, _centred_sum(g, order(b), value)
 
@@ -300,7 +318,7 @@ def swept_sums(
     for begin in range(first, count, _TOGETHER):
         batch = range(begin, min(count, begin + _TOGETHER))
         orders = [order(b) for b in batch]
-        others = [replace(y, index=o, shift=np.ascontiguousarray(y.shift[o])) for o in orders]
+        others = [replace(y, index=o, shift=np.ascontiguousarray(y.shift[..., o])) for o in orders]
         inner = gram.sweep_star(x, others, precision=pair.precision, memory=pair.memory)
         for b, value in zip(batch, inner, strict=True):
             yield b, float(value)
@@ -320,14 +338,14 @@ def _permuted_feature_sums(
     """‖X̄'Ȳ_π‖² for linear kernels."""
     fx, fy = (moments.centre(x, k) for x, k in zip(pair.matrices, pair.kernels, strict=True))
     n = pair.n
-    y = fy.raw(0, n) - fy.mean if 8 * n * fy.x.d <= 1 << 28 else None
+    y = fy.centred(fy.raw(0, n)) if 8 * n * fy.x.d <= 1 << 28 else None
     spans = moments.blocks(n, [fx.x.d, fy.x.d])
     for b in range(first, count):
         order = order_of(b)
         cross = np.zeros((fx.x.d, fy.x.d))
         for start, stop in spans:
-            rows = fx.raw(start, stop) - fx.mean
-            cross += rows.T @ (y[order[start:stop]] if y is not None else fy.take(order[start:stop]) - fy.mean)
+            rows = fx.centred(fx.raw(start, stop))
+            cross += rows.T @ (y[order[start:stop]] if y is not None else fy.centred(fy.take(order[start:stop])))
         yield b, float(np.vdot(cross, cross))
         if pair.progress:
             pair.progress(b + 1, count)

@@ -36,11 +36,12 @@ class Polynomial:
     offset: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.degree, bool) or self.degree not in range(1, 65):
-            raise ValueError(f"degree must be a whole number from 1 to 64, got {self.degree}")
+        degree = _plain(self, "degree")
+        if not isinstance(degree, Real) or isinstance(degree, bool) or degree not in range(1, 65):
+            raise ValueError(f"degree must be a whole number from 1 to 64, got {_shown(degree)}")
         if self.scale is not None:
-            _check_number(self.scale, "scale", positive=True)
-        _check_number(self.offset, "offset")
+            _check_number(self, "scale", positive=True)
+        _check_number(self, "offset")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class RBF:
     bandwidth: float | None = None
 
     def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
+        _check_bandwidth(self)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Exponential:
     bandwidth: float | None = None
 
     def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
+        _check_bandwidth(self)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Laplacian:
     bandwidth: float | None = None
 
     def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
+        _check_bandwidth(self)
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class RationalQuadratic:
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
-        _check_number(self.alpha, "alpha", positive=True)
+        _check_bandwidth(self)
+        _check_number(self, "alpha", positive=True)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ class ArcCosine:
     order: int = 1
 
     def __post_init__(self) -> None:
-        if self.order not in (0, 1):
-            raise ValueError(f"order must be 0 or 1, got {self.order}")
+        order = _plain(self, "order")
+        if not isinstance(order, Real) or isinstance(order, bool) or order not in (0, 1):
+            raise ValueError(f"order must be 0 or 1, got {_shown(order)}")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Distance:
 Kernel: TypeAlias = (
     Linear | Cosine | Polynomial | RBF | Exponential | Laplacian | RationalQuadratic | ArcCosine | Distance
 )
+# functions of x − y alone: their values are the same about any origin
+OF_DIFFERENCES = (RBF, Exponential, Laplacian, RationalQuadratic)
 KERNELS: dict[str, type[Kernel]] = {
     k.name: k for k in (Linear, Cosine, Polynomial, RBF, Exponential, Laplacian, RationalQuadratic, ArcCosine, Distance)
 }
@@ -158,15 +162,38 @@ def with_bandwidth(kernel: Kernel, bandwidth: float) -> Kernel:
     return found
 
 
-def _check_number(value: object, name: str, *, positive: bool = False) -> None:
+def _plain(kernel: object, name: str) -> object:
+    """A parameter; an array of no dimension becomes the number in it."""
+    value = getattr(kernel, name)
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+        object.__setattr__(kernel, name, value)
+    return value
+
+
+def _check_number(kernel: object, name: str, *, positive: bool = False) -> None:
+    value = _plain(kernel, name)
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if positive and not (math.isfinite(value) and float(value) > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf if cast("int", value) > 0 else -math.inf
+    if positive and not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be positive and finite, got {_shown(value)}")
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {_shown(value)}")
 
 
-def _check_bandwidth(value: object) -> None:
-    if value is not None:
-        _check_number(value, "bandwidth", positive=True)
+def _check_bandwidth(kernel: RBF | Exponential | Laplacian | RationalQuadratic) -> None:
+    if kernel.bandwidth is not None:
+        _check_number(kernel, "bandwidth", positive=True)
+
+
+def _shown(value: object) -> str:
+    """A number as a message shows it; Python itself refuses to write out more than 4300 digits."""
+    if not isinstance(value, int) or abs(value) < 1 << 64:
+        return str(value)
+    if abs(value) < 1 << 1023:
+        return f"{float(value):.3g}"
+    return f"a whole number of {value.bit_length()} bits, which no float holds"

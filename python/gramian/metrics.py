@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, gram, independence, routes
-from gramian.arrays import DType, check_budget, one_of, require_rows, same_device
+from gramian.arrays import DType, Matrix, about_least, check_budget, one_of, require_rows, same_device
 from gramian.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.gram import Precision, Progress, Representation
-from gramian.kernels import Kernel, Linear
+from gramian.kernels import OF_DIFFERENCES, Distance, Kernel, Linear, as_kernel
 from gramian.reasons import told
 from gramian.routes import Paired
 from gramian.sources import matrix, named_layers
@@ -23,6 +23,8 @@ from gramian.sources import matrix, named_layers
 Array: TypeAlias = npt.NDArray[np.float64]
 Normalize: TypeAlias = Literal["none", "unit_diagonal", "hs_norm"]
 
+_EQUAL = 1e-4  # part of the mean diagonal from which on samples of at most ten thousand rows are not the same
+_SORTED = 1 << 24  # numbers that are sorted to see whether two samples are the same
 _RESOLVED = 1e-6  # part of its scale below which a difference of moments is computed from the differences instead
 
 
@@ -113,7 +115,8 @@ def hsic(
     Returns
     -------
     float
-        In units of K times those of L; 0 for constant data.
+        In units of K times those of L; 0 for constant data, nan where float64 is too coarse for the kernel of rows so
+        far from 0.
 
     Raises
     ------
@@ -160,7 +163,8 @@ def cka(
     Returns
     -------
     float
-        In [−1, 1] for "unbiased", [0, 1] for "biased"; nan if a representation is constant up to rounding.
+        In [−1, 1] for "unbiased", [0, 1] for "biased"; nan if a representation is constant, or its kernel matrix is up
+        to the rounding of float64 (a `UndefinedWarning` says which).
 
     Raises
     ------
@@ -184,6 +188,7 @@ def cka(
 
 
 def _measure(pair: Paired, measure: Measure, estimator: str) -> float:
+    pair = pair if measure == "kernel_alignment" else pair.moved()
     estimators.check_estimator(estimator, measure, pair.n)
     value, reason = estimators.value(pair.statistics, measure, estimator)  # type: ignore[arg-type]
     return told(value, reason, measure)
@@ -216,7 +221,8 @@ def distance_alignment(
     Returns
     -------
     float
-        At least 0, in units of d⁴ unless normalised; nan with "hs_norm" if a representation is constant.
+        At least 0 (0 of an array and itself), in units of d⁴ unless normalised; nan with "hs_norm" if a representation
+        is constant.
 
     Raises
     ------
@@ -238,6 +244,8 @@ def distance_alignment(
     one_of(normalize, get_args(Normalize), "normalize")
     kernel = "cosine" if normalize == "unit_diagonal" else "linear"
     pair = routes.paired(X, Y, kernel, None, precision=precision, memory=memory, progress=progress)
+    if normalize == "none" or centered:
+        pair = pair.moved()
     n = pair.n
     s: estimators.Statistics | None = None
     weights, exponents = [1.0, 1.0], [0, 0]
@@ -246,10 +254,12 @@ def distance_alignment(
     if normalize == "hs_norm" and s is not None:
         measure: Measure = "cka" if centered else "kernel_alignment"
         for p, name in ((0, "X"), (1, "Y")):
-            if estimators.undefined(s, p, measure, "biased", name):
-                return math.nan
+            if reason := estimators.undefined(s, p, measure, "biased", name):
+                return told(math.nan, reason, "distance_alignment")
             weights[p] = 1 / math.sqrt(s.matrix(measure, "biased")[p, p])
             exponents[p] = -int(s.exponent[p])
+    if equal_rows(*pair.matrices):
+        return 0.0
     if pair.by_features and s is not None:
         # one common unit for both arrays: weights w with d² of array p = 2^top·w_p·(d² in scaled units)
         units = s.exponent + np.array(exponents)
@@ -325,7 +335,8 @@ def mmd2(
     Returns
     -------
     float
-        In units of k. ``kernel="distance"`` gives half the energy distance.
+        In units of k. ``kernel="distance"`` gives half the energy distance. "biased" values of positive kernels are
+        never negative, and 0 for equal samples; nan where float64 is too coarse for the kernel of rows so far from 0.
 
     Raises
     ------
@@ -357,7 +368,12 @@ def mmd2(
     if x.dtype != z.dtype:
         wide = np.result_type(*("float32" if s.dtype == "bfloat16" else s.dtype for s in (x, z))).name
         x, z = x.converted(cast("DType", wide), "X"), z.converted(cast("DType", wide), "Z")
-    pooled = gram.represent(kernel, x, z)
+    chosen = as_kernel(kernel)
+    if isinstance(chosen, (Linear, Distance, *OF_DIFFERENCES)):
+        x, z = about_least([x, z])
+    pooled = gram.represent(chosen, x, z)
+    if estimators.coarse(pooled):
+        return told(math.nan, estimators.nothing_left(pooled, "X and Z together"), "mmd2")
     sums = _sums_by_label if x.device == "cpu" else _sums_by_vector
     blocks = sums(pooled, x.n, precision=precision, memory=memory, progress=progress)
     n, m = x.n, z.n
@@ -365,7 +381,35 @@ def mmd2(
         xx, zz = (blocks.xx + blocks.diagonal_x) / n**2, (blocks.zz + blocks.diagonal_z) / m**2
     else:
         xx, zz = blocks.xx / (n * (n - 1)), blocks.zz / (m * (m - 1))
-    return estimators.scaled(xx + zz - 2 * blocks.xz / (n * m), blocks.exponent)
+    value = xx + zz - 2 * blocks.xz / (n * m)
+    if estimator == "biased" and estimators.is_positive(pooled):
+        size = (abs(blocks.diagonal_x) + abs(blocks.diagonal_z)) / (n + m)
+        value = 0.0 if value < _EQUAL * size and same_sample(x, z) else max(value, 0.0)
+    if math.isnan(value):
+        return told(value, "values of the kernel are beyond float64; scale the rows down", "mmd2")
+    return estimators.scaled(value, blocks.exponent)
+
+
+def equal_rows(x: Matrix, z: Matrix) -> bool:
+    """Whether row i of both is the same, for all i."""
+    if x.shape != z.shape:
+        return False
+    step = max(1, (1 << 20) // x.d)
+    # a few rows tell most pairs apart
+    spans = [(0, 1), *((start, start + step) for start in range(0, x.n, step))]
+    return all(bool((x.block(a, b) == z.block(a, b)).all()) for a, b in spans)
+
+
+def same_sample(x: Matrix, z: Matrix) -> bool:
+    """Whether both have the same rows, in any order (as long as they are few enough to be sorted)."""
+    if equal_rows(x, z):
+        return True
+    if x.shape != z.shape or x.n * x.d > _SORTED:
+        return False
+    # adding 0 makes −0 the 0 that it is equal to
+    rows = [np.ascontiguousarray(s.block(0, s.n) + 0.0) for s in (x, z)]
+    first, second = (np.sort(r.view(f"V{8 * x.d}").ravel()) for r in rows)
+    return bool((first == second).all())
 
 
 @dataclass(frozen=True)
@@ -424,16 +468,17 @@ class Estimate:
     measure: Measure
     estimator: Estimator
     confidence: float
-    reason: str | None  # why the value is nan
+    reason: str | None  # why the value is nan, or else why its error or its p-value is
 
     def __repr__(self) -> str:
-        if self.reason:
+        if math.isnan(self.value):
             return f"{self.measure} = nan ({self.reason})"
         low, high = self.ci
         return (
             f"{self.measure} = {self.value:.4g} ± {self.se:.2g}, "
             f"{self.confidence:.0%} interval [{low:.4g}, {high:.4g}], "
             f"p {independence.equals_pvalue(self.pvalue)} ({self.estimator}, n = {self.n}, {self.kernel[0]})"
+            + (f"; nan: {self.reason}" if self.reason else "")
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -513,25 +558,29 @@ def alignment(
 
 
 def estimate(
-    pair: Paired, measure: Measure, estimator: Estimator, confidence: float, pvalue: float | None = None
+    pair: Paired, measure: Measure, estimator: Estimator, confidence: float, test: independence.TestResult | None = None
 ) -> Estimate:
-    """`alignment` behind the gate."""
+    """`alignment` behind the gate; a test that was made already gives the p-value."""
+    moved = pair.moved()
+    if test is None:
+        test = independence.test(moved, "gamma", 1, 0)
+    pair = pair if measure == "kernel_alignment" else moved
     s = pair.statistics
     value, reason = estimators.value(s, measure, estimator)
-    se = math.nan if reason else routes.standard_error(pair, measure)
+    centre, centre_reason = (value, reason) if reason else estimators.value(s, measure, "unbiased")
+    se = math.nan if centre_reason else routes.standard_error(pair, measure)
     reach = NormalDist().inv_cdf(0.5 + confidence / 2) * se
-    centre = value if reason else estimators.value(s, measure, "unbiased")[0]
     return Estimate(
         value=value,
         se=se,
         ci=(centre - reach, centre + reach),
-        pvalue=independence.gamma_test(s)[1] if pvalue is None else pvalue,
+        pvalue=test.pvalue,
         n=pair.n,
         kernel=(pair.kernels[0], pair.kernels[1]),
         measure=measure,
         estimator=estimator,
         confidence=confidence,
-        reason=reason,
+        reason=reason or centre_reason or test.reason,
     )
 
 
@@ -640,16 +689,26 @@ def cka_matrix(
         arrays, names, [(kernel, "kernel")] * len(arrays), precision=precision, memory=memory, progress=progress
     )
     estimators.check_estimator(estimator, measure, pair.n)
+    if measure != "kernel_alignment":
+        pair = pair.moved()
     s = pair.statistics
     sums = s.matrix(measure, estimator)
-    reasons: dict[str, str] = {}
+    why = [
+        estimators.unresolved(s, p, estimator, name)
+        if measure == "hsic"
+        else estimators.undefined(s, p, measure, estimator, name)
+        for p, name in enumerate(names)
+    ]
+    reasons = {name: r for name, r in zip(names, why, strict=True) if r}
+    defined = np.array([r is None for r in why])
+    if estimator == "biased" and all(estimators.is_positive(x) for x in pair.xs):
+        sums = np.maximum(sums, 0.0)
     if measure == "hsic":
         with np.errstate(over="ignore"):
             full = np.ldexp(sums, s.exponent[:, None] + s.exponent[None, :])
+        full[~(defined[:, None] & defined)] = np.nan
     else:
-        why = [estimators.undefined(s, p, measure, estimator, names[p]) for p in range(len(names))]
-        reasons = {name: r for name, r in zip(names, why, strict=True) if r}
-        full = estimators.outer_ratio(sums, np.array([r is None for r in why]))
+        full = estimators.outer_ratio(sums, defined)
     columns = slice(None) if Ys is None else slice(len(left), None)
     return AlignmentMatrix(
         values=full[: len(left), columns].copy(),

@@ -13,6 +13,7 @@ from gramian.estimators import Estimator, Measure
 from gramian.gram import Precision, Progress
 from gramian.independence import Method
 from gramian.kernels import Kernel, as_kernel, parameters
+from gramian.reasons import heard
 from gramian.routes import Paired
 
 
@@ -29,7 +30,7 @@ class ComparisonRow:
     pvalue: float | None
     null: float | None  # mean over shuffled pairings of the rows
     floor: float | None  # expected value for independent data
-    reason: str | None  # why the value is nan
+    reason: str | None  # why the value is nan, or else why its error or its p-value is
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,11 @@ def compare(
     x, y = pair.matrices
     normalizations: tuple[metrics.Normalize, ...] = ("unit_diagonal", "hs_norm")
     for normalize in normalizations:
-        value = metrics.distance_alignment(
-            x, y, normalize=normalize, precision=precision, memory=memory, progress=progress
-        )
-        reason = None if math.isfinite(value) else "a representation is constant"
+        with heard() as why:
+            value = metrics.distance_alignment(
+                x, y, normalize=normalize, precision=precision, memory=memory, progress=progress
+            )
+        reason = why[0] if why else None
         rows.append(ComparisonRow("distance_alignment", normalize, "-", value, None, None, None, None, None, reason))
     return Comparison(tuple(rows), x.n, x.d, y.d, (x.dtype, y.dtype), confidence, method, shuffles, seed)
 
@@ -159,12 +161,13 @@ def compare(
 def _rows(
     pair: Paired, confidence: float, method: Method, permutations: int, shuffles: int, seed: int
 ) -> list[ComparisonRow]:
-    s = pair.statistics
+    moved = pair.moved()
+    s = moved.statistics
     name = _kernel_name(pair)
     both: tuple[Estimator, ...] = ("biased", "unbiased")
     defined = all(estimators.undefined(s, p, "cka", e, "") is None for p in (0, 1) for e in both)
-    pvalue = independence.test(pair, method, permutations, seed).pvalue
-    null_biased, null_unbiased = independence.shuffled(pair, shuffles, seed) if shuffles and defined else (None, None)
+    test = independence.test(pair, method, permutations, seed)
+    null_biased, null_unbiased = independence.shuffled(moved, shuffles, seed) if shuffles and defined else (None, None)
     found: list[ComparisonRow] = []
     choices: list[tuple[Measure, Estimator, float | None, float | None]] = [
         ("cka", "unbiased", null_unbiased, 0.0),
@@ -173,7 +176,7 @@ def _rows(
         ("kernel_alignment", "biased", None, None),
     ]
     for measure, estimator, null, floor in choices:
-        e = metrics.estimate(pair, measure, estimator, confidence, pvalue=pvalue)
+        e = metrics.estimate(pair, measure, estimator, confidence, test)
         biased = estimator == "biased"  # its expectation lies beside the interval, which is around the unbiased value
         shown = measure != "kernel_alignment"  # alignment without centring is no measure of dependence
         found.append(
@@ -184,7 +187,7 @@ def _rows(
                 e.value,
                 e.se,
                 None if biased else e.ci,
-                pvalue if shown else None,
+                test.pvalue if shown else None,
                 null,
                 floor,
                 e.reason,
@@ -213,14 +216,15 @@ def table(c: Comparison) -> str:
                 row.kernel,
                 f"{row.measure} ({row.estimator})",
                 _number(row.value),
-                "" if row.ci is None or row.reason else f"[{_number(row.ci[0])}, {_number(row.ci[1])}]",
+                "" if row.ci is None or math.isnan(row.ci[0]) else f"[{_number(row.ci[0])}, {_number(row.ci[1])}]",
                 "" if row.pvalue is None or math.isnan(row.pvalue) else independence.format_pvalue(row.pvalue),
                 "" if row.null is None else _number(row.null),
                 "" if row.floor is None else _number(row.floor),
             )
         )
         if row.reason:
-            notes.append(f"{row.kernel} {row.measure}: undefined: {row.reason}")
+            what = "undefined" if math.isnan(row.value) else "no interval or p-value"
+            notes.append(f"{row.kernel} {row.measure}: {what}: {row.reason}")
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = [
         f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})",

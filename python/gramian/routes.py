@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, gram, moments
-from gramian.arrays import Matrix, check_budget, one_of, require_rows, same_device, same_rows
+from gramian.arrays import Matrix, about_least, check_budget, one_of, require_rows, same_device, same_rows
 from gramian.estimators import Measure, Statistics
 from gramian.gram import GramMoments, Precision, Progress, Representation, RowProducts
-from gramian.kernels import Kernel
+from gramian.kernels import Distance, Kernel, Linear
 from gramian.once import once
 from gramian.sources import matrix
 
@@ -46,6 +46,18 @@ class Paired:
     def kernels(self) -> list[Kernel]:
         return [x.kernel for x in self.xs]
 
+    def moved(self) -> Paired:
+        """The same without the least entries of columns of integers that float64 would round; mostly this itself.
+
+        For measures that do not change when all rows move: all but `kernel_alignment`.
+        """
+        if not all(isinstance(k, Linear | Distance) for k in self.kernels):
+            return self  # a kernel of differences has it done already; all others change
+        rows = [about_least([x])[0] for x in self.matrices]
+        if all(a is b for a, b in zip(rows, self.matrices, strict=True)):
+            return self
+        return replace(self, xs=tuple(replace(x, parts=(m,)) for x, m in zip(self.xs, rows, strict=True)))
+
     @property
     def by_features(self) -> bool:
         """Whether the feature route was taken: it is cheaper, it fits, and it has the digits."""
@@ -64,7 +76,7 @@ class Paired:
         return gram.stable_moments(self.xs, precision=self.precision, memory=self.memory, progress=self.progress)
 
     def products(self, shift: Array, base: npt.NDArray[np.int32]) -> RowProducts:
-        """The second pass, around a shift (m, n) in scaled units."""
+        """The second pass, around a shift, (m, n) or (m, 2, n), in scaled units."""
         return gram.sweep_products(
             self.xs, shift, base, precision=self.precision, memory=self.memory, progress=self.progress
         )
@@ -72,9 +84,8 @@ class Paired:
     @once
     def statistics(self) -> Statistics:
         """By the cheaper route, made once."""
-        if self._feature_statistics is not None:
-            return self._feature_statistics
-        return estimators.gram_statistics(self.gram)
+        found = self._feature_statistics
+        return replace(estimators.gram_statistics(self.gram) if found is None else found, xs=self.xs)
 
     @once
     def centred_diagonals(self) -> Array:
@@ -142,7 +153,7 @@ def standard_error(pair: Paired, measure: Measure) -> float:
         sums, exponent = moments.centred_row_products(pair.matrices, pair.kernels), s.exponent
     else:
         g = pair.gram
-        centre = g.scaled_shift + gram.half_offsets(g, hollow=True)
+        centre = gram.moved_shift(g, gram.half_offsets(g, hollow=True))
         products = pair.products(centre, g.base)
         sums, exponent = products.row_sums, products.exponent
     error = estimators.standard_error_centred(sums, n, measure)
@@ -156,12 +167,14 @@ def _squares_of_differences(pair: Paired) -> tuple[Array, Array]:
     """
     g, n = pair.gram, pair.n
     unit = 1 / np.sqrt(np.diag(g.scaled_unshifted()) / (n * (n - 1)))[:, None]
-    shift, rows = unit * g.scaled_shift, unit * g.scaled_rows
-    products = pair.products(g.scaled_shift, g.base).row_sums * np.outer(unit, unit)[np.triu_indices(2)][:, None]
+    shift = unit * np.ldexp(g.scaled_shift, -g.excess[:, None])
+    unit = np.ldexp(unit, -g.excess[:, None])
+    rows = unit * g.scaled_rows
+    products = pair.products(gram.moved_shift(g), g.base).row_sums * np.outer(unit, unit)[np.triu_indices(2)][:, None]
     difference = shift[0] - shift[1]
     times = [  # (n, 2): the values times the difference, and times the representation's own shift
         scale * gram.multiply_hollow(x, np.stack([difference, a], axis=1), precision=pair.precision, memory=pair.memory)
-        for x, a, scale in zip(gram.shifted(pair.xs, g.scaled_shift, g.base), shift, unit, strict=True)
+        for x, a, scale in zip(gram.shifted(pair.xs, gram.moved_shift(g), g.base), shift, unit, strict=True)
     ]
 
     def square(products: Array, a: Array, rows: Array, times: Array) -> Array:
