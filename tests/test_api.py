@@ -89,7 +89,9 @@ PRECISE: dict[str, Any] = {
     "kernel_alignment": lambda **options: gm.kernel_alignment(x, y, "rbf", **options),
     "hsic": lambda **options: gm.hsic(x, y, "rbf", **options),
     "cka": lambda **options: gm.cka(x, y, "rbf", **options),
-    "distance_alignment": lambda **options: gm.distance_alignment(x, x, centered=True, normalize="hs_norm", **options),
+    "distance_alignment": lambda **options: gm.distance_alignment(
+        x, x + 1e-6 * y, centered=True, normalize="hs_norm", **options
+    ),
     "mmd2": lambda **options: gm.mmd2(x, y, **options),
     "alignment": lambda **options: gm.alignment(x, y, "rbf", measure="kernel_alignment", **options),
     "independence_test": lambda **options: [
