@@ -470,7 +470,8 @@ def fit_stitch(
     O(n(d1+d2)²) time and 8(d1+d2)² bytes, in BLAS on the host, one pass after that which finds NaN. Where sums of
     squares would cost digits, because the condition number of Σ11 + λ is above 1e4 or Ã₂ below 1e-6 of tr Σ22, another
     pass makes QR factorisations; from FeatureMoments, which have no rows, ``.reason`` says so where no three digits of
-    Ã₂ are left. Ctrl-C waits for the factorisation in LAPACK that is running, O((d1+d2)³). Blocks of arrays on a
+    Ã₂ are left. Ctrl-C waits for the factorisation in LAPACK that is running, O((d1+d2)³): up to some
+    seconds at two thousand features. Blocks of arrays on a
     CUDA device are copied to the host. Kernel ridge: a sweep over the pairs of rows, O(n²(d1+d2)) where the arrays lie,
     for each step of conjugate gradients, and O(n(d2+512)) memory; beyond 512 rows ``df`` is an estimate, with
     ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²). ``.function`` has ``norm``, for
@@ -538,10 +539,10 @@ def misalignment(
 
     Notes
     -----
-    Cost as `fit_stitch`, which also gives what is to be doubted: with as many features as rows it is 0 whatever the
-    data, and of n rows it is too small by d1/n of itself. Does not change under invertible maps of F1, nor rotations of
-    F2; features are not centred (kind "affine" of `fit_stitch` centres). Source: Insulla, Huang, Rosasco 2025; Theory,
-    5.3.
+    Cost, and what Ctrl-C waits for, as `fit_stitch`, which also gives what is to be doubted: with as many features as
+    rows it is 0 whatever the data, and of n rows it is too small by d1/n of itself. Does not change under invertible
+    maps of F1, nor rotations of F2; features are not centred (kind "affine" of `fit_stitch` centres). Source: Insulla,
+    Huang, Rosasco 2025; Theory, 5.3.
 
     Examples
     --------

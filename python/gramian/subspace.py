@@ -317,8 +317,8 @@ def canonical_correlations(
     -----
     O(n(p+q)²) time, in LAPACK on the host, and O((p+q)²) memory, O(n(p+q)) where that is less: a QR factorisation of
     blocks of rows, so that features of condition number κ lose κ and not κ². Ctrl-C waits for the factorisation that is
-    running, O((p+q)³). Blocks of arrays on a CUDA device are copied to the host. Constant features are dropped. Chance
-    is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ),
+    running, O((p+q)³): up to some seconds at two thousand features. Blocks of arrays on a CUDA device are copied to the
+    host. Constant features are dropped. Chance is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ),
     rank_x·rank_y/((n − 1)k) without a ridge. Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
 
     Examples
@@ -425,9 +425,9 @@ def cca(
 
     Notes
     -----
-    Cost as `canonical_correlations`. Does not change under invertible affine maps of either array. It is far from 0 for
-    independent data unless n is well above p + q: the mean square is then max(p, q)/(n − 1). Source: Hotelling 1936;
-    Raghu et al. 2017; Theory, 8.1.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. Does not change under invertible affine maps of either
+    array. It is far from 0 for independent data unless n is well above p + q: the mean square is then max(p, q)/(n −
+    1). Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
 
     Examples
     --------
@@ -476,8 +476,8 @@ def svcca(
 
     Notes
     -----
-    Cost as `canonical_correlations`. Does not change under rotations, scaling and shifts of either array. Source: Raghu
-    et al. 2017; Theory, 8.1.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. Does not change under rotations, scaling and shifts of
+    either array. Source: Raghu et al. 2017; Theory, 8.1.
 
     Examples
     --------
@@ -520,8 +520,8 @@ def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, pro
 
     Notes
     -----
-    Cost as `canonical_correlations`. Does not change under permutations and one scaling of the features of X, nor under
-    invertible affine maps of Y. Source: Morcos et al. 2018; Theory, 8.1.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. Does not change under permutations and one scaling of
+    the features of X, nor under invertible affine maps of Y. Source: Morcos et al. 2018; Theory, 8.1.
 
     Examples
     --------
@@ -564,9 +564,10 @@ def linear_regression_r2(
 
     Notes
     -----
-    Cost as `canonical_correlations`. On the rows of the fit, so about rank_x/(n − 1) for independent data. 1 − R² is
-    the misalignment of the best affine stitching map, over tr C_yy. Does not change under invertible affine maps of X
-    (without a ridge), nor under rotations, scaling and shifts of Y. Source: Kornblith et al. 2019; Theory, 8.2.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. On the rows of the fit, so about rank_x/(n − 1) for
+    independent data. 1 − R² is the misalignment of the best affine stitching map, over tr C_yy. Does not change under
+    invertible affine maps of X (without a ridge), nor under rotations, scaling and shifts of Y. Source: Kornblith et
+    al. 2019; Theory, 8.2.
 
     Examples
     --------
@@ -617,8 +618,9 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
 
     Notes
     -----
-    Cost as `canonical_correlations`. Does not change under rotations and shifts. HSIC is the sum of the squares of all
-    singular values of C_xy, COCO the largest one. Source: Gretton et al. 2005; Theory, 8.3.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. Does not change under rotations and shifts. HSIC is
+    the sum of the squares of all singular values of C_xy, COCO the largest one. Source: Gretton et al. 2005; Theory,
+    8.3.
 
     Examples
     --------
@@ -660,8 +662,8 @@ def nocco(
 
     Notes
     -----
-    Cost as `canonical_correlations`. About rank_x·rank_y/(n − 1) for independent data without a ridge. Source: Fukumizu
-    et al. 2007; Theory, 8.3.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. About rank_x·rank_y/(n − 1) for independent data
+    without a ridge. Source: Fukumizu et al. 2007; Theory, 8.3.
 
     Examples
     --------
@@ -705,9 +707,9 @@ def procrustes(
 
     Notes
     -----
-    Cost as `canonical_correlations`. It is taken from the differences themselves, so that small distances have digits.
-    `scipy.spatial.procrustes` also scales the second array and reports 1 − s² where this is 2 − 2s. The square root is
-    a metric. Source: Schönemann 1966; Ding et al. 2021; Theory, 8.4.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. It is taken from the differences themselves, so that
+    small distances have digits. `scipy.spatial.procrustes` also scales the second array and reports 1 − s² where this
+    is 2 − 2s. The square root is a metric. Source: Schönemann 1966; Ding et al. 2021; Theory, 8.4.
 
     Examples
     --------
@@ -760,10 +762,11 @@ def shape_distance(
 
     Notes
     -----
-    Cost as `canonical_correlations`. A metric between representations of the same samples for each alpha: symmetric,
-    with the triangle inequality, 0 for equal shapes. Between 0 and 1, alpha weighs the features, in their units,
-    against white ones of variance 1: there a scaling of X changes the distance. netrep whitens with X̄'X̄ in place of
-    C_xx = X̄'X̄/n: its alpha a is a√n/(a√n + 1 − a) here. Source: Williams et al. 2021; Theory, 8.4.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. A metric between representations of the same samples
+    for each alpha: symmetric, with the triangle inequality, 0 for equal shapes. Between 0 and 1, alpha weighs the
+    features, in their units, against white ones of variance 1: there a scaling of X changes the distance. netrep
+    whitens with X̄'X̄ in place of C_xx = X̄'X̄/n: its alpha a is a√n/(a√n + 1 − a) here. Source: Williams et al. 2021;
+    Theory, 8.4.
 
     Examples
     --------
@@ -870,10 +873,10 @@ def bipartite_matching(
 
     Notes
     -----
-    Cost as `canonical_correlations`, and O((p+q)³) for the assignment (`scipy.optimize.linear_sum_assignment`). Does
-    not change under permutations, scaling and shifts of single features; with ``signed``, scaling by positive factors.
-    The largest of many correlations is above 0 for independent data too: shuffle the rows of Y for its level. Source:
-    Li et al. 2016; Theory, 8.5.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`, and O((p+q)³) for the assignment
+    (`scipy.optimize.linear_sum_assignment`). Does not change under permutations, scaling and shifts of single features;
+    with ``signed``, scaling by positive factors. The largest of many correlations is above 0 for independent data too:
+    shuffle the rows of Y for its level. Source: Li et al. 2016; Theory, 8.5.
 
     Examples
     --------
@@ -915,9 +918,9 @@ def semi_matching(
 
     Notes
     -----
-    Cost as `canonical_correlations`. Not symmetric; at least the score of `bipartite_matching` where p ≤ q. Does not
-    change under permutations, scaling and shifts of single features; with ``signed``, scaling by positive factors.
-    Source: Li et al. 2016; Theory, 8.5.
+    Cost, and what Ctrl-C waits for, as `canonical_correlations`. Not symmetric; at least the score of
+    `bipartite_matching` where p ≤ q. Does not change under permutations, scaling and shifts of single features; with
+    ``signed``, scaling by positive factors. Source: Li et al. 2016; Theory, 8.5.
 
     Examples
     --------
