@@ -18,7 +18,7 @@ from gramian import estimators, gram, moments
 from gramian.arrays import as_matrix
 
 # but for what second passes over the rows need, for a file has no rows
-GRAM_FIELDS = [f.name for f in fields(gm.GramMoments) if f.name != "scaled_parts"]
+GRAM_FIELDS = [f.name for f in fields(gm.GramMoments) if f.compare]
 FEATURE_FIELDS = [f.name for f in fields(gm.FeatureMoments)]
 # cuts of 700 rows into batches
 CUTS = {"halves": [350], "one row": [1], "many": [100, 101, 350, 698], "uneven": [37, 512]}

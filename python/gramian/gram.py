@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -250,7 +250,8 @@ class GramMoments:
     tiles: tuple[tuple[int, int], ...]  # ranges of the schedule that are in the sums
     all_tiles: int
     fingerprint: str
-    scaled_parts: Array | None = None  # (m, 2, n) what adds up to the shift, for second passes; None from a file
+    # (m, 2, n) what adds up to the shift, for second passes; None from a file
+    scaled_parts: Array | None = field(default=None, compare=False)
 
     @property
     def m(self) -> int:

@@ -275,8 +275,8 @@ def _saved(folder: Path) -> list[tuple[Any, bytes]]:
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Whether two values of a dataclass are the same to the bit."""
-    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]
+    """Whether two values of a dataclass are the same to the bit, in all that is compared of them."""
+    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a) if f.compare]
     return all(same(p, q) if isinstance(p, np.ndarray) else p == q for p, q in pairs)
 
 
