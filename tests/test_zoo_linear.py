@@ -407,3 +407,14 @@ def test_measures_of_moments_are_right_or_nan_with_a_reason(reference: str) -> N
             if abs(got - float((K * L).sum()) / (size or 1.0)) > 2e-3:
                 failures.append(f"{case} {name} {estimator}: {got}, not {float((K * L).sum()) / size}")
     assert_all(failures)
+
+
+# ---- far from 0 ------------------------------------------------------------------------------------------------------
+
+
+def test_what_rounding_of_the_mean_leaves_is_no_direction() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        n = (100, 500)[seed % 2]
+        H = rng.standard_normal((n, 10)) @ rng.standard_normal((10, 40))
+        assert gm.canonical_correlations(H + 1e4, rng.standard_normal((n, 3))).rank[0] == 10

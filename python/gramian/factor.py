@@ -60,7 +60,7 @@ def triangles(
                 square = np.einsum("ij,ij->j", own[:, part], own[:, part])
                 raw[k, part] += square
                 rounding[k, part] += f.rounding(own[:, part]) if f.x.dtype != "float64" else square * (EPS**2 / 12)
-                f.centred(own[:, part], out=rows[len(few[k]) :, part])
+                f.centred_in_full(own[:, part], out=rows[len(few[k]) :, part])
             total[k] += rows[len(few[k]) :].sum(axis=0)
             few[k] = rows if len(rows) <= width else upper(rows)
         if progress:

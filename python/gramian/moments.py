@@ -64,6 +64,7 @@ class CentredFeatures:
     scale: float
     mean: Array  # (d,) of the scaled rows
     residual: Array | None = None  # (d,) of what is left of them without it, where a mean in float64 is too coarse
+    rest: Array | None = None  # (d,) all that is left of them: factorisations tell it where squares do not
 
     def raw(self, start: int, stop: int) -> Array:
         """(b, d) scaled rows, not centred; a new array."""
@@ -84,6 +85,13 @@ class CentredFeatures:
         found = np.subtract(rows, self.mean, out=out)
         if self.residual is not None:
             found -= self.residual
+        return cast("Array", found)
+
+    def centred_in_full(self, rows: npt.NDArray[np.floating], out: Array | None = None) -> Array:
+        """(b, d) the same, and less what rounding of the mean leaves, which is below any square of it."""
+        found = np.subtract(rows, self.mean, out=out)
+        if self.rest is not None:
+            found -= self.rest
         return cast("Array", found)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
@@ -153,8 +161,14 @@ def centre(x: Matrix, kernel: Kernel) -> CentredFeatures:
     # what this sum was rounded by; far from 0 it is much beside what rows differ by
     residual = correction - (mean - rough)
     spread = np.abs(first.raw(0, min(x.n, _SPREAD_ROWS)) - mean).max(axis=0)
-    told = (np.abs(residual) > _EPS * np.abs(correction) * x.n) & (np.abs(residual) > _NEGLIGIBLE * spread)
-    return replace(first, mean=mean, residual=np.where(told, residual, 0.0) if told.any() else None)
+    known = np.abs(residual) > _EPS * np.abs(correction) * x.n
+    told = known & (np.abs(residual) > _NEGLIGIBLE * spread)
+    return replace(
+        first,
+        mean=mean,
+        residual=np.where(told, residual, 0.0) if told.any() else None,
+        rest=np.where(known, residual, 0.0) if known.any() else None,
+    )
 
 
 def feature_statistics(
