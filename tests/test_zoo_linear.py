@@ -418,3 +418,58 @@ def test_what_rounding_of_the_mean_leaves_is_no_direction() -> None:
         n = (100, 500)[seed % 2]
         H = rng.standard_normal((n, 10)) @ rng.standard_normal((10, 40))
         assert gm.canonical_correlations(H + 1e4, rng.standard_normal((n, 3))).rank[0] == 10
+
+
+# ---- a few large rows ------------------------------------------------------------------------------------------------
+
+
+def with_large_rows(dtype: str, large: float, rows: int, n: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 6))
+    Y = 0.5 * X @ rng.standard_normal((6, 4)) + 0.4 * rng.standard_normal((n, 4))
+    X[:rows] *= large
+    return rounded(X, dtype), Y
+
+
+@pytest.mark.parametrize(
+    ("dtype", "large", "rows"),
+    [("bfloat16", 1e3, 1), ("bfloat16", 1e4, 1), ("bfloat16", 1e5, 1), ("float16", 1e4, 1), ("float32", 1e8, 12)],
+)
+@pytest.mark.parametrize("n", [100, 400])
+def test_a_few_large_rows_take_no_direction_from_the_others(dtype: str, large: float, rows: int, n: int) -> None:
+    X, Y = with_large_rows(dtype, large, rows, n)
+    x = as_input(X, dtype)
+    for kind, centre in CENTRED.items():
+        A, B = (centred(X), centred(Y)) if centre else (X, Y)
+        want = float((residual(np.linalg.qr(A / oracle.norms(A.T))[0], B) ** 2).sum() / n)
+        assert gm.fit_stitch(x, Y, kind=kind).misalignment == pytest.approx(want, rel=1e-9)  # type: ignore[arg-type]
+    assert gm.linear_regression_r2(x, Y) == pytest.approx(1 - want * n / (centred(Y) ** 2).sum(), rel=1e-9)
+    found = gm.canonical_correlations(x, Y)
+    assert found.rank == (6, 4)
+    exact = gm.canonical_correlations(X, Y).correlations
+    assert found.correlations == pytest.approx(exact, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_a_few_rows_far_from_the_others_cost_no_direction_of_low_rank_features(dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    H = rng.standard_normal((120, 6))
+    X = H @ rng.standard_normal((6, 16))
+    Y = H @ rng.standard_normal((6, 4)) + 0.25 * rng.standard_normal((120, 4))
+    X[:3] += 3000
+    X = rounded(X, dtype)
+    x = as_input(X, dtype)
+    # no better than all stored directions, no worse than the six alone, of which these rows were left out
+    least, most = 0.22, float((residual(np.linalg.qr(H)[0], Y) ** 2).sum() / 120)
+
+    for kind in CENTRED:
+        assert least < gm.fit_stitch(x, Y, kind=kind).misalignment <= most  # type: ignore[arg-type]
+    # six, the offset, and one at most for what each of the three was rounded by
+    assert 7 <= gm.canonical_correlations(x, Y).rank[0] <= 10
+
+
+def test_folds_keep_the_directions_that_a_large_row_does_not_tell() -> None:
+    X, Y = with_large_rows("bfloat16", 1e4, 1, 100)
+    exact = gm.fit_stitch(X, Y, kind="affine", folds=3)
+    found = gm.fit_stitch(as_input(X, "bfloat16"), Y, kind="affine", folds=3)
+    assert found.cv == pytest.approx(exact.cv, rel=1e-6)

@@ -2,6 +2,7 @@
 
 Features in float32 or 16 bits were rounded when they were stored, each entry by a part of its last digit. So the rank
 is told where columns are scaled to equal rounding: what white noise does to singular values depends on the shape alone.
+Where a few rows hold most of it, rows are scaled too: what turns the largest says nothing of directions of all others.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.moments import NOISE, TRUSTED, CentredFeatures, Progress, blocks
+from gramian.moments import NOISE, TRUSTED, CentredFeatures, Progress, blocks, stored_units
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 EPS = float(np.finfo(np.float64).eps)
 _BESIDE = 1e-6  # part of the rest that a map may add to it
+_CONCENTRATED = 8  # as many times more rows than hold the rounding of a column
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class Triangle:
     raw: Array  # (width,) Σ of squares before the mean was subtracted
     rounding: Array  # (width,) Σ of squared roundings that the features were stored with
     total: Array  # (width,) Σ of rows after the mean was subtracted
+    fourth: Array  # (width,) Σ of the fourth powers of those roundings
 
 
 def triangle(features: Sequence[CentredFeatures], progress: Progress | None = None) -> Triangle:
@@ -48,7 +51,7 @@ def triangles(
     width = int(edges[-1])
     step = max(2 * width * parts, blocks(n, widths)[0][1])
     few = [np.zeros((0, width))] * parts
-    raw, rounding, total = (np.zeros((parts, width)) for _ in range(3))
+    raw, rounding, total, fourth = (np.zeros((parts, width)) for _ in range(4))
     for start in range(0, n, step):
         stop = min(n, start + step)
         whole = np.hstack([f.raw(start, stop) for f in features])
@@ -59,7 +62,12 @@ def triangles(
             for f, part in zip(features, columns, strict=True):
                 square = np.einsum("ij,ij->j", own[:, part], own[:, part])
                 raw[k, part] += square
-                rounding[k, part] += f.rounding(own[:, part]) if f.x.dtype != "float64" else square * (EPS**2 / 12)
+                if f.rounded:
+                    units = np.square(stored_units(own[:, part], f.x.dtype)) / 12
+                    rounding[k, part] += units.sum(axis=0)
+                    fourth[k, part] += np.einsum("ij,ij->j", units, units)
+                else:
+                    rounding[k, part] += square * (EPS**2 / 12)
                 f.centred_in_full(own[:, part], out=rows[len(few[k]) :, part])
             total[k] += rows[len(few[k]) :].sum(axis=0)
             few[k] = rows if len(rows) <= width else upper(rows)
@@ -67,7 +75,68 @@ def triangles(
             progress(-(-stop // step), -(-n // step))
     for rows, square in zip(few, raw, strict=True):
         rows[:, norms(rows) <= 16 * EPS * np.sqrt(square)] = 0.0
-    return [Triangle(*found) for found in zip(few, raw, rounding, total, strict=True)]
+    return [Triangle(*found) for found in zip(few, raw, rounding, total, fourth, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Even:
+    """An R of rows divided by what they were rounded by, after a column of ones that were divided alike."""
+
+    rows: Array  # (m, 1 + d)
+    rounding: Array  # (d,) Σ of squared roundings, of rows that have about the same
+
+    def centred(self, yes: bool) -> Even:
+        """The same without its first column, about the mean of the rows if wanted."""
+        rows = upper(self.rows)[1:, 1:] if yes else self.rows[:, 1:]
+        return Even(rows, self.rounding)
+
+    def scaled(self, reciprocal: Array | float) -> Even:
+        """Of columns times `reciprocal`, without that of ones."""
+        return Even(self.rows * reciprocal, self.rounding * np.square(reciprocal))
+
+
+def joined(parts: Sequence[Even]) -> Even:
+    """All their rows."""
+    rows, rounding = np.concatenate([p.rows for p in parts]), np.sum([p.rounding for p in parts], axis=0)
+    return Even(rows, cast("Array", rounding))
+
+
+def evened(f: CentredFeatures, rounding: Array, fourth: Array) -> Even | None:
+    """Rows of equal rounding, where a few hold most of that in some column; two passes more."""
+    found = evened_parts(f, rounding, fourth, np.zeros(f.x.n, dtype=np.int16), 1)
+    return found[0] if found else None
+
+
+def evened_parts(
+    f: CentredFeatures, rounding: Array, fourth: Array, part_of: npt.NDArray[np.int16], parts: int
+) -> list[Even] | None:
+    """The same of the rows of each part."""
+    n, d = f.x.n, f.x.d
+    if not f.rounded:
+        return None
+    holding = np.divide(np.square(rounding), fourth, out=np.full(d, float(n)), where=fourth > 0)
+    if holding.min() * _CONCENTRATED > n:
+        return None
+    typical, count = np.zeros(d), np.zeros(d)
+    spans = blocks(n, [d])
+    for start, stop in spans:
+        units = stored_units(f.raw(start, stop), f.x.dtype)
+        typical += np.log2(units, out=np.zeros_like(units), where=units > 0).sum(axis=0)
+        count += (units > 0).sum(axis=0)
+    typical = np.exp2(typical / np.maximum(count, 1))  # a mean that a few rows do not move far
+    few, even = [np.zeros((0, 1 + d))] * parts, np.zeros((parts, d))
+    for start, stop in spans:
+        raw = f.raw(start, stop)
+        units = stored_units(raw, f.x.dtype)
+        weights = 1 / np.maximum(1.0, norms((units / typical).T) / math.sqrt(d))[:, None]
+        rows = np.hstack([weights, f.centred_in_full(raw) * weights])
+        squares = np.square(units * weights) / 12
+        for k in range(parts):
+            own = part_of[start:stop] == k
+            even[k] += squares[own].sum(axis=0)
+            stacked = np.concatenate([few[k], rows[own]])
+            few[k] = stacked if len(stacked) <= 1 + d else upper(stacked)
+    return [Even(rows, squares) for rows, squares in zip(few, even, strict=True)]
 
 
 def upper(rows: Array) -> Array:
@@ -129,15 +198,37 @@ def turned(found: Basis, rows: Array, rcond: float) -> Basis:
     return Basis(found.u @ turn[:, :r], s[:r], found.weights @ turn[:, :r])
 
 
-def ranked_basis(rows: Array, rcond: float, rounding: Array, n: int, *, unit_columns: bool) -> Basis:
+def ranked_basis(
+    rows: Array, rcond: float, rounding: Array, n: int, *, unit_columns: bool, even: Even | None = None
+) -> Basis:
     """What is more than rounding, as `stored_basis` tells it where data were rounded; in these units, or in any.
 
-    That of float64 matters where rows are far from 0.
+    That of float64 matters where rows are far from 0. Where a few rows hold most of the rounding, `even` are the same
+    rows divided by theirs, centred as `rows` are.
     """
     if (_least_stored(rows.shape[1], n) * np.sqrt(rounding) <= rcond * norms(rows)).all():
         return basis(rows, rcond, unit_columns=unit_columns)
-    found = stored_basis(rows, rcond, rounding, n)
+    found = stored_basis(rows, rcond, rounding, n) if even is None else _evened_basis(rows, rcond, n, even)
     return found if unit_columns else turned(found, rows, rcond)
+
+
+def _evened_basis(rows: Array, rcond: float, n: int, even: Even) -> Basis:
+    """Directions that rows of equal rounding tell, and of the others those that the stored rows have all the same.
+
+    A few rows that were rounded by much more than all others have such directions, each its own: what was stored of
+    them fits as it is, and not at the cost of what the others tell.
+    """
+    size = np.sqrt(even.rounding)
+    reciprocal = np.divide(1.0, size, out=np.zeros_like(size), where=(size > 0) & rows.any(axis=0))
+    least = _least_stored(len(size), n)
+    _, s, vt = svd(even.rows * reciprocal, full=True)
+    r = int((s > max(least, rcond * s[0])).sum())
+    told, hidden = (reciprocal[:, None] * v.T for v in (vt[:r], vt[r:]))
+    if hidden.shape[1]:
+        _, s, vt = svd(rows @ hidden)
+        told = np.hstack([told, hidden @ vt[: int((s > least).sum())].T])
+    found = basis(rows @ told, rcond, unit_columns=True)
+    return Basis(found.u, found.singular, told @ found.weights)
 
 
 def _scaled_basis(rows: Array, size: Array, rcond: float, least: float) -> Basis:

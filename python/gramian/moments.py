@@ -107,9 +107,10 @@ class CentredFeatures:
             rows /= np.where(norms > 0, norms, 1.0)
         return cast("Array", rows)
 
-    def rounding(self, rows: Array) -> Array:
-        """(d,) sums of the squared roundings that prepared rows were stored with."""
-        return stored_rounding(rows, self.x.dtype)
+    @property
+    def rounded(self) -> bool:
+        """Whether rows were stored in fewer digits than those of float64."""
+        return self.x.dtype in _STORED
 
     @property
     def exponent(self) -> int:
@@ -118,15 +119,20 @@ class CentredFeatures:
 
 
 def stored_rounding(rows: Array, dtype: str) -> Array:
-    """(d,) Σ of u²/12, the variance of a rounding to multiples of u, the unit in the last place; 0 for float64.
+    """(d,) Σ of u²/12, the variance of a rounding to multiples of u; 0 for float64."""
+    if dtype not in _STORED:
+        return np.zeros(rows.shape[1])
+    unit = stored_units(rows, dtype)
+    return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
+
+
+def stored_units(rows: Array, dtype: str) -> Array:
+    """(b, d) units in the last place of rows that were stored in float32 or 16 bits.
 
     Zeros are taken for exact: a rectified unit that does not fire is 0, not a number too small to store.
     """
-    if dtype not in _STORED:
-        return np.zeros(rows.shape[1])
     digits, least = _STORED[dtype]
-    unit = np.ldexp(np.where(rows == 0, 0.0, 1.0), np.maximum(np.frexp(rows)[1] - 1 - digits, least))
-    return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
+    return np.ldexp(np.where(rows == 0, 0.0, 1.0), np.maximum(np.frexp(rows)[1] - 1 - digits, least))
 
 
 def blocks(n: int, widths: Sequence[int], size: int = _BLOCK) -> list[tuple[int, int]]:

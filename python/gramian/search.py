@@ -310,7 +310,15 @@ class _Source:
     def of(x: Rows, affine: bool, unit_columns: bool, step: Callable[[], None]) -> _Source:
         features = _features(x, affine)
         found = factor.triangle([features])
-        basis = factor.ranked_basis(found.rows, max(x.n, x.d) * EPS, found.rounding, x.n, unit_columns=unit_columns)
+        even = factor.evened(features, found.rounding, found.fourth)
+        basis = factor.ranked_basis(
+            found.rows,
+            max(x.n, x.d) * EPS,
+            found.rounding,
+            x.n,
+            unit_columns=unit_columns,
+            even=even and even.centred(affine),
+        )
         step()
         return _Source(features, found.rows, basis)
 

@@ -575,9 +575,17 @@ def _least(parts: Sequence[Rows], *, centred: bool, progress: Progress | None) -
     columns = [slice(a, b) for a, b in itertools.pairwise(edges)]
     rows = [found.rows[:, c] for c in columns]
     n, units = parts[0].n, [f.exponent // 2 for f in features]
+    evens = [factor.evened(f, found.rounding[c], found.fourth[c]) for f, c in zip(features[:2], columns, strict=False)]
     bases = [
-        factor.ranked_basis(rows[i], max(n, parts[i].d) * EPS, found.rounding[columns[i]], n, unit_columns=True)
-        for i in (0, 1)
+        factor.ranked_basis(
+            rows[i],
+            max(n, parts[i].d) * EPS,
+            found.rounding[columns[i]],
+            n,
+            unit_columns=True,
+            even=even and even.centred(centred),
+        )
+        for i, even in enumerate(evens)
     ]
 
     def least(i: int, j: int) -> tuple[Array, Array]:

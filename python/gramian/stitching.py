@@ -157,6 +157,7 @@ class _Part:
     raw: Array  # (w,) Σ of squares before a reference was subtracted
     rounding: Array  # (w,) Σ of squared roundings that features were stored with
     total: Array  # (w,) Σ z
+    even: factor.Even | None = None  # of x, where a few rows hold most of its rounding
 
     def error(self, out: Array) -> float:
         """Σ ‖out'z‖²."""
@@ -177,7 +178,8 @@ def _joined(parts: Sequence[_Part]) -> _Part:
         stacked = np.concatenate([cast(Array, p.rows) for p in parts])
         rows = upper(stacked) if len(stacked) > stacked.shape[1] else stacked
     raw, rounding, total = (np.sum([getattr(p, name) for p in parts], axis=0) for name in ("raw", "rounding", "total"))
-    return _Part(sum(p.n for p in parts), sums, rows, raw, rounding, total)
+    even = [p.even for p in parts if p.even is not None]
+    return _Part(sum(p.n for p in parts), sums, rows, raw, rounding, total, factor.joined(even) if even else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +235,13 @@ class _Pair:
         labels = np.zeros(self.x.x.n, dtype=np.int16) if part_of is None else part_of
         sizes = np.bincount(labels, minlength=parts).tolist()
         found = factor.triangles(self.columns, labels, parts, progress)
-        return [_Part(size, None, t.rows, t.raw, t.rounding, t.total) for size, t in zip(sizes, found, strict=True)]
+        x = slice(self.x.x.d)
+        rounding, fourth = (np.sum([getattr(t, name)[x] for t in found], axis=0) for name in ("rounding", "fourth"))
+        even = factor.evened_parts(self.x, rounding, fourth, labels, parts) or [None] * parts
+        return [
+            _Part(size, None, t.rows, t.raw, t.rounding, t.total, e)
+            for size, t, e in zip(sizes, found, even, strict=True)
+        ]
 
 
 def _pair(F1: object, F2: object, affine: bool) -> _Pair:
@@ -283,6 +291,7 @@ class _Few:
     gone: bool  # whether centring left some feature without digits
     centred: bool  # whether rows add up to 0, of x and of y, without a map having seen to it
     affine: bool
+    even: factor.Even | None  # of x, centred alike
 
 
 def _few(part: _Part, d1: int, affine: bool) -> _Few:
@@ -319,6 +328,7 @@ def _few(part: _Part, d1: int, affine: bool) -> _Few:
         gone=gone,
         centred=not affine and bool((np.abs(part.total) <= least).all()),
         affine=affine,
+        even=part.even and part.even.centred(affine),
     )
 
 
@@ -350,7 +360,7 @@ class _Spectrum:
     @staticmethod
     def of(few: _Few, rcond: float | None, *, unit_columns: bool) -> _Spectrum:
         if rcond is None:
-            basis = factor.ranked_basis(few.x, few.rcond, few.rounding, few.n, unit_columns=unit_columns)
+            basis = factor.ranked_basis(few.x, few.rcond, few.rounding, few.n, unit_columns=unit_columns, even=few.even)
         else:
             basis = factor.basis(few.x, rcond, unit_columns=unit_columns)
         inside = basis.u.T @ few.y

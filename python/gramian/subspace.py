@@ -21,7 +21,16 @@ from gramian.arrays import check_budget, check_count, require_rows, same_device,
 from gramian.estimators import scaled
 from gramian.factor import EPS, Basis, norms, svd, upper
 from gramian.kernels import Linear
-from gramian.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, FeatureMoments, Progress, centre, check_squares
+from gramian.moments import (
+    NOISE,
+    TOO_FEW_DIGITS,
+    TRUSTED,
+    CentredFeatures,
+    FeatureMoments,
+    Progress,
+    centre,
+    check_squares,
+)
 from gramian.reasons import told
 from gramian.sources import matrix
 
@@ -47,6 +56,7 @@ class Condensed:
     exponent: tuple[int, int]  # X̄ = 2^exponent · x
     raw: tuple[Array, Array] | None = None  # (p,), (q,) of moments, at which sizes their sums were rounded
     gone: bool = False  # whether moments left some feature without digits
+    even: tuple[factor.Even | None, factor.Even | None] = (None, None)  # where a few rows hold most of the rounding
 
 
 def _condensed(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
@@ -74,7 +84,13 @@ def _condensed(X: object, Y: object | None, what: str, progress: Progress | None
         rcond=(max(x.n, x.d) * EPS, max(x.n, y.d) * EPS),
         rounding=(found.rounding[: x.d], found.rounding[x.d :]),
         exponent=(features[0].exponent // 2, features[1].exponent // 2),
+        even=(_even(features[0], found, slice(x.d)), _even(features[1], found, slice(x.d, None))),
     )
+
+
+def _even(features: CentredFeatures, found: factor.Triangle, columns: slice) -> factor.Even | None:
+    even = factor.evened(features, found.rounding[columns], found.fourth[columns])
+    return even and even.centred(True)
 
 
 def _from_moments(given: FeatureMoments) -> Condensed:
@@ -112,7 +128,8 @@ def _basis(
     rounding = c.rounding[side] * np.square(reciprocal)
     if rcond is not None:
         return factor.basis(rows, rcond, unit_columns=unit_columns)
-    return factor.ranked_basis(rows, c.rcond[side], rounding, c.n, unit_columns=unit_columns)
+    even = c.even[side] and c.even[side].scaled(reciprocal)
+    return factor.ranked_basis(rows, c.rcond[side], rounding, c.n, unit_columns=unit_columns, even=even)
 
 
 def _filtered(basis: Basis, ridge: float, n: int, exponent: int) -> Array:
