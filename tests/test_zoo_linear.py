@@ -473,3 +473,41 @@ def test_folds_keep_the_directions_that_a_large_row_does_not_tell() -> None:
     exact = gm.fit_stitch(X, Y, kind="affine", folds=3)
     found = gm.fit_stitch(as_input(X, "bfloat16"), Y, kind="affine", folds=3)
     assert found.cv == pytest.approx(exact.cv, rel=1e-6)
+
+
+# ---- integers that float64 rounds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_large_integers_are_compared_by_their_differences(dtype: Any) -> None:
+    steps = np.arange(50)
+    Y = np.random.default_rng(0).standard_normal((50, 3)) + steps[:, None]
+    ids, small = (10**17 + 3 * steps).astype(dtype)[:, None], 3.0 * steps[:, None]
+    measures = (*SUBSPACES.values(), gm.coco, gm.procrustes, gm.shape_distance)
+
+    for measure in measures:
+        assert measure(ids, Y) == pytest.approx(measure(small, Y), rel=1e-9)
+    for match in (gm.bipartite_matching, gm.semi_matching):
+        assert match(ids, Y).score == pytest.approx(match(small, Y).score, rel=1e-9)
+    for shards in ((slice(50),), (slice(20), slice(20, 50))):
+        moments = gm.feature_moments(ids[shards[0]], Y[shards[0]])
+        for shard in shards[1:]:
+            moments = moments.update(ids[shard], Y[shard])
+        for measure in measures:
+            assert measure(moments) == pytest.approx(measure(small, Y), rel=1e-6)
+        assert moments.cka() == pytest.approx(gm.cka(small, Y, estimator="unbiased"), rel=1e-9)
+        stitch = gm.fit_stitch(moments, kind="affine")
+        assert stitch.misalignment == pytest.approx(gm.fit_stitch(small, Y, kind="affine").misalignment, rel=1e-9)
+
+
+def test_affine_stitches_of_large_integers_have_the_offset_of_the_integers() -> None:
+    steps = np.arange(50)
+    Y = np.random.default_rng(0).standard_normal((50, 3)) + steps[:, None]
+    ids, small = (10**17 + 3 * steps)[:, None], 3.0 * steps[:, None]
+    for folds in (None, 2):
+        found, near = (gm.fit_stitch(x, Y, kind="affine", folds=folds, loo=True) for x in (ids, small))
+        assert (found.misalignment, found.loo) == pytest.approx((near.misalignment, near.loo), rel=1e-9)
+        assert found.offset == pytest.approx(near.offset - 1e17 * near.matrix[:, 0], rel=1e-9)
+    back = gm.fit_stitch(Y, ids, kind="affine")
+    assert back.offset == pytest.approx([1e17], rel=1e-15)
+    assert back.misalignment == pytest.approx(gm.fit_stitch(Y, small, kind="affine").misalignment, rel=1e-9)

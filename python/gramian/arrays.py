@@ -111,8 +111,8 @@ def as_matrix(x: object, name: str) -> Matrix:
     x : array of shape (n, d)
         A NumPy array (memory-mapped, strided and read-only too), a torch tensor, a CuPy or JAX array or anything else
         that speaks DLPack, on the CPU or on a CUDA device. float64, float32, float16 and bfloat16 are read where they
-        lie; booleans and integers are copied to float64, which rounds integers beyond 2**53. Kernel measures that do
-        not change when all rows move take such columns less their least entry, exactly (`about_least`; on the CPU).
+        lie; booleans and integers are copied to float64, which rounds integers beyond 2**53. Measures that do not
+        change when all rows move take such columns less their least entry, exactly (`about_least`; on the CPU).
     name : str
         What the caller calls it; every message starts with it.
 
@@ -165,6 +165,35 @@ def about_least(xs: Sequence[Matrix]) -> list[Matrix]:
     kept = least == 0
     rows = [np.where(kept, w, m.astype(np.float64)) for w, m in zip(found, moved, strict=True)]
     return [as_matrix(r, "rows") for r in rows]
+
+
+def exact_beyond(reference: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """(d,) which numbers are of a size where integers of 64 bits have digits that float64 has not."""
+    return cast("npt.NDArray[np.bool_]", (np.abs(reference) >= _EXACT) & (np.abs(reference) < 2.0**63))
+
+
+def about_reference(x: Matrix, reference: npt.NDArray[np.float64]) -> Matrix | None:
+    """Rows less a reference, where their columns are integers beyond 2**53, which are taken from it exactly.
+
+    None where nothing would be gained. Other columns are as they were.
+    """
+    whole = _large_integers(x)
+    far = np.flatnonzero(exact_beyond(reference))
+    if whole is None or not len(far):
+        return None
+    rows = whole.astype(np.float64)
+    for j in far:
+        column = whole[:, j]
+        if reference[j] < 0 and column.dtype.kind == "u":
+            continue
+        at = column.dtype.type(int(reference[j]))
+        # modulo 2**64, where the difference of any two has room
+        above, below = (
+            (column.astype(np.uint64) - at.astype(np.uint64)),
+            (at.astype(np.uint64) - column.astype(np.uint64)),
+        )
+        rows[:, j] = np.where(column >= at, above.astype(np.float64), -below.astype(np.float64))
+    return as_matrix(rows, "rows")
 
 
 def _large_integers(x: Matrix) -> npt.NDArray[Any] | None:

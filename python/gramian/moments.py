@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import statistics_files
-from gramian.arrays import Matrix, check_count, same_device, same_rows
+from gramian.arrays import Matrix, about_reference, check_count, exact_beyond, same_device, same_rows
 from gramian.estimators import Estimator, Measure, Statistics, check_estimator, value
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.reasons import told
@@ -398,9 +398,14 @@ class FeatureMoments:
     @np.errstate(over="ignore", invalid="ignore")  # `statistics` says so where it matters
     def moved(self, reference_x: Array, reference_y: Array) -> FeatureMoments:
         """The same rows about another reference."""
-        a, b = reference_x - self.reference_x, reference_y - self.reference_y
+        return self.shifted(reference_x - self.reference_x, reference_y - self.reference_y)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def shifted(self, a: Array, b: Array) -> FeatureMoments:
+        """The same rows about a reference as far from this one, however much larger that is."""
         if not (a.any() or b.any()):
             return self
+        reference_x, reference_y = self.reference_x + a, self.reference_y + b
         n = self.n
         aa, bb = float(a @ a), float(b @ b)
         sx, sy = self.sum_x - n * a, self.sum_y - n * b
@@ -480,7 +485,9 @@ class FeatureMoments:
                     f"rows of {name} are of size {length:.1g}: their fourth powers, which linear measures of moments "
                     f"need, are beyond float64; scale {name}"
                 )
-        c = self.moved(self.reference_x + self.sum_x / self.n, self.reference_y + self.sum_y / self.n)
+        c = self.shifted(self.sum_x / self.n, self.sum_y / self.n)
+        references = self.reference_x, self.reference_y
+        coarse = self.moved(*(np.where(exact_beyond(r), r, 0.0) for r in references))
         raw = self.moved(np.zeros_like(self.reference_x), np.zeros_like(self.reference_y))
 
         def norms(f: FeatureMoments) -> Array:
@@ -488,7 +495,7 @@ class FeatureMoments:
             return np.array([[float(np.vdot(f.xx, f.xx)), cross], [cross, float(np.vdot(f.yy, f.yy))]])
 
         size = np.maximum(c.squares, 0.0) / self.n
-        spread = np.sqrt(np.maximum(raw.squares, 0.0) / self.n / np.maximum(1, [self.xx.shape[0], self.yy.shape[0]]))
+        spread = np.sqrt(np.maximum(coarse.squares, 0.0) / self.n / np.maximum(1, [self.xx.shape[0], self.yy.shape[0]]))
         eps = float(np.finfo(np.float64).eps)
         return _statistics(
             self.n,
@@ -668,11 +675,14 @@ def feature_moments(
     a, b = (np.asarray(r, dtype=np.float64) for r in reference)
     if a.shape != (x.d,) or b.shape != (q,):
         raise ValueError(f"reference has shapes {a.shape} and {b.shape}, the data needs ({x.d},) and ({q},)")
+    moved = about_reference(x, a), y and about_reference(y, b)
+    taken = [np.where(exact_beyond(r), 0.0, r) if m else r for r, m in zip((a, b), moved, strict=True)]
+    x, y = moved[0] or x, moved[1] or y
     sums: dict[str, Array] = {}
     for start, stop in spans:
         u, v = rows(start, stop)
         rounding = stored_rounding(u, x.dtype), stored_rounding(v, "float64" if y is None else y.dtype)
-        u, v = u - a, v - b
+        u, v = u - taken[0], v - taken[1]
         p2, q2 = np.einsum("ij,ij->i", u, u), np.einsum("ij,ij->i", v, v)
         squares = np.stack([p2, q2])
         batch = (

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from gramian import factor
 from gramian.arrays import (
     Matrix,
+    about_least,
     as_matrix,
     check_budget,
     check_count,
@@ -189,6 +190,7 @@ class _Pair:
     x: CentredFeatures
     y: CentredFeatures
     affine: bool
+    taken: tuple[Array, Array]  # from rows of large integers before that, in scaled units
 
     @property
     def columns(self) -> list[CentredFeatures]:
@@ -237,10 +239,10 @@ class _Pair:
         found = factor.triangles(self.columns, labels, parts, progress)
         x = slice(self.x.x.d)
         rounding, fourth = (np.sum([getattr(t, name)[x] for t in found], axis=0) for name in ("rounding", "fourth"))
-        even = factor.evened_parts(self.x, rounding, fourth, labels, parts) or [None] * parts
+        even = factor.evened_parts(self.x, rounding, fourth, labels, parts)
         return [
-            _Part(size, None, t.rows, t.raw, t.rounding, t.total, e)
-            for size, t, e in zip(sizes, found, even, strict=True)
+            _Part(size, None, t.rows, t.raw, t.rounding, t.total, even[k] if even else None)
+            for k, (size, t) in enumerate(zip(sizes, found, strict=True))
         ]
 
 
@@ -249,20 +251,22 @@ def _pair(F1: object, F2: object, affine: bool) -> _Pair:
     xs = [matrix(F1, "F1"), matrix(F2, "F2")]
     same_rows(xs, ["F1", "F2"])
     same_device(xs, ["F1", "F2"])
-    features = []
-    for x in xs:
+    features, taken = [], []
+    for given in xs:
+        x = about_least([given])[0] if affine else given
         f = CentredFeatures(x, False, in_range(x), np.zeros(x.d))
         features.append(replace(f, mean=f.raw(*blocks(x.n, [x.d])[0]).mean(axis=0)) if affine else f)
-    return _Pair(features[0], features[1], affine)
+        taken.append(np.zeros(x.d) if x is given else (given.block(0, 1) - x.block(0, 1))[0] * f.scale)
+    return _Pair(features[0], features[1], affine, (taken[0], taken[1]))
 
 
 def _part_of_moments(given: FeatureMoments, affine: bool) -> tuple[_Part, tuple[Array, Array]]:
     """Moments about their mean if the map is affine, about 0 if not, and that point."""
     mean = (given.sum_x / given.n, given.sum_y / given.n)
     about = [r + m if affine else 0 * r for r, m in zip((given.reference_x, given.reference_y), mean, strict=True)]
-    m = check_squares(given.moved(about[0], about[1]))
+    m = check_squares(given.shifted(*mean) if affine else given.moved(about[0], about[1]))
     sums = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
-    shift = np.concatenate([about[0] - given.reference_x, about[1] - given.reference_y])
+    shift = np.concatenate(mean if affine else [about[0] - given.reference_x, about[1] - given.reference_y])
     raw = factor.summed_squares(np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, shift)
     total = np.concatenate([m.sum_x, m.sum_y])
     rounding = np.concatenate([given.rounding_x, given.rounding_y])
@@ -518,7 +522,11 @@ def fit_stitch(
     require_rows(n, max(2, parts), "fit_stitch" if folds is None else f"fit_stitch with {folds} folds")
     _check_shape(fit, d1, d2, parts, memory)
     part_of = None if folds is None else _labels(n, parts, int(seed))
-    units = _Units((d1, d2), (pair.x.exponent // 2, pair.y.exponent // 2), (pair.x.mean, pair.y.mean))
+    units = _Units(
+        (d1, d2),
+        (pair.x.exponent // 2, pair.y.exponent // 2),
+        (pair.x.mean + pair.taken[0], pair.y.mean + pair.taken[1]),
+    )
     few = n // parts < _FEW * (d1 + d2)  # sums would save no time, and each fold is a different fit
     found = None if few else fit.best(pair.sums(part_of, parts, progress), units)
     if found is None or found.doubtful:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import factor
-from gramian.arrays import check_budget, check_count, require_rows, same_device, same_rows
+from gramian.arrays import about_least, check_budget, check_count, exact_beyond, require_rows, same_device, same_rows
 from gramian.estimators import scaled
 from gramian.factor import EPS, Basis, norms, svd, upper
 from gramian.kernels import Linear
@@ -75,6 +75,7 @@ def _condensed(X: object, Y: object | None, what: str, progress: Progress | None
     same_rows([x, y], ["X", "Y"])
     same_device([x, y], ["X", "Y"])
     require_rows(x.n, least, what)
+    (x,), (y,) = about_least([x]), about_least([y])
     features = [centre(x, Linear()), centre(y, Linear())]
     found = factor.triangle(features, progress)
     return Condensed(
@@ -96,9 +97,15 @@ def _even(features: CentredFeatures, found: factor.Triangle, columns: slice) -> 
 def _from_moments(given: FeatureMoments) -> Condensed:
     """Rows with the moments that were merged: half of float64's digits, since moments are squares."""
     mean_x, mean_y = given.sum_x / given.n, given.sum_y / given.n
-    m = check_squares(given.moved(given.reference_x + mean_x, given.reference_y + mean_y))
+    m = check_squares(given.shifted(mean_x, mean_y))
     second = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
-    offset = np.concatenate([given.reference_x + mean_x, given.reference_y + mean_y])
+    # integers that a reference was taken from exactly are known to the last digit
+    offset = np.concatenate(
+        [
+            np.where(exact_beyond(reference), 0.0, reference + mean)
+            for reference, mean in ((given.reference_x, mean_x), (given.reference_y, mean_y))
+        ]
+    )
     raw = factor.summed_squares(
         np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, np.concatenate([mean_x, mean_y])
     )
@@ -128,8 +135,10 @@ def _basis(
     rounding = c.rounding[side] * np.square(reciprocal)
     if rcond is not None:
         return factor.basis(rows, rcond, unit_columns=unit_columns)
-    even = c.even[side] and c.even[side].scaled(reciprocal)
-    return factor.ranked_basis(rows, c.rcond[side], rounding, c.n, unit_columns=unit_columns, even=even)
+    even = c.even[side]
+    return factor.ranked_basis(
+        rows, c.rcond[side], rounding, c.n, unit_columns=unit_columns, even=even and even.scaled(reciprocal)
+    )
 
 
 def _filtered(basis: Basis, ridge: float, n: int, exponent: int) -> Array:
