@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -475,15 +474,29 @@ def test_fourth_powers_beyond_float64_are_said_where_they_are_needed(size: float
     assert gm.cca(moments) == pytest.approx(gm.cca(Y, X), abs=1e-9)
 
 
-@pytest.mark.parametrize("size", [1e160, 1e300])
+@pytest.mark.parametrize("size", [1e-310, 1e-170, 1e160, 1e300])
 @pytest.mark.filterwarnings("error")
-def test_squares_beyond_float64_are_said_where_shards_merge(size: float) -> None:
+def test_squares_beyond_float64_are_refused_with_the_size_of_the_rows(size: float) -> None:
     X, Y = (np.random.default_rng(seed).standard_normal((100, 3)) for seed in (0, 1))
-    first, second = gm.feature_moments(size * X[:50], Y[:50]), gm.feature_moments(size * X[50:], Y[50:])
-    said = r"^rows of X are of size inf: their squares, which moments hold, are beyond float64; scale X$"
-    for call in (lambda: first + second, lambda: first.merge(second), partial(gm.cca, first)):
-        with pytest.raises(ValueError, match=said):
-            call()
+    for name, data in (("X", (size * X, Y)), ("Y", (X, size * Y))):
+        with pytest.raises(ValueError, match=rf"^rows of {name} are of size \de.?\d+: their squares, .* scale {name}$"):
+            gm.feature_moments(*data)
+
+
+@pytest.mark.filterwarnings("error")
+def test_shards_whose_squares_add_up_to_infinity_are_refused() -> None:
+    X, Y = (np.random.default_rng(seed).standard_normal((100, 3)) for seed in (0, 1))
+    whole = gm.feature_moments(1e150 * X, Y)
+    while np.trace(whole.xx) < np.finfo(np.float64).max / 4:
+        whole = whole + whole
+    whole = whole + whole
+    with pytest.raises(ValueError, match=r"^squares of rows of X, which moments hold, add up to more than float64 has"):
+        whole + whole + whole + whole
+
+
+def test_moments_of_constant_rows_are_made_whatever_their_size() -> None:
+    for size in (0.0, 1e-310, 1e-170, 0.1, 1e100):
+        assert gm.feature_moments(np.full((50, 2), size), np.arange(50.0)[:, None]).n == 50
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -475,7 +475,7 @@ def test_folds_keep_the_directions_that_a_large_row_does_not_tell() -> None:
     assert found.cv == pytest.approx(exact.cv, rel=1e-6)
 
 
-# ---- integers that float64 rounds --------------------------------------------------------------------------------------
+# ---- integers that float64 rounds ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
@@ -511,3 +511,37 @@ def test_affine_stitches_of_large_integers_have_the_offset_of_the_integers() -> 
     back = gm.fit_stitch(Y, ids, kind="affine")
     assert back.offset == pytest.approx([1e17], rel=1e-15)
     assert back.misalignment == pytest.approx(gm.fit_stitch(Y, small, kind="affine").misalignment, rel=1e-9)
+
+
+# ---- what is undefined -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_regressed_on_features_of_which_nothing_is_left() -> None:
+    rng = np.random.default_rng(0)
+    Y = rng.standard_normal((60, 3))
+    for X, why in (
+        (np.ones((60, 4)), "constant"),
+        ((1e4 + 3.5 * rng.standard_normal((60, 4))).astype("float16"), "coarse"),
+    ):
+        for measure in (gm.linear_regression_r2, gm.cca):
+            with pytest.warns(gm.UndefinedWarning, match=why):
+                assert math.isnan(measure(X, Y))
+
+
+def test_a_doubted_misalignment_of_moments_is_nan() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 5))
+    Y = X[:, :2] + 0.1 * rng.standard_normal((200, 2))
+    found = gm.fit_stitch(gm.feature_moments(X + 1e5, Y, reference=(np.zeros(5), np.zeros(2))), kind="affine")
+    assert found.reason is not None
+    assert np.isnan([found.misalignment, found.gcv]).all()
+
+
+def test_coefficients_beyond_float64_are_infinite_and_said() -> None:
+    X, Y = (np.random.default_rng(seed).standard_normal((100, 3)) for seed in (0, 1))
+    tiny = X * 1e-310
+    assert gm.cca(tiny, Y) == pytest.approx(gm.cca(X, Y), rel=1e-9)
+    for kind in CENTRED:
+        found, want = (gm.fit_stitch(x, Y, kind=kind) for x in (tiny, X))  # type: ignore[arg-type]
+        assert "beyond float64" in str(found.reason)
+        assert found.misalignment == pytest.approx(want.misalignment, rel=1e-9)

@@ -169,7 +169,7 @@ def about_least(xs: Sequence[Matrix]) -> list[Matrix]:
 
 def exact_beyond(reference: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """(d,) which numbers are of a size where integers of 64 bits have digits that float64 has not."""
-    return cast("npt.NDArray[np.bool_]", (np.abs(reference) >= _EXACT) & (np.abs(reference) < 2.0**63))
+    return (np.abs(reference) >= _EXACT) & (np.abs(reference) < 2.0**63)
 
 
 def about_reference(x: Matrix, reference: npt.NDArray[np.float64]) -> Matrix | None:

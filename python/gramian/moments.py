@@ -132,7 +132,8 @@ def stored_units(rows: Array, dtype: str) -> Array:
     Zeros are taken for exact: a rectified unit that does not fire is 0, not a number too small to store.
     """
     digits, least = _STORED[dtype]
-    return np.ldexp(np.where(rows == 0, 0.0, 1.0), np.maximum(np.frexp(rows)[1] - 1 - digits, least))
+    units = np.ldexp(np.where(rows == 0, 0.0, 1.0), np.maximum(np.frexp(rows)[1] - 1 - digits, least))
+    return cast("Array", units)
 
 
 def blocks(n: int, widths: Sequence[int], size: int = _BLOCK) -> list[tuple[int, int]]:
@@ -570,6 +571,7 @@ class FeatureMoments:
         return f"FeatureMoments(n={self.n}, p={self.xx.shape[0]}, q={self.yy.shape[0]})"
 
 
+_LEAST_SIZE, _LEAST_SQUARE = 1e-151, 1e-300  # of rows whose squares have all digits of float64
 _SMALLEST, _LARGEST = 1e-60, 1e60  # size of rows whose moments of fourth degree are within float64
 
 _SUMS = (
@@ -602,7 +604,7 @@ def check_squares(m: FeatureMoments) -> FeatureMoments:
     for name, second in (("X", m.xx), ("Y", m.yy)):
         if not np.isfinite(second).all():
             raise ValueError(
-                f"rows of {name} are of size inf: their squares, which moments hold, are beyond float64; scale {name}"
+                f"squares of rows of {name}, which moments hold, add up to more than float64 has; scale {name}"
             )
     return m
 
@@ -637,7 +639,7 @@ def feature_moments(
     Raises
     ------
     TypeError, ValueError
-        Not finite float matrices, or row numbers differ.
+        Not finite float matrices, or row numbers differ; or squares of rows are beyond float64, above or below.
 
     Notes
     -----
@@ -701,4 +703,21 @@ def feature_moments(
         )
         for name, term in zip(_SUMS, batch, strict=True):
             sums[name] = sums[name] + term if name in sums else term
+    for name, side, second, about in (("X", x, sums["xx"], taken[0]), ("Y", y, sums["yy"], taken[1])):
+        if (side is not None and np.trace(second) < _LEAST_SQUARE) or not np.isfinite(second).all():
+            _check_size(name, side, about, bool(np.isfinite(second).all()))
     return FeatureMoments(n=x.n, reference_x=a, reference_y=b, **sums)
+
+
+def _check_size(name: str, x: Matrix | None, about: Array, finite: bool) -> None:
+    """Raise ValueError where squares of rows leave float64, unless rows are constant; a pass over them."""
+    spans = [] if x is None else blocks(x.n, [x.d])
+    size = whole = 0.0
+    for start, stop in spans:
+        rows = cast(Matrix, x).block(start, stop)
+        size, whole = max(size, float(np.abs(rows - about).max())), max(whole, float(np.abs(rows).max()))
+    if not finite or 16 * _EPS * whole < size < _LEAST_SIZE:
+        raise ValueError(
+            f"rows of {name} are of size {size:.1g}: their squares, which moments hold, are beyond float64; "
+            f"scale {name}"
+        )

@@ -483,8 +483,8 @@ def fit_stitch(
     -----
     O(n(d1+d2)²) time and 8(d1+d2)² bytes, in BLAS on the host, one pass after that which finds NaN. Where sums of
     squares would cost digits, because the condition number of Σ11 + λ is above 1e4 or Ã₂ below 1e-6 of tr Σ22, another
-    pass makes QR factorisations; from FeatureMoments, which have no rows, ``.reason`` says so where no three digits of
-    Ã₂ are left. Ctrl-C waits for the factorisation in LAPACK that is running, O((d1+d2)³): up to some
+    pass makes QR factorisations; from FeatureMoments, which have no rows, Ã₂ is nan, and ``.reason`` says so, where no
+    three digits of it are left. Ctrl-C waits for the factorisation in LAPACK that is running, O((d1+d2)³): up to some
     seconds at two thousand features. Blocks of arrays on a
     CUDA device are copied to the host. Kernel ridge: a sweep over the pairs of rows, O(n²(d1+d2)) where the arrays lie,
     for each step of conjugate gradients, and O(n(d2+512)) memory; beyond 512 rows ``df`` is an estimate, with
@@ -805,14 +805,17 @@ class _Found:
         centre_x, centre_y = units.reference
         # of the two large terms each keeps its digits; the difference is what rows near 0 get
         offset = self.map.offset + centre_y - centre_x @ b
-
+        with np.errstate(over="ignore"):
+            matrix, offset = np.ldexp(np.ascontiguousarray(b.T), ey - ex), np.ldexp(offset, ey)
+        if not (np.isfinite(matrix).all() and np.isfinite(offset).all()):
+            reasons.append("coefficients of the map are beyond float64: scale F1 or F2")
         return Stitch(
             kind=self.fit.kind,
             n=n,
             d1=units.widths[0],
             d2=units.widths[1],
-            matrix=np.ldexp(np.ascontiguousarray(b.T), ey - ex),
-            offset=np.ldexp(offset, ey),
+            matrix=matrix,
+            offset=offset,
             ridge=scaled(self.ridge, 2 * ex),
             misalignment=scaled(value, 2 * ey),
             misalignment_ratio=value / total if total > 0 else math.nan,
@@ -887,4 +890,8 @@ def _from_moments(fit: _Fit, F1: FeatureMoments, F2: object, loo: bool, folds: o
     _check_shape(fit, d1, d2, 1, memory)
     part, reference = _part_of_moments(F1, fit.affine)
     found = fit.best([part], _Units((d1, d2), (0, 0), reference))
-    return found.stitch((math.nan, _DOUBTFUL if found.untold else None))
+    if not found.untold:
+        return found.stitch((math.nan, None))
+    stitch = found.stitch((math.nan, _DOUBTFUL))
+    lost = dict.fromkeys(("misalignment", "misalignment_ratio", "unbiased", "gcv"), math.nan)
+    return replace(stitch, residual=np.full_like(stitch.residual, math.nan), **lost)  # type: ignore[arg-type]

@@ -333,6 +333,7 @@ def canonical_correlations(
         ``.correlations``, ``.directions_x``, ``.directions_y``, ``.mean``, ``.mean_square``, ``.projection_weighted``,
         ``.chance``. Means are nan, and ``.reason`` says why, if an array is constant or, without a ridge, has rank
         n − 1: then every correlation is 1 whatever the data; or if FeatureMoments have not three digits of them.
+        Directions whose coefficients are beyond float64, of features of about 1e-308, are infinite.
 
     Raises
     ------
@@ -401,7 +402,8 @@ def _canonical(
         correlations, turns = np.zeros(0), (np.zeros((bx.rank, 0)), np.zeros((by.rank, 0)))
     directions, shares = [], []
     for basis, f, own, turn, exponent in zip(bases, filters, rows, turns, c.exponent, strict=True):
-        directions.append(np.ldexp(math.sqrt(c.n) * (basis.weights * f) @ turn, -exponent))
+        with np.errstate(over="ignore"):  # directions of the smallest numbers are infinite
+            directions.append(np.ldexp(math.sqrt(c.n) * (basis.weights * f) @ turn, -exponent))
         carried = np.abs((basis.u @ turn).T @ own).sum(axis=1)
         shares.append(carried / carried.sum() if k else carried)
     ranks = (bx.rank, by.rank)
@@ -580,8 +582,9 @@ def linear_regression_r2(
     Returns
     -------
     float
-        In [0, 1], 0 if X is constant; nan with an `UndefinedWarning` if Y is, if X has rank n − 1 and there is no
-        ridge, which fits anything, or if FeatureMoments have not three digits of it.
+        In [0, 1]; nan with an `UndefinedWarning` if X or Y is constant, or no more than the rounding that X was stored
+        with is left of it, if X has rank n − 1 and there is no ridge, which fits anything, or if FeatureMoments have
+        not three digits of it.
 
     Raises
     ------
@@ -607,7 +610,7 @@ def linear_regression_r2(
     c = _condensed(X, Y, "linear_regression_r2", progress)
     total = float(np.vdot(c.y, c.y))
     basis = _basis(c, 0, rcond, unit_columns=ridge == 0)
-    reason = None if total else _CONSTANT.format("Y")
+    reason = _constant(c, (basis.rank, 1)) if total else _CONSTANT.format("Y")
     if ridge == 0:
         reason = reason or _saturated((basis.rank,), c.n)
     if reason:
