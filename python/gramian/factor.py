@@ -63,9 +63,9 @@ def triangles(
                 square = np.einsum("ij,ij->j", own[:, part], own[:, part])
                 raw[k, part] += square
                 if f.rounded:
-                    units = np.square(stored_units(own[:, part], f.x.dtype)) / 12
-                    rounding[k, part] += units.sum(axis=0)
-                    fourth[k, part] += np.einsum("ij,ij->j", units, units)
+                    squares, powers = _roundings(own[:, part], f.x.dtype)
+                    rounding[k, part] += squares
+                    fourth[k, part] += powers
                 else:
                     rounding[k, part] += square * (EPS**2 / 12)
                 f.centred_in_full(own[:, part], out=rows[len(few[k]) :, part])
@@ -76,6 +76,13 @@ def triangles(
     for rows, square in zip(few, raw, strict=True):
         rows[:, norms(rows) <= 16 * EPS * np.sqrt(square)] = 0.0
     return [Triangle(*found) for found in zip(few, raw, rounding, total, fourth, strict=True)]
+
+
+def _roundings(rows: Array, dtype: str) -> tuple[Array, Array]:
+    """(d,) Σ of squared roundings that rows were stored with, and of their fourth powers."""
+    units = stored_units(rows, dtype)
+    np.square(units, out=units)
+    return units.sum(axis=0) / 12, np.einsum("ij,ij->j", units, units) / 144
 
 
 @dataclass(frozen=True, eq=False)
