@@ -56,6 +56,7 @@ _REACH = 200  # powers of two between rows whose inner products, squared, keep t
 _LEAST = 900  # power of two below which they cannot be brought up by one factor
 _LANDMARKS = 32  # rows from which it is told how much of a kernel's values centring takes away
 _UNKNOWN = 1e6  # the amplification where these are all the same: float64 tiles, which may have enough digits
+_SMALL = 1e-15  # of values in scaled units, from which on float32 has room for their squares
 _NARROW = 1e3  # times what is left from which on float32 tiles lose digits that a measure shows: an error of (1e-4)²
 
 
@@ -112,6 +113,18 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
     return Representation(parts, found, amplification=amplification(parts, found))
 
 
+def landmarks(parts: Sequence[Matrix]) -> Array:
+    """A few rows from all over the data."""
+    n = sum(p.n for p in parts)
+    count = min(n, _LANDMARKS)
+    listed = np.arange(count) * (n - 1) // max(count - 1, 1)
+    first = parts[0].n
+    X = parts[0].take(listed[listed < first])
+    if len(parts) > 1:
+        X = np.concatenate([X, parts[1].take(listed[listed >= first] - first)])
+    return X
+
+
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # inf and nan: no digits are left
 def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
     """How much larger a value's rounding is beside what centring leaves of the kernel than beside the value itself.
@@ -122,13 +135,7 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
     """
     if not isinstance(kernel, Polynomial | ArcCosine | Cosine):
         return 1.0
-    n = sum(p.n for p in parts)
-    count = min(n, _LANDMARKS)
-    listed = np.arange(count) * (n - 1) // max(count - 1, 1)
-    first = parts[0].n
-    X = parts[0].take(listed[listed < first])
-    if len(parts) > 1:
-        X = np.concatenate([X, parts[1].take(listed[listed >= first] - first)])
+    X = landmarks(parts)
     if (X[0] == X).all():
         return _UNKNOWN
     largest = float(np.abs(X).max())
@@ -141,7 +148,7 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
         return float(np.sqrt(np.einsum("ij,ij->", X, X) / np.einsum("ij,ij->", left, left)))
     K = X @ X.T
     if isinstance(kernel, Polynomial):
-        unit = cast("float", kernel.scale) * largest**2
+        unit = cast("float", kernel.scale) * largest * largest  # inf, where a power would raise
         base = K * unit + kernel.offset if unit < math.inf else K
         K = (base / np.abs(base).max()) ** kernel.degree
     else:
@@ -611,9 +618,13 @@ def stable_moments(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> GramMoments:
-    """Moments for centred statistics: swept again around the row means if landmarks were far from them."""
+    """Moments for centred statistics: swept again in float64 tiles where float32 ones left too few digits, and around
+    the row means if landmarks were far from them."""
     g = sweep_moments(xs, precision=precision, memory=memory, progress=progress)
     n = g.n
+    if too_coarse(g):
+        xs = [widened(x) for x in xs]
+        g = sweep_moments(xs, precision=precision, memory=memory, progress=progress)
     if n < 4:
         return g
     r = g.scaled_rows
@@ -624,6 +635,35 @@ def stable_moments(
         return g
     moved = shifted(xs, moved_shift(g, half_offsets(g, hollow=True)), g.base)
     return sweep_moments(moved, precision=precision, memory=memory, progress=progress)
+
+
+@np.errstate(over="ignore")
+def too_coarse(g: GramMoments) -> bool:
+    """Whether the sums themselves say that float64 tiles would hold digits that float32 ones have lost.
+
+    A few odd rows, as of padding, decide the size of what is rounded, and a measure without them what is left of it. So
+    what is left of pairs of different rows is compared to the scale of their rounding, centred and as it is.
+    """
+    if g.eps <= 2 * np.finfo(np.float64).eps:
+        return False
+    n = g.n
+    r = g.scaled_rows
+    left = np.diag(g.scaled_inner)
+    if n >= 4:
+        left = left + r.sum(axis=1) ** 2 / ((n - 1) * (n - 2)) - 2 / (n - 2) * (r * r).sum(axis=1)
+    left = np.minimum(left, np.ldexp(np.diag(g.scaled_unshifted()), 2 * g.excess)) / (n * (n - 1))
+    # squares of values far below 1 are no float32 numbers
+    return bool(np.any(left < np.maximum((g.rounding / _NARROW) ** 2, _SMALL**2)))
+
+
+def widened(x: Representation) -> Representation:
+    """The same rows for float64 tiles."""
+    return replace(x, amplification=max(x.amplification, _UNKNOWN))
+
+
+def as_swept(xs: Sequence[Representation], g: GramMoments) -> list[Representation]:
+    """The rows for second passes in the tiles, and so the units, of an earlier sweep."""
+    return [widened(x) for x in xs] if g.eps <= 2 * np.finfo(np.float64).eps else list(xs)
 
 
 def moved_shift(g: GramMoments, by: Array | float = 0.0) -> Array:
@@ -695,6 +735,7 @@ class VectorProducts:
     values: Array  # (n, k) Σ_{j≠i} K'_ij v_j
     diagonal: Array  # (n,) K'_ii
     exponent: int
+    rounding: float  # of one value
 
 
 def sweep_matmul(
@@ -708,7 +749,12 @@ def sweep_matmul(
     """Products of the shifted values with a few vectors."""
     vectors = np.ascontiguousarray(vectors)
     raw = _swept([x], "matmul", precision, vectors=vectors, memory=memory or 0, progress=progress)
-    return VectorProducts(_core.fixed_values(raw["rows"]), raw["diagonal"][0], int(raw["exponent"][0]))
+    return VectorProducts(
+        _core.fixed_values(raw["rows"]),
+        raw["diagonal"][0],
+        int(raw["exponent"][0]),
+        float(raw["rounding"][0] * raw["epsilon"]),
+    )
 
 
 def multiply_hollow(
