@@ -251,6 +251,8 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
         reason = "the eigenvalues add up to 0, up to rounding, so that no part of the trace is explained"
     with np.errstate(over="ignore"):
         values, residuals = np.ldexp(pairs.values, exponent), np.ldexp(pairs.residuals, exponent)
+    if not np.isfinite(values).all():
+        reason = "eigenvalues are beyond float64; scale the rows down"
     return Spectrum(
         eigenvalues=values,
         eigenfunctions=pairs.vectors * (signs * math.sqrt(x.n)),
