@@ -211,6 +211,18 @@ def test_a_polynomial_of_rows_beyond_1e154_is_the_power_of_inner_products(times:
     assert "beyond float64" in str(gm.spectrum(X * times, "polynomial").reason)
 
 
+@pytest.mark.parametrize("order", [0, 1])
+def test_arc_cosines_of_the_least_numbers_of_float64_are_those_of_their_directions(order: int) -> None:
+    X, Y = far(60, 5, 0.0, "float64")
+    X = X * 1e-310
+    lifted, kernel = X * 2.0**600 * 2.0**430, gm.ArcCosine(order)  # exact
+    for estimator in ("biased", "unbiased"):
+        want = float(oracle.cka(*grams("arc_cosine", lifted, Y, order=order), estimator))
+        assert gm.cka(X, Y, kernel, estimator=estimator) == pytest.approx(want, rel=1e-12)
+    near, deep = gm.hsic(lifted, Y, kernel), gm.hsic(X, Y, kernel)
+    assert deep == (0 if order else pytest.approx(near, rel=1e-12))
+
+
 @pytest.mark.parametrize("kernel", KINDS, ids=repr)
 def test_the_hsic_of_equal_rows_is_0_and_not_rounding(kernel: Any) -> None:
     torch = pytest.importorskip("torch")

@@ -53,6 +53,7 @@ Precision: TypeAlias = Literal["highest", "high", "medium"]
 _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
 _AT_ONCE = 1 << 20  # numbers
 _REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
+_DEEP = 1000  # power of two under 1 below which lengths of rows have no inverse
 _LEAST = 900  # power of two below which they cannot be brought up by one factor
 _LANDMARKS = 32  # rows from which it is told how much of a kernel's values centring takes away
 _UNKNOWN = 1e6  # the amplification where these are all the same: float64 tiles, which may have enough digits
@@ -77,6 +78,7 @@ class Representation:
     bandwidth_from_rows: bool = False
     amplification: float = 1.0  # how many times the rounding of one value is its share of what centring leaves
     base: int = -1  # the sweep's choice of k − 0 or k − 1, as an earlier one made it; −1: not made yet
+    power: int = 0  # of two, by which a kernel of degree 2 is that of rows brought up from the least float64 numbers
 
     @property
     def n(self) -> int:
@@ -110,7 +112,22 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
         norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
         found = with_bandwidth(found, median_distance(parts, norm=norm))
         return Representation(parts, found, bandwidth_from_rows=True)
-    return Representation(parts, found, amplification=amplification(parts, found))
+    power = 0
+    if isinstance(found, ArcCosine) and parts[0].dtype == "float64" and np.abs(landmarks(parts)).max() < 2.0**-_DEEP:
+        parts, power = _brought_up(parts)
+        power *= found.order  # the kernel of directions alone does not notice
+    return Representation(parts, found, amplification=amplification(parts, found), power=power)
+
+
+def _brought_up(parts: Sequence[Matrix]) -> tuple[tuple[Matrix, ...], int]:
+    """Rows times a power of two, which is exact, where 1 over their length would be no float64 number."""
+    if any(p.device != "cpu" for p in parts):
+        return tuple(parts), 0
+    rows = [p.block(0, p.n) for p in parts]
+    power = -int(np.frexp(max(np.abs(r).max() for r in rows))[1])
+    if power < _DEEP:
+        return tuple(parts), 0
+    return tuple(as_matrix(np.ldexp(r, power), "rows") for r in rows), power
 
 
 def landmarks(parts: Sequence[Matrix]) -> Array:
@@ -553,9 +570,11 @@ def gram_moments(
 
 def _swept(xs: Sequence[Representation], statistic: str, precision: Precision, **how: Any) -> Any:
     """The native sweep."""
-    return _core.sweep(
+    raw = _core.sweep(
         [x.native() for x in xs], statistic=statistic, precision=precision, wide=any(x.wide for x in xs), **how
     )
+    raw["exponent"] = raw["exponent"] - np.array([2 * x.power for x in xs], dtype=np.int32)
+    return raw
 
 
 def sweep_moments(
@@ -853,7 +872,7 @@ def sweep_nearest(
     )
     if shard == (0, 1) and raw["index"].min() < 0:
         raise ValueError(f"values of {x.kernel} of these rows are beyond float64; scale the rows down")
-    return Nearest(raw["index"], raw["similarity"], int(raw["exponent"][0]))
+    return Nearest(raw["index"], raw["similarity"], int(raw["exponent"][0]) - 2 * x.power)
 
 
 def _alike_in_size(x: Representation) -> Representation:
