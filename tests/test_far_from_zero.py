@@ -150,6 +150,32 @@ def test_errors_and_tests_of_rows_with_an_odd_one_are_those_of_float64() -> None
         assert single.pvalue == pytest.approx(double.pvalue, rel=1e-6)
 
 
+@pytest.mark.parametrize("kernel", gm.kernels.KERNELS)
+def test_ordinary_rows_are_swept_once(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, sweep = [], gm._core.sweep
+    monkeypatch.setattr(gm._core, "sweep", lambda *a, **k: made.append(1) or sweep(*a, **k))
+    X, Y = far(60, 70, 0.0)
+    for call in (gm.cka, gm.hsic, gm.kernel_alignment, gm.mmd2):
+        made.clear()
+        call(X, Y, kernel)
+        assert len(made) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_odd_rows_beside_which_float64_has_no_digits_are_the_reason(dtype: str) -> None:
+    X, Y = far(60, 8, 0.0, dtype)
+    X[0] *= 1e16
+    for call in (gm.cka, gm.hsic):
+        with pytest.warns(gm.UndefinedWarning, match="a few rows of X are so far from all others"):
+            assert math.isnan(call(X, Y, "distance"))
+    with pytest.warns(gm.UndefinedWarning, match="the kernel of X is 0 between different rows, up to rounding$"):
+        assert math.isnan(gm.cka(X, Y, gm.Polynomial(3)))
+    with pytest.warns(gm.UndefinedWarning, match="a few rows of X are so far from all others"):
+        assert math.isnan(gm.kernel_alignment(X, Y, gm.Polynomial(3), estimator="unbiased"))
+    with pytest.warns(gm.UndefinedWarning, match="a few rows of X are so far from all others"):
+        assert math.isnan(gm.hsic(X, Y, gm.Polynomial(3)))
+
+
 @pytest.mark.parametrize("kernel", [gm.Linear(), *KINDS, gm.RBF(5.0)], ids=repr)
 @pytest.mark.parametrize(
     ("dtype", "mean", "times"), [("f4", 0, 1e3), ("f4", 0, 1e4), ("f4", 1e4, 0), ("f8", 0, 1e4), ("f8", 1e4, 0)]

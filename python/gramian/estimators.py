@@ -15,7 +15,17 @@ import numpy.typing as npt
 
 from gramian.arrays import one_of, require_rows
 from gramian.gram import GramMoments, Representation, RowProducts
-from gramian.kernels import RBF, ArcCosine, Cosine, Exponential, Kernel, Laplacian, Polynomial, RationalQuadratic
+from gramian.kernels import (
+    OF_DIFFERENCES,
+    RBF,
+    ArcCosine,
+    Cosine,
+    Exponential,
+    Kernel,
+    Laplacian,
+    Polynomial,
+    RationalQuadratic,
+)
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Estimator: TypeAlias = Literal["biased", "unbiased"]
@@ -26,6 +36,7 @@ DEFAULT_ESTIMATOR: dict[Measure, Estimator] = {"cka": "unbiased", "hsic": "unbia
 _CANCELLED = 1e4  # Σ K̄_ii² over ‖U(K)‖² from which on the feature route gives way to tiles
 _TOLERANCE = 64.0  # times eps times the rounding scale: below it, a self term has too few digits that are not rounding
 _COARSE = 1e12  # of a representation's amplification: float64 tiles have no digits left
+_UNHELD = 2.0**-142  # values in scaled units of which fixed-point sums, in units of 2^-148 and 2^-298, keep nothing
 _FEW = 0.25  # of all rows, below which those that a trace is made of are few
 _DROPPED = {"float64": 0, "float32": 29, "float16": 42, "bfloat16": 45}  # bits that float64 has more
 _AT_ONCE = 1 << 20  # numbers
@@ -85,7 +96,7 @@ def gram_statistics(g: GramMoments) -> Statistics:
         diagonal_inner=centred_diagonal @ centred_diagonal.T,
         exponent=g.exponent,
         # below float32 it is features that are rounded, and of their many errors a product keeps little
-        rounding=g.rounding * g.eps * (0.25 if g.eps > np.finfo(np.float32).eps else 1.0),
+        rounding=np.maximum(g.rounding * g.eps * (0.25 if g.eps > np.finfo(np.float32).eps else 1.0), _UNHELD),
     )
 
 
@@ -112,8 +123,7 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
         return f"{name} has a kernel matrix that is not finite"
     if own > (_TOLERANCE * s.rounding[p]) ** 2 and own > 0:
         return None
-    spread = s.trace[p] ** 2 < _FEW * s.n * s.diagonal_inner[p, p]
-    few = few_rows(name) if spread and not (s.xs and s.xs[p].amplification > _COARSE) else None
+    few = few_rows(name) if by_few_rows(s, p) and not (s.xs and s.xs[p].amplification > _COARSE) else None
     if measure == "kernel_alignment" and estimator == "biased":
         return few if few and own > 0 else f"the kernel of {name} is 0 for every pair of rows"
     if few and own != 0 and not (s.xs and all_but_one_equal(s.xs[p])):
@@ -181,6 +191,11 @@ def look_at(x: Representation) -> tuple[bool, float]:
     return equal, largest
 
 
+def by_few_rows(s: Statistics, p: int) -> bool:
+    """Whether nearly all of the trace of representation p is that of a few rows."""
+    return bool(s.trace[p] ** 2 < _FEW * s.n * s.diagonal_inner[p, p])
+
+
 def few_rows(name: str) -> str:
     """The reason where a few rows decide the size of all sums."""
     far = f"a few rows of {name} are so far from all others, or these from 0"
@@ -228,8 +243,11 @@ def unresolved(s: Statistics, p: int, estimator: Estimator, name: str) -> str | 
         return f"{name} has a kernel matrix that is not finite"
     if own > (_TOLERANCE * s.rounding[p]) ** 2 or not s.xs:
         return None
-    if of_directions(s.xs[p].kernel) or not s.xs[p].amplification > _COARSE:
+    kernel = s.xs[p].kernel
+    if of_directions(kernel) or isinstance(kernel, OF_DIFFERENCES):
         return None  # what is left of a cosine is small beside 1, so that 0 is right up to rounding
+    if not s.xs[p].amplification > _COARSE:
+        return few_rows(name) if by_few_rows(s, p) and not all_but_one_equal(s.xs[p]) else None
     return None if look_at(s.xs[p])[0] else nothing_left(s.xs[p], name)
 
 

@@ -340,7 +340,8 @@ def mmd2(
     -------
     float
         In units of k. ``kernel="distance"`` gives half the energy distance. "biased" values of positive kernels are
-        never negative, and 0 for equal samples; nan where float64 is too coarse for the kernel of rows so far from 0.
+        never negative, and 0 for equal samples; nan where float64 is too coarse for the kernel of rows so far from 0,
+        or beside a few rows of another size that both samples hold.
 
     Raises
     ------
@@ -349,7 +350,8 @@ def mmd2(
 
     Notes
     -----
-    O((n+m)²p) time, O(n+m) memory. Sums are shifted by landmarks, so close samples do not cancel. Source: Gretton et
+    O((n+m)²p) time, O(n+m) memory. Sums are shifted by landmarks, so close samples do not cancel; where a few
+    odd rows in both do, a second sweep has float64 tiles, and a linear one is made from the means. Source: Gretton et
     al. 2012; Theory, 3.6.
 
     Examples
@@ -406,6 +408,7 @@ def mmd2(
 
 
 def _mmd2_of(blocks: _BlockSums, n: int, m: int, estimator: Estimator) -> float:
+    """In scaled units."""
     if estimator == "biased":
         xx, zz = (blocks.xx + blocks.diagonal_x) / n**2, (blocks.zz + blocks.diagonal_z) / m**2
     else:
@@ -420,6 +423,7 @@ def _square_of_mean_difference(x: Matrix, z: Matrix) -> float:
 
 
 def _means(x: Matrix) -> list[Fraction]:
+    """Of every feature; sums of pairs of rows, then of these, each with what rounding took from it."""
     totals = [Fraction(0)] * x.d
     step = max(1, (1 << 20) // x.d)
     for start in range(0, x.n, step):
