@@ -111,6 +111,170 @@ def test_integers_beyond_2_to_the_53_are_told_apart() -> None:
     assert gm.kernel_alignment(ids, ids) == 1.0
 
 
+# ---- a few odd rows ------------------------------------------------------------------------------------------------
+
+KINDS: list[Any] = [gm.Polynomial(2), gm.Polynomial(3), gm.ArcCosine(0), gm.ArcCosine(1), gm.Cosine(), gm.Distance()]
+
+
+def params(kernel: Any) -> dict[str, Any]:
+    return {k: getattr(kernel, k) for k in ("degree", "order") if hasattr(kernel, k)}
+
+
+@pytest.mark.parametrize("mean", [1e3, 3e3])
+@pytest.mark.parametrize("kernel", KINDS, ids=repr)
+def test_a_row_of_zeros_far_from_all_others_takes_no_digits_from_unbiased_measures(kernel: Any, mean: float) -> None:
+    X, Y = far(80, 16, mean)
+    X[0] = 0
+    K, L = grams(kernel.name, X, Y, **params(kernel))
+    assert gm.cka(X, Y, kernel) == pytest.approx(float(oracle.cka(K, L, "unbiased")), rel=1e-6)
+    assert gm.hsic(X, Y, kernel) == pytest.approx(float(oracle.hsic(K, L, "unbiased")), rel=1e-6)
+
+
+@pytest.mark.parametrize("times", [1e4, 1e6, 1e8])
+@pytest.mark.parametrize("kernel", [gm.Polynomial(2), gm.Polynomial(3), gm.ArcCosine(1), gm.Distance()], ids=repr)
+def test_a_row_of_another_size_takes_no_digits_from_unbiased_measures(kernel: Any, times: float) -> None:
+    X, Y = far(80, 16, 0.0)
+    X[0] *= times
+    K, L = grams(kernel.name, X, Y, **params(kernel))
+    assert gm.cka(X, Y, kernel) == pytest.approx(float(oracle.cka(K, L, "unbiased")), rel=1e-5)
+    want = float(oracle.kernel_alignment(K, L, "unbiased"))
+    assert gm.kernel_alignment(X, Y, kernel, estimator="unbiased") == pytest.approx(want, abs=1e-6)
+
+
+def test_errors_and_tests_of_rows_with_an_odd_one_are_those_of_float64() -> None:
+    X, Y = far(60, 16, 3e3)
+    X[0] = 0
+    for kernel in ("polynomial", "cosine", "distance"):
+        single, double = (gm.alignment(A, B, kernel) for A, B in ((X, Y), (X.astype("f8"), Y.astype("f8"))))
+        assert single.se == pytest.approx(double.se, rel=1e-6)
+        assert single.pvalue == pytest.approx(double.pvalue, rel=1e-6)
+
+
+@pytest.mark.parametrize("kernel", gm.kernels.KERNELS)
+def test_ordinary_rows_are_swept_once(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, sweep = [], gm._core.sweep
+    monkeypatch.setattr(gm._core, "sweep", lambda *a, **k: made.append(1) or sweep(*a, **k))
+    X, Y = far(60, 70, 0.0)
+    for call in (gm.cka, gm.hsic, gm.kernel_alignment, gm.mmd2):
+        made.clear()
+        call(X, Y, kernel)
+        assert len(made) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_odd_rows_beside_which_float64_has_no_digits_are_the_reason(dtype: str) -> None:
+    X, Y = far(60, 8, 0.0, dtype)
+    X[0] *= 1e16
+    for call in (gm.cka, gm.hsic):
+        with pytest.warns(gm.UndefinedWarning, match="a few rows of X are so far from all others"):
+            assert math.isnan(call(X, Y, "distance"))
+    with pytest.warns(gm.UndefinedWarning, match="the kernel of X is 0 between different rows, up to rounding$"):
+        assert math.isnan(gm.cka(X, Y, gm.Polynomial(3)))
+    with pytest.warns(gm.UndefinedWarning, match="a few rows of X are so far from all others"):
+        assert math.isnan(gm.kernel_alignment(X, Y, gm.Polynomial(3), estimator="unbiased"))
+    with pytest.warns(gm.UndefinedWarning, match="a few rows of X are so far from all others"):
+        assert math.isnan(gm.hsic(X, Y, gm.Polynomial(3)))
+
+
+@pytest.mark.parametrize("kernel", [gm.Linear(), *KINDS, gm.RBF(5.0)], ids=repr)
+@pytest.mark.parametrize(
+    ("dtype", "mean", "times"), [("f4", 0, 1e3), ("f4", 0, 1e4), ("f4", 1e4, 0), ("f8", 0, 1e4), ("f8", 1e4, 0)]
+)
+def test_an_odd_row_that_both_samples_share_does_not_tell_them_apart(
+    kernel: Any, dtype: str, mean: float, times: float
+) -> None:
+    r = np.random.default_rng(1)
+    A, B = r.standard_normal((150, 24)) + mean, r.standard_normal((150, 24)) + mean + 0.3
+    A[0] *= times
+    B[0] = A[0]
+    A, B = A.astype(dtype), B.astype(dtype)
+    if kernel == gm.Polynomial(3) and times == 1e4:
+        with pytest.warns(gm.UndefinedWarning, match="a few rows of X or Z are so far from all others"):
+            assert math.isnan(gm.mmd2(A, B, kernel, estimator="biased"))
+        return
+    bandwidth = {"bandwidth": 5.0} if kernel.name == "rbf" else {}
+    K = grams(kernel.name, np.concatenate([A, B]), **params(kernel), **bandwidth)[0]
+    want = float(oracle.mmd2(K[:150, :150], K[150:, 150:], K[:150, 150:], "biased"))
+    assert gm.mmd2(A, B, kernel, estimator="biased") == pytest.approx(want, rel=1e-3)
+
+
+@pytest.mark.parametrize("mean", [1e8, 1e10])
+def test_the_linear_distance_of_samples_is_that_of_their_means_however_far(mean: float) -> None:
+    r = np.random.default_rng(1)
+    A, B = r.standard_normal((150, 24)) + mean, r.standard_normal((130, 24)) + mean + 0.3
+    A[0] = B[0] = 0
+    difference = [
+        Fraction(sum(map(Fraction, a)), 150) - Fraction(sum(map(Fraction, b)), 130)
+        for a, b in zip(A.T, B.T, strict=True)
+    ]
+    assert gm.mmd2(A, B, "linear", estimator="biased") == pytest.approx(
+        float(sum(x * x for x in difference)), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("mean", [1e5, 1e6])
+def test_a_row_of_zeros_in_one_sample_leaves_the_unbiased_distance_its_digits(mean: float) -> None:
+    r = np.random.default_rng(1)
+    A, B = r.standard_normal((150, 24)) + mean, r.standard_normal((150, 24)) + mean + 0.3
+    A[0] = 0
+    A, B = A.astype("f4"), B.astype("f4")
+    for kernel in (gm.Polynomial(2), gm.ArcCosine(1), gm.Distance()):
+        K = grams(kernel.name, np.concatenate([A, B]), **params(kernel))[0]
+        want = float(oracle.mmd2(K[:150, :150], K[150:, 150:], K[:150, 150:], "unbiased"))
+        assert gm.mmd2(A, B, kernel) == pytest.approx(want, rel=1e-6)
+
+
+# ---- the ends of float64 ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("times", [1e155, 1e300])
+def test_a_polynomial_of_rows_beyond_1e154_is_the_power_of_inner_products(times: float) -> None:
+    X, Y = far(50, 5, 0.0, "float64")
+    K, L = (oracle.gram("polynomial", Z, degree=2, scale=0.2, offset=c) for Z, c in ((X, 0.0), (Y, 1.0)))
+    assert gm.cka(X * times, Y, "polynomial") == pytest.approx(float(oracle.cka(K, L, "unbiased")), rel=1e-12)
+    assert gm.hsic(X * times, Y, "polynomial") == math.inf
+    assert gm.mmd2(X * times, Y * times, "polynomial", estimator="biased") == math.inf
+    assert "beyond float64" in str(gm.spectrum(X * times, "polynomial").reason)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_arc_cosines_of_the_least_numbers_of_float64_are_those_of_their_directions(order: int) -> None:
+    X, Y = far(60, 5, 0.0, "float64")
+    X = X * 1e-310
+    lifted, kernel = X * 2.0**600 * 2.0**430, gm.ArcCosine(order)  # exact
+    for estimator in ("biased", "unbiased"):
+        want = float(oracle.cka(*grams("arc_cosine", lifted, Y, order=order), estimator))
+        assert gm.cka(X, Y, kernel, estimator=estimator) == pytest.approx(want, rel=1e-12)
+    near, deep = gm.hsic(lifted, Y, kernel), gm.hsic(X, Y, kernel)
+    assert deep == (0 if order else pytest.approx(near, rel=1e-12))
+
+
+@pytest.mark.parametrize("kernel", KINDS, ids=repr)
+def test_the_hsic_of_equal_rows_is_0_and_not_rounding(kernel: Any) -> None:
+    torch = pytest.importorskip("torch")
+    _, Y = far(50, 4, 0.0)
+    for X in (torch.full((50, 8), 1e4, dtype=torch.bfloat16), np.full((50, 8), 1e4)):
+        assert gm.hsic(X, Y, kernel, estimator="biased") == 0
+        assert gm.hsic(X, Y, kernel) == 0
+        assert gm.cka_matrix([X], [Y], kernel, measure="hsic").values[0, 0] == 0
+        assert gm.mmd2(X, X[:20], kernel, estimator="biased") == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [gm.Cosine(), gm.ArcCosine(0)], ids=repr)
+def test_rows_in_one_direction_have_no_hsic_with_kernels_of_directions(kernel: Any) -> None:
+    r = np.random.default_rng(0)
+    X, Y = np.outer(r.uniform(0.5, 2, 50), r.standard_normal(8)), r.standard_normal((50, 3))
+    for estimator in ("biased", "unbiased"):
+        assert gm.hsic(X, Y, kernel, kernel_y="linear", estimator=estimator) == pytest.approx(0, abs=1e-15)
+        assert gm.mmd2(X, X[:20], kernel, estimator=estimator) == pytest.approx(0, abs=1e-15)
+
+
+def test_an_alpha_too_small_for_float64_is_blamed_and_not_the_bandwidth() -> None:
+    X, Y = np.random.default_rng(0).standard_normal((2, 50, 3))
+    with pytest.warns(gm.UndefinedWarning, match="its alpha, 1e-300, is too small"):
+        assert math.isnan(gm.cka(X, Y, gm.RationalQuadratic(1.0, alpha=1e-300)))
+
+
 # ---- squares -----------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,6 @@ import oracle
 import zoo
 from accuracy import CASES, ESTIMATORS, Case
 from gramian import gram, routes
-from gramian.arrays import as_matrix
 from oracle import Array
 
 KERNELS = {
@@ -37,6 +36,7 @@ KERNELS = {
     if name not in ("rbf_narrow", "rational_quadratic_heavy")
 }
 SINGLE, DOUBLE = 2.0**-23, 2.0**-52
+NARROW = 1e4  # ‖H‖/‖K̄‖ from which on float32 tiles have too few digits
 LOST = 1e12  # ‖H‖/‖K̄‖ from which on float64 tiles may have too few digits
 
 
@@ -62,7 +62,8 @@ def held(case: Case, X: Array) -> Held:
     K = oracle.gram(case.name, X, **params)
     H, size = K, None
     if case.name == "linear":
-        H = oracle.scatter(X)
+        from_middle = X - np.median(X, axis=0)  # the mean, but for a few odd rows
+        H = from_middle @ from_middle.T
     elif case.name == "cosine":
         U = oracle.unit_rows(X)
         H = oracle.scatter(U)
@@ -80,10 +81,35 @@ def norm(K: Array) -> Any:
     return np.sqrt(oracle.inner(K, K))
 
 
-def rounding(case: Case, dtype: str, *arrays: Any) -> float:
-    """eps of the tiles: float32 ones only where they keep enough digits."""
-    wide = any(gram.represent(case.kernel, as_matrix(x, "x")).wide for x in arrays)
-    return DOUBLE if dtype == "float64" or wide else SINGLE
+def rounding(dtype: str, *arrays: Held) -> float:
+    """eps of tiles that keep enough digits of the problem: of float32 ones only where centring leaves 1e-4 of K."""
+    lost = 0.0
+    for h in arrays:
+        tiles, left = oracle.hollow(h.H), float(norm(h.left("unbiased")))  # the diagonal is never in float32
+        size = h.size * float(norm(tiles)) / max(float(norm(h.H)), 1e-300)
+        lost = max(lost, size / max(left, 1e-300))
+    return DOUBLE if dtype == "float64" or lost > NARROW else SINGLE
+
+
+@dataclass(frozen=True)
+class Odd(zoo.Case):
+    """With one row of zeros, as of padding, or one that is far longer than all others, in both arrays."""
+
+    row: str = "zero"
+
+    @property
+    def arrays(self) -> tuple[Array, Array]:
+        X, Y = super().arrays
+        for Z in (X, Y):
+            Z[0] = 0 if self.row == "zero" else Z[1] * 4096  # exact in all dtypes
+        return X, Y
+
+
+ODD = [
+    Odd("plain", dtype, 40, 12, mean, row=row)
+    for dtype in ("float64", "float32", "bfloat16")
+    for mean, row in ((1e3, "zero"), (1e5, "zero"), (0.0, "long"))
+]
 
 
 def heard(call: Any) -> tuple[float, str | None]:
@@ -111,7 +137,7 @@ def assert_measures_are_right(zooed: zoo.Case, case: Case) -> None:
     X, Y = zooed.arrays
     a, b = zooed.inputs
     x, y = held(case, X), held(case, Y)
-    eps = rounding(case, zooed.dtype, a, b)
+    eps = rounding(zooed.dtype, x, y)
     n = len(X)
     for estimator in ESTIMATORS:
         A, B = x.left(estimator), y.left(estimator)
@@ -157,6 +183,12 @@ def test_kernel_measures_of_the_zoo_are_right_or_say_why_not(name: str) -> None:
         assert_measures_are_right(zooed, KERNELS[name])
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_one_odd_row_takes_no_digits_from_the_others(name: str) -> None:
+    for odd in ODD:
+        assert_measures_are_right(odd, KERNELS[name])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernel_measures_of_the_whole_zoo_are_right_or_say_why_not(name: str) -> None:
@@ -181,7 +213,8 @@ def test_distance_alignment_of_the_zoo_is_right_or_says_why_not(normalize: Any, 
     for zooed in some_cases(2 * len(normalize) + centered, 7):
         X, Y = (Z.astype(np.longdouble) for Z in zooed.arrays)
         a, b = zooed.inputs
-        eps = rounding(Case("cosine" if normalize == "unit_diagonal" else "linear"), zooed.dtype, a, b)
+        like = Case("cosine" if normalize == "unit_diagonal" else "linear")
+        eps = rounding(zooed.dtype, *(held(like, Z) for Z in (X, Y)))
         got, reason = heard(lambda a=a, b=b: gm.distance_alignment(a, b, normalize=normalize, centered=centered))
         if math.isnan(got):
             assert normalize == "hs_norm"
@@ -223,8 +256,7 @@ def test_mmd_of_the_zoo_is_right_or_says_why_not(name: str) -> None:
         X, Z, a, b = zooed.arrays[0], other.arrays[0], zooed.inputs[0], other.inputs[0]
         pooled = held(case, np.concatenate([X, Z]))
         n, H = len(X), pooled.H
-        wide = gram.represent(case.kernel, as_matrix(a, "x"), as_matrix(b, "z")).wide
-        eps = DOUBLE if wide or zooed.dtype == "float64" else SINGLE
+        eps = rounding(zooed.dtype, pooled)
         blocks = (H[:n, :n], H[n:, n:], H[:n, n:], H[:n, n:])
         size = sum(float(norm(B)) for B in blocks) / (n - 1)  # of entries that may all be rounded alike
         if case.name == "cosine":
@@ -239,6 +271,26 @@ def test_mmd_of_the_zoo_is_right_or_says_why_not(name: str) -> None:
             else:
                 assert abs(got - want) <= 16 * eps * size, (str(zooed), got, want, size)
                 assert estimator == "unbiased" or got >= 0
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_an_odd_row_that_both_samples_share_is_no_difference(name: str) -> None:
+    case = KERNELS[name]
+    for odd in ODD:
+        X, Z = odd.arrays[0], Odd("plain", odd.dtype, 40, 12, odd.mean, seed=1, row=odd.row).arrays[0]
+        Z[0] = X[0]
+        a, b = (zoo.as_input(S, odd.dtype) for S in (X, Z))
+        H = held(case, np.concatenate([X, Z])).H
+        want = float(oracle.mmd2(H[:40, :40], H[40:, 40:], H[:40, 40:], "biased"))
+        others = np.delete(np.delete(H, [0, 40], 0), [0, 40], 1)
+        own = float(np.abs(np.diag(oracle.centred(others))).mean()) / 40  # what independent samples have
+        got, reason = heard(lambda a=a, b=b: gm.mmd2(a, b, case.kernel, estimator="biased"))
+        lost = DOUBLE * float(np.abs(H).max()) / 40**2  # of the row's value with itself, which all three sums hold
+        if math.isnan(got):
+            assert "a few rows of X or Z are so far" in str(reason)
+            assert lost > 1e-4 * own
+        else:
+            assert abs(got - want) <= 1e-3 * own + 64 * lost, (str(odd), odd.row, got, want)
 
 
 def test_median_bandwidths_of_the_zoo_are_right_or_say_why_not() -> None:
@@ -262,7 +314,7 @@ def test_errors_and_tests_of_the_zoo_are_right_or_say_why_not(name: str) -> None
     for zooed in some_cases(list(KERNELS).index(name), 29):
         x, y = (held(case, Z) for Z in zooed.arrays)
         a, b = zooed.inputs
-        eps = rounding(case, zooed.dtype, a, b)
+        eps = rounding(zooed.dtype, x, y)
         left = [(h.size, float(norm(h.left(estimator)))) for h in (x, y) for estimator in ESTIMATORS]
         lost = max(size / rest if rest > 0 else math.inf for size, rest in left)
         e = gm.alignment(a, b, case.kernel)
@@ -274,7 +326,7 @@ def test_errors_and_tests_of_the_zoo_are_right_or_say_why_not(name: str) -> None
         assert e.se == pytest.approx(oracle.cka_se(H, L), rel=error, abs=error)
         for method in ("gamma", "gretton", "t", "chi2", "pearson3"):
             if method == "pearson3":  # tr K̄³ of each array is of tiles of its own
-                error = 64 * max(rounding(case, zooed.dtype, z) for z in (a, b)) * lost + 1e-11
+                error = 64 * max(rounding(zooed.dtype, z) for z in (x, y)) * lost + 1e-11
             statistic, pvalue = oracle.TESTS[method](H, L)
             found = gm.independence_test(a, b, case.kernel, method=method)
             assert found.reason is None
@@ -308,7 +360,7 @@ def test_moments_of_the_zoo_are_sums_over_the_true_kernel_matrices() -> None:
     for zooed, name in zip(some_cases(1, 11), itertools.cycle(KERNELS), strict=False):
         case, (a, b) = KERNELS[name], zooed.inputs
         x, y = (held(case, Z) for Z in zooed.arrays)
-        eps = rounding(case, zooed.dtype, a, b)
+        eps = rounding(zooed.dtype, x, y)
         found = gm.gram_moments(a, b, kernel=case.kernel)
         K, L = oracle.hollow(x.K), oracle.hollow(y.K)
         error = 4 * eps * (x.size * float(norm(L)) + float(norm(K)) * y.size) + 64 * DOUBLE * float(norm(K) * norm(L))

@@ -65,14 +65,13 @@ struct Extent {
 
     /// Root of the mean of (‖x'‖‖y'‖)^2p over pairs of different rows: one row far away is in few of them.
     double paired(double p) const {
-        double sum = 0, own = 0;
+        double before = 0, sum = 0;  // added up pair by pair: less the squares of a sum, one huge row would cancel all others
         for (std::int64_t i = 0; i < n; ++i) {
             const double square = p == 1.0 ? norms[i] * norms[i] : std::pow(norms[i], 2 * p);
-            sum += square;
-            own += square * square;
+            sum += 2 * before * square;
+            before += square;
         }
-        const double pairs = static_cast<double>(n) * static_cast<double>(n - 1);
-        return n > 1 ? std::sqrt(std::fmax(sum * sum - own, 0.0) / pairs) : 0.0;
+        return n > 1 ? std::sqrt(sum / (static_cast<double>(n) * static_cast<double>(n - 1))) : 0.0;
     }
 };
 
@@ -109,18 +108,21 @@ struct Polynomial {
     static constexpr int parameters = 3;
     static constexpr Parameter parameter[3] = {{"degree", 2.0}, {"scale", kFromData}, {"offset", 1.0}};
 
-    // base = 2^-t·(scale·x·y + offset) with |base| ≤ 1; unit = 1/‖features‖ is the power of two that they were scaled by
-    static double shrink(const double* p, double unit) {
-        const double largest = std::abs(p[1]) / (unit * unit) + std::abs(p[2]);
-        return largest > 0 ? std::exp2(-std::ceil(std::log2(largest))) : 1.0;
+    // base = 2^-t·(scale·x·y + offset) with |base| ≤ 1; unit = 1/‖features‖ is the power of two that they were scaled by.
+    // t is held as an exponent: of rows beyond 2^512, 1/unit² and 2^-t are no doubles
+    static int shrink_exponent(const double* p, double unit) {
+        const int square = -2 * std::ilogb(unit);
+        const double largest = std::ldexp(std::abs(p[1]), square) + std::abs(p[2]);
+        if (std::isinf(largest)) return static_cast<int>(std::fmax(1025, std::ilogb(p[1]) + square + 2));
+        return largest > 0 ? static_cast<int>(std::ceil(std::log2(largest))) : 0;
     }
     static void constants(const double* p, double unit, double* c) {
-        const double t = shrink(p, unit);
-        c[0] = p[1] / (unit * unit) * t;
-        c[1] = p[2] * t;
+        const int t = shrink_exponent(p, unit);
+        c[0] = std::ldexp(p[1], -2 * std::ilogb(unit) - t);
+        c[1] = std::ldexp(p[2], -t);
         c[2] = p[0];
     }
-    static double value_exponent(const double* p, double unit) { return p[0] * std::log2(shrink(p, unit)); }
+    static double value_exponent(const double* p, double unit) { return -p[0] * shrink_exponent(p, unit); }
     static double bound(const double*, const Extent&) { return 1.0; }
     static double rounding(const double* c, const Extent& e) {
         // by Minkowski's inequality no less than the root of the mean of (|c0|·‖x‖‖y‖ + |c1|)^2p

@@ -83,7 +83,7 @@ def kernel_matrix(
         g = gram.sweep_moments([found], shard=(0, _NOTHING), precision=precision, memory=memory)
         by = np.zeros((1, x.n))
         trace = float((g.scaled_diagonal + 2 * g.scaled_shift).sum())
-    (shifted,) = gram.shifted([found], gram.moved_shift(g, by), g.base)
+    (shifted,) = gram.shifted(gram.as_swept([found], g), gram.moved_shift(g, by), g.base)
     return KernelMatrix(
         shifted,
         g.scaled_shift[0] + by[0],

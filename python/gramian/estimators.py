@@ -15,7 +15,17 @@ import numpy.typing as npt
 
 from gramian.arrays import one_of, require_rows
 from gramian.gram import GramMoments, Representation, RowProducts
-from gramian.kernels import RBF, ArcCosine, Cosine, Exponential, Laplacian, Polynomial, RationalQuadratic
+from gramian.kernels import (
+    OF_DIFFERENCES,
+    RBF,
+    ArcCosine,
+    Cosine,
+    Exponential,
+    Kernel,
+    Laplacian,
+    Polynomial,
+    RationalQuadratic,
+)
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Estimator: TypeAlias = Literal["biased", "unbiased"]
@@ -26,6 +36,8 @@ DEFAULT_ESTIMATOR: dict[Measure, Estimator] = {"cka": "unbiased", "hsic": "unbia
 _CANCELLED = 1e4  # Σ K̄_ii² over ‖U(K)‖² from which on the feature route gives way to tiles
 _TOLERANCE = 64.0  # times eps times the rounding scale: below it, a self term has too few digits that are not rounding
 _COARSE = 1e12  # of a representation's amplification: float64 tiles have no digits left
+_UNHELD = 2.0**-142  # values in scaled units of which fixed-point sums, in units of 2^-148 and 2^-298, keep nothing
+_FEW = 0.25  # of all rows, below which those that a trace is made of are few
 _DROPPED = {"float64": 0, "float32": 29, "float16": 42, "bfloat16": 45}  # bits that float64 has more
 _AT_ONCE = 1 << 20  # numbers
 _TELLING = 1e-4  # distance between neighbouring floats from which on a constant array may be one by rounding
@@ -84,7 +96,7 @@ def gram_statistics(g: GramMoments) -> Statistics:
         diagonal_inner=centred_diagonal @ centred_diagonal.T,
         exponent=g.exponent,
         # below float32 it is features that are rounded, and of their many errors a product keeps little
-        rounding=g.rounding * g.eps * (0.25 if g.eps > np.finfo(np.float32).eps else 1.0),
+        rounding=np.maximum(g.rounding * g.eps * (0.25 if g.eps > np.finfo(np.float32).eps else 1.0), _UNHELD),
     )
 
 
@@ -111,12 +123,15 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
         return f"{name} has a kernel matrix that is not finite"
     if own > (_TOLERANCE * s.rounding[p]) ** 2 and own > 0:
         return None
+    few = few_rows(name) if by_few_rows(s, p) and not (s.xs and s.xs[p].amplification > _COARSE) else None
     if measure == "kernel_alignment" and estimator == "biased":
-        return f"the kernel of {name} is 0 for every pair of rows"
+        return few if few and own > 0 else f"the kernel of {name} is 0 for every pair of rows"
+    if few and own != 0 and not (s.xs and all_but_one_equal(s.xs[p])):
+        return few
     if s.alignment_unbiased[p, p] < np.finfo(np.float64).eps * s.alignment_biased[p, p]:
-        return (
-            f"the kernel of {name} is 0 between different rows, up to rounding "
-            "(if it has a bandwidth, that is too small)"
+        falls = not s.xs or isinstance(s.xs[p].kernel, RBF | Exponential | Laplacian | RationalQuadratic)
+        return f"the kernel of {name} is 0 between different rows, up to rounding" + (
+            " (if it has a bandwidth, that is too small)" if falls else ""
         )
     if measure == "kernel_alignment":
         return f"the kernel of {name} is 0 between different rows"
@@ -129,7 +144,7 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
     ):
         return (
             f"nothing is left of the kernel of {name} after centring without its diagonal, as where all rows but "
-            "one are the same"
+            "one are the same or all are equally far from each other"
         )
     return nothing_left(s.xs[p], name)
 
@@ -144,18 +159,20 @@ def nothing_left(x: Representation, name: str) -> str:
             "if there were any, subtract the mean of the rows before rounding to it)"
         )
         return f"{name} is constant: all its rows are the same" + (hint if gap > _TELLING else "")
-    if isinstance(x.kernel, Cosine) or x.kernel == ArcCosine(0):
+    if of_directions(x.kernel):
         return f"all rows of {name} point the same way, up to rounding, and the kernel is of directions alone"
     same = f"the kernel of {name} is the same for all pairs of rows, up to rounding"
-    if isinstance(x.kernel, Polynomial) and cast("float", x.kernel.scale) * largest**2 * x.parts[0].d < 1e-3 * abs(
-        x.kernel.offset
-    ):
+    if isinstance(x.kernel, Polynomial) and cast("float", x.kernel.scale) * largest * largest * x.parts[
+        0
+    ].d < 1e-3 * abs(x.kernel.offset):
         return f"{same}: its scale, {x.kernel.scale:.3g}, is too small for them"
     if isinstance(x.kernel, Polynomial | ArcCosine) and x.amplification > _COARSE:
         return (
             f"float64 is too coarse for this kernel of rows of {name} this far from 0: centring leaves nothing of it "
             "but rounding; subtract the mean of the rows first"
         )
+    if isinstance(x.kernel, RationalQuadratic) and x.kernel.alpha < np.finfo(np.float64).eps:
+        return f"{same}: its alpha, {x.kernel.alpha:.3g}, is too small"
     if isinstance(x.kernel, RBF | Exponential | Laplacian | RationalQuadratic):
         return f"{same}: its bandwidth, {x.kernel.bandwidth:.3g}, is too large for them"
     return f"nothing is left of the kernel of {name} after centring, up to rounding"
@@ -174,6 +191,29 @@ def look_at(x: Representation) -> tuple[bool, float]:
     return equal, largest
 
 
+def by_few_rows(s: Statistics, p: int) -> bool:
+    """Whether nearly all of the trace of representation p is that of a few rows."""
+    return bool(s.trace[p] ** 2 < _FEW * s.n * s.diagonal_inner[p, p])
+
+
+def few_rows(name: str) -> str:
+    """The reason where a few rows decide the size of all sums."""
+    far = f"a few rows of {name} are so far from all others, or these from 0"
+    return f"{far}, that their kernel values round away the rest"
+
+
+def all_but_one_equal(x: Representation) -> bool:
+    """Whether all rows but one at most are the same."""
+    first = x.parts[0].take(np.arange(min(3, x.parts[0].n)))
+    # two of three rows are the one that all others are
+    usual = first[0] if (first[0] == first[1:]).all(axis=1).any() else first[-1]
+    odd = 0
+    for part in x.parts:
+        step = max(1, _AT_ONCE // part.d)
+        odd += sum(int((part.block(a, a + step) != usual).any(axis=1).sum()) for a in range(0, part.n, step))
+    return odd <= 1
+
+
 def value(
     s: Statistics, measure: Measure, estimator: Estimator, p: int = 0, q: int = 1, names: tuple[str, str] = ("X", "Y")
 ) -> tuple[float, str | None]:
@@ -184,6 +224,8 @@ def value(
         for index, name in ((p, names[0]), (q, names[1])):
             if reason := unresolved(s, index, estimator, name):
                 return math.nan, reason
+        if constant(s, p, estimator) or constant(s, q, estimator):
+            return 0.0, None
         return scaled(max(least, float(sums[p, q])), int(s.exponent[p] + s.exponent[q])), None
     for index, name in ((p, names[0]), (q, names[1])):
         if reason := undefined(s, index, measure, estimator, name):
@@ -201,15 +243,29 @@ def unresolved(s: Statistics, p: int, estimator: Estimator, name: str) -> str | 
         return f"{name} has a kernel matrix that is not finite"
     if own > (_TOLERANCE * s.rounding[p]) ** 2 or not s.xs:
         return None
-    if isinstance(s.xs[p].kernel, Cosine) or not s.xs[p].amplification > _COARSE:
+    kernel = s.xs[p].kernel
+    if of_directions(kernel) or isinstance(kernel, OF_DIFFERENCES):
         return None  # what is left of a cosine is small beside 1, so that 0 is right up to rounding
+    if not s.xs[p].amplification > _COARSE:
+        return few_rows(name) if by_few_rows(s, p) and not all_but_one_equal(s.xs[p]) else None
     return None if look_at(s.xs[p])[0] else nothing_left(s.xs[p], name)
+
+
+def constant(s: Statistics, p: int, estimator: Estimator) -> bool:
+    """Whether all rows are the same, so that sums of their centred kernel are 0, and not what rounding made of it."""
+    own = float(s.matrix("hsic", estimator)[p, p])
+    return bool(s.xs) and not own > (_TOLERANCE * s.rounding[p]) ** 2 and look_at(s.xs[p])[0]
+
+
+def of_directions(kernel: Kernel) -> bool:
+    """Whether the kernel is of the rows' directions alone."""
+    return isinstance(kernel, Cosine) or kernel == ArcCosine(0)
 
 
 def coarse(x: Representation) -> bool:
     """Whether float64 tiles of some rows of x would hold no digit of what centring leaves."""
     lost = x.amplification * np.finfo(np.float64).eps * _TOLERANCE > 1
-    return bool(lost) and not isinstance(x.kernel, Cosine)
+    return bool(lost) and not of_directions(x.kernel)
 
 
 def positive(s: Statistics, p: int) -> bool:

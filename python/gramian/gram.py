@@ -53,9 +53,11 @@ Precision: TypeAlias = Literal["highest", "high", "medium"]
 _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
 _AT_ONCE = 1 << 20  # numbers
 _REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
+_DEEP = 1000  # power of two under 1 below which lengths of rows have no inverse
 _LEAST = 900  # power of two below which they cannot be brought up by one factor
 _LANDMARKS = 32  # rows from which it is told how much of a kernel's values centring takes away
 _UNKNOWN = 1e6  # the amplification where these are all the same: float64 tiles, which may have enough digits
+_SMALL = 1e-15  # of values in scaled units, from which on float32 has room for their squares
 _NARROW = 1e3  # times what is left from which on float32 tiles lose digits that a measure shows: an error of (1e-4)²
 
 
@@ -76,6 +78,7 @@ class Representation:
     bandwidth_from_rows: bool = False
     amplification: float = 1.0  # how many times the rounding of one value is its share of what centring leaves
     base: int = -1  # the sweep's choice of k − 0 or k − 1, as an earlier one made it; −1: not made yet
+    power: int = 0  # of two, by which a kernel of degree 2 is that of rows brought up from the least float64 numbers
 
     @property
     def n(self) -> int:
@@ -109,7 +112,34 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
         norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
         found = with_bandwidth(found, median_distance(parts, norm=norm))
         return Representation(parts, found, bandwidth_from_rows=True)
-    return Representation(parts, found, amplification=amplification(parts, found))
+    power = 0
+    if isinstance(found, ArcCosine) and parts[0].dtype == "float64" and np.abs(landmarks(parts)).max() < 2.0**-_DEEP:
+        parts, power = _brought_up(parts)
+        power *= found.order  # the kernel of directions alone does not notice
+    return Representation(parts, found, amplification=amplification(parts, found), power=power)
+
+
+def _brought_up(parts: Sequence[Matrix]) -> tuple[tuple[Matrix, ...], int]:
+    """Rows times a power of two, which is exact, where 1 over their length would be no float64 number."""
+    if any(p.device != "cpu" for p in parts):
+        return tuple(parts), 0
+    rows = [p.block(0, p.n) for p in parts]
+    power = -int(np.frexp(max(np.abs(r).max() for r in rows))[1])
+    if power < _DEEP:
+        return tuple(parts), 0
+    return tuple(as_matrix(np.ldexp(r, power), "rows") for r in rows), power
+
+
+def landmarks(parts: Sequence[Matrix]) -> Array:
+    """A few rows from all over the data."""
+    n = sum(p.n for p in parts)
+    count = min(n, _LANDMARKS)
+    listed = np.arange(count) * (n - 1) // max(count - 1, 1)
+    first = parts[0].n
+    X = parts[0].take(listed[listed < first])
+    if len(parts) > 1:
+        X = np.concatenate([X, parts[1].take(listed[listed >= first] - first)])
+    return X
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # inf and nan: no digits are left
@@ -122,13 +152,7 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
     """
     if not isinstance(kernel, Polynomial | ArcCosine | Cosine):
         return 1.0
-    n = sum(p.n for p in parts)
-    count = min(n, _LANDMARKS)
-    listed = np.arange(count) * (n - 1) // max(count - 1, 1)
-    first = parts[0].n
-    X = parts[0].take(listed[listed < first])
-    if len(parts) > 1:
-        X = np.concatenate([X, parts[1].take(listed[listed >= first] - first)])
+    X = landmarks(parts)
     if (X[0] == X).all():
         return _UNKNOWN
     largest = float(np.abs(X).max())
@@ -141,7 +165,7 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
         return float(np.sqrt(np.einsum("ij,ij->", X, X) / np.einsum("ij,ij->", left, left)))
     K = X @ X.T
     if isinstance(kernel, Polynomial):
-        unit = cast("float", kernel.scale) * largest**2
+        unit = cast("float", kernel.scale) * largest * largest  # inf, where a power would raise
         base = K * unit + kernel.offset if unit < math.inf else K
         K = (base / np.abs(base).max()) ** kernel.degree
     else:
@@ -546,9 +570,11 @@ def gram_moments(
 
 def _swept(xs: Sequence[Representation], statistic: str, precision: Precision, **how: Any) -> Any:
     """The native sweep."""
-    return _core.sweep(
+    raw = _core.sweep(
         [x.native() for x in xs], statistic=statistic, precision=precision, wide=any(x.wide for x in xs), **how
     )
+    raw["exponent"] = raw["exponent"] - np.array([2 * x.power for x in xs], dtype=np.int32)
+    return raw
 
 
 def sweep_moments(
@@ -611,9 +637,13 @@ def stable_moments(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> GramMoments:
-    """Moments for centred statistics: swept again around the row means if landmarks were far from them."""
+    """Moments for centred statistics: swept again in float64 tiles where float32 ones left too few digits, and around
+    the row means if landmarks were far from them."""
     g = sweep_moments(xs, precision=precision, memory=memory, progress=progress)
     n = g.n
+    if too_coarse(g):
+        xs = [widened(x) for x in xs]
+        g = sweep_moments(xs, precision=precision, memory=memory, progress=progress)
     if n < 4:
         return g
     r = g.scaled_rows
@@ -624,6 +654,35 @@ def stable_moments(
         return g
     moved = shifted(xs, moved_shift(g, half_offsets(g, hollow=True)), g.base)
     return sweep_moments(moved, precision=precision, memory=memory, progress=progress)
+
+
+@np.errstate(over="ignore")
+def too_coarse(g: GramMoments) -> bool:
+    """Whether the sums themselves say that float64 tiles would hold digits that float32 ones have lost.
+
+    A few odd rows, as of padding, decide the size of what is rounded, and a measure without them what is left of it. So
+    what is left of pairs of different rows is compared to the scale of their rounding, centred and as it is.
+    """
+    if g.eps <= 2 * np.finfo(np.float64).eps:
+        return False
+    n = g.n
+    r = g.scaled_rows
+    left = np.diag(g.scaled_inner)
+    if n >= 4:
+        left = left + r.sum(axis=1) ** 2 / ((n - 1) * (n - 2)) - 2 / (n - 2) * (r * r).sum(axis=1)
+    left = np.minimum(left, np.ldexp(np.diag(g.scaled_unshifted()), 2 * g.excess)) / (n * (n - 1))
+    # squares of values far below 1 are no float32 numbers
+    return bool(np.any(left < np.maximum((g.rounding / _NARROW) ** 2, _SMALL**2)))
+
+
+def widened(x: Representation) -> Representation:
+    """The same rows for float64 tiles."""
+    return replace(x, amplification=max(x.amplification, _UNKNOWN))
+
+
+def as_swept(xs: Sequence[Representation], g: GramMoments) -> list[Representation]:
+    """The rows for second passes in the tiles, and so the units, of an earlier sweep."""
+    return [widened(x) for x in xs] if g.eps <= 2 * np.finfo(np.float64).eps else list(xs)
 
 
 def moved_shift(g: GramMoments, by: Array | float = 0.0) -> Array:
@@ -695,6 +754,7 @@ class VectorProducts:
     values: Array  # (n, k) Σ_{j≠i} K'_ij v_j
     diagonal: Array  # (n,) K'_ii
     exponent: int
+    rounding: float  # of one value
 
 
 def sweep_matmul(
@@ -708,7 +768,12 @@ def sweep_matmul(
     """Products of the shifted values with a few vectors."""
     vectors = np.ascontiguousarray(vectors)
     raw = _swept([x], "matmul", precision, vectors=vectors, memory=memory or 0, progress=progress)
-    return VectorProducts(_core.fixed_values(raw["rows"]), raw["diagonal"][0], int(raw["exponent"][0]))
+    return VectorProducts(
+        _core.fixed_values(raw["rows"]),
+        raw["diagonal"][0],
+        int(raw["exponent"][0]),
+        float(raw["rounding"][0] * raw["epsilon"]),
+    )
 
 
 def multiply_hollow(
@@ -807,7 +872,7 @@ def sweep_nearest(
     )
     if shard == (0, 1) and raw["index"].min() < 0:
         raise ValueError(f"values of {x.kernel} of these rows are beyond float64; scale the rows down")
-    return Nearest(raw["index"], raw["similarity"], int(raw["exponent"][0]))
+    return Nearest(raw["index"], raw["similarity"], int(raw["exponent"][0]) - 2 * x.power)
 
 
 def _alike_in_size(x: Representation) -> Representation:

@@ -249,7 +249,7 @@ def cube_trace(pair: Paired, p: int) -> float:
         return moments.covariance_cube_trace(pair.matrices[p], pair.kernels[p])
     x, n = pair.xs[p], pair.n
     g = gram.stable_moments([x], precision=pair.precision, memory=pair.memory, progress=pair.progress)
-    x = gram.shifted([x], gram.moved_shift(g, gram.half_offsets(g, hollow=False)), g.base)[0]
+    x = gram.shifted(gram.as_swept([x], g), gram.moved_shift(g, gram.half_offsets(g, hollow=False)), g.base)[0]
     if n <= _EXACT_TRACE:
         total = 0.0
         for begin in range(0, n, _PROBES):
@@ -304,7 +304,7 @@ def permuted_sums(
         yield from _permuted_feature_sums(pair, count, order, first)
         return
     g = pair.gram
-    xs = gram.shifted(pair.xs, gram.moved_shift(g), g.base)
+    xs = gram.shifted(pair.as_swept, gram.moved_shift(g), g.base)
     for b, value in swept_sums(pair, xs, count, order, first=first):
         yield b, _centred_sum(g, order(b), value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from statistics import NormalDist
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -15,7 +16,7 @@ from gramian import estimators, gram, independence, routes
 from gramian.arrays import DType, Matrix, about_least, check_budget, one_of, require_rows, same_device
 from gramian.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.gram import Precision, Progress, Representation
-from gramian.kernels import OF_DIFFERENCES, Distance, Kernel, Linear, as_kernel
+from gramian.kernels import OF_DIFFERENCES, ArcCosine, Cosine, Distance, Kernel, Linear, Polynomial, as_kernel
 from gramian.reasons import told
 from gramian.routes import Paired
 from gramian.sources import matrix, named_layers
@@ -24,6 +25,9 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Normalize: TypeAlias = Literal["none", "unit_diagonal", "hs_norm"]
 
 _EQUAL = 1e-4  # part of the mean diagonal from which on samples of at most ten thousand rows are not the same
+_DIGITS = 1e5  # times its rounding below which a difference of sums is made again with more digits
+_TOLERANCE = 64.0  # times its rounding below which it has too few
+_ALIKE = 3e-6  # part of the value of independent samples that is no more than a few of float32's roundings
 _SORTED = 1 << 24  # numbers that are sorted to see whether two samples are the same
 _RESOLVED = 1e-6  # part of its scale below which a difference of moments is computed from the differences instead
 
@@ -336,7 +340,8 @@ def mmd2(
     -------
     float
         In units of k. ``kernel="distance"`` gives half the energy distance. "biased" values of positive kernels are
-        never negative, and 0 for equal samples; nan where float64 is too coarse for the kernel of rows so far from 0.
+        never negative, and 0 for equal samples; nan where float64 is too coarse for the kernel of rows so far from 0,
+        or beside a few rows of another size that both samples hold.
 
     Raises
     ------
@@ -345,7 +350,8 @@ def mmd2(
 
     Notes
     -----
-    O((n+m)²p) time, O(n+m) memory. Sums are shifted by landmarks, so close samples do not cancel. Source: Gretton et
+    O((n+m)²p) time, O(n+m) memory. Sums are shifted by landmarks, so close samples do not cancel; where a few
+    odd rows in both do, a second sweep has float64 tiles, and a linear one is made from the means. Source: Gretton et
     al. 2012; Theory, 3.6.
 
     Examples
@@ -374,20 +380,105 @@ def mmd2(
     pooled = gram.represent(chosen, x, z)
     if estimators.coarse(pooled):
         return told(math.nan, estimators.nothing_left(pooled, "X and Z together"), "mmd2")
-    sums = _sums_by_label if x.device == "cpu" else _sums_by_vector
-    blocks = sums(pooled, x.n, precision=precision, memory=memory, progress=progress)
-    n, m = x.n, z.n
+    for again in (False, True):
+        blocks = _block_sums(pooled, x.n, precision=precision, memory=memory, progress=progress)
+        value = _mmd2_of(blocks, x.n, z.n, estimator)
+        if math.isnan(value):
+            return told(value, "values of the kernel are beyond float64; scale the rows down", "mmd2")
+        alike = (abs(blocks.diagonal_x) + abs(blocks.diagonal_z)) / pooled.n
+        if estimator == "biased" and value < _EQUAL * alike and same_sample(x, z):
+            return 0.0
+        lost = (
+            blocks.rounding * pooled.n * max(1 / (k * j) for k, j in ((x.n, z.n), (x.n, x.n), (z.n, z.n)) if k * j > 1)
+        )
+        if abs(value) > _DIGITS * lost or _alike(pooled, lost, blocks.exponent):
+            break
+        if isinstance(chosen, Linear) and estimator == "biased":
+            return _square_of_mean_difference(x, z)
+        if again or x.dtype == "float64":
+            if abs(value) > _TOLERANCE * lost or estimators.of_directions(chosen):
+                break  # what is left of a kernel of directions is small beside 1: 0 is right up to rounding
+            if estimators.look_at(pooled)[0]:
+                return 0.0
+            return told(math.nan, _too_far(pooled), "mmd2")
+        pooled = gram.widened(pooled)
+    if estimator == "biased" and estimators.is_positive(pooled):
+        value = max(value, 0.0)
+    return estimators.scaled(value, blocks.exponent)
+
+
+def _mmd2_of(blocks: _BlockSums, n: int, m: int, estimator: Estimator) -> float:
+    """In scaled units."""
     if estimator == "biased":
         xx, zz = (blocks.xx + blocks.diagonal_x) / n**2, (blocks.zz + blocks.diagonal_z) / m**2
     else:
         xx, zz = blocks.xx / (n * (n - 1)), blocks.zz / (m * (m - 1))
-    value = xx + zz - 2 * blocks.xz / (n * m)
-    if estimator == "biased" and estimators.is_positive(pooled):
-        size = (abs(blocks.diagonal_x) + abs(blocks.diagonal_z)) / (n + m)
-        value = 0.0 if value < _EQUAL * size and same_sample(x, z) else max(value, 0.0)
-    if math.isnan(value):
-        return told(value, "values of the kernel are beyond float64; scale the rows down", "mmd2")
-    return estimators.scaled(value, blocks.exponent)
+    return xx + zz - 2 * blocks.xz / (n * m)
+
+
+def _square_of_mean_difference(x: Matrix, z: Matrix) -> float:
+    """‖mean x − mean z‖², from sums with twice the digits of float64."""
+    x_mean, z_mean = (_means(s) for s in (x, z))
+    return math.fsum(float(a - b) ** 2 for a, b in zip(x_mean, z_mean, strict=True))
+
+
+def _means(x: Matrix) -> list[Fraction]:
+    """Of every feature; sums of pairs of rows, then of these, each with what rounding took from it."""
+    totals = [Fraction(0)] * x.d
+    step = max(1, (1 << 20) // x.d)
+    for start in range(0, x.n, step):
+        rows = np.asarray(x.block(start, start + step), dtype=np.float64)
+        lost = np.zeros_like(rows)
+        while len(rows) > 1:
+            if len(rows) % 2:
+                rows, lost = (np.vstack([a, np.zeros((1, x.d))]) for a in (rows, lost))
+            half = len(rows) // 2
+            a, b = rows[:half], rows[half:]
+            rows = a + b
+            grown = rows - a
+            lost = lost[:half] + lost[half:] + ((a - (rows - grown)) + (b - grown))
+        totals = [t + Fraction(h) + Fraction(e) for t, h, e in zip(totals, rows[0], lost[0], strict=True)]
+    return [t / x.n for t in totals]
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _alike(pooled: Representation, lost: float, exponent: int) -> bool:
+    """Whether rounding is small beside what independent samples would give: then these are alike up to rounding.
+
+    By pairs of different rows, but for the larger ones: a few odd rows do not make others differ.
+    """
+    kernel = pooled.kernel
+    if isinstance(kernel, OF_DIFFERENCES):
+        return True  # no row counts for more than 1
+    X = gram.landmarks(pooled.parts)
+    norm = np.sqrt(np.square(X).sum(axis=1))
+    U = X / np.where(norm > 0, norm, 1.0)[:, None]
+    by = U if estimators.of_directions(kernel) else X
+    square = np.square(by[:, None] - by[None, :]).sum(axis=2)
+    if isinstance(kernel, Linear | Cosine):
+        apart = square
+    elif isinstance(kernel, Distance):
+        apart = np.sqrt(square)
+    else:
+        if isinstance(kernel, Polynomial):
+            K = (cast("float", kernel.scale) * (X @ X.T) + kernel.offset) ** kernel.degree
+        else:
+            cosine = np.clip(U @ U.T, -1.0, 1.0)
+            angle = np.pi - np.arccos(cosine)
+            size, sine = np.outer(norm, norm), np.sqrt((1 - cosine) * (1 + cosine))
+            K = (angle if kernel == ArcCosine(0) else size * (sine + angle * cosine)) / np.pi
+        apart = np.diag(K)[:, None] + np.diag(K) - 2 * K
+    differ = square > 0
+    if not differ.any():
+        return False
+    return bool(estimators.scaled(lost, exponent) < _ALIKE * np.quantile(apart[differ], 0.25) / pooled.n)
+
+
+def _too_far(pooled: Representation) -> str:
+    """Why rounding is all that is left."""
+    if estimators.coarse(pooled):
+        return estimators.nothing_left(pooled, "X and Z together")
+    return estimators.few_rows("X or Z")
 
 
 def equal_rows(x: Matrix, z: Matrix) -> bool:
@@ -422,6 +513,14 @@ class _BlockSums:
     diagonal_x: float
     diagonal_z: float
     exponent: int
+    rounding: float  # of one value
+
+
+def _block_sums(
+    pooled: Representation, n: int, *, precision: Precision, memory: int | None, progress: Progress | None
+) -> _BlockSums:
+    by = _sums_by_label if pooled.parts[0].device == "cpu" else _sums_by_vector
+    return by(pooled, n, precision=precision, memory=memory, progress=progress)
 
 
 def _sums_by_label(
@@ -437,7 +536,15 @@ def _sums_by_label(
     from_x, from_z = float(rows[:n].sum()), float(rows[n:].sum())
     xz = (from_x + from_z - labelled) / 4
     d = g.scaled_diagonal[0]
-    return _BlockSums(from_x - xz, from_z - xz, xz, float(d[:n].sum()), float(d[n:].sum()), int(g.exponent[0]))
+    return _BlockSums(
+        from_x - xz,
+        from_z - xz,
+        xz,
+        float(d[:n].sum()),
+        float(d[n:].sum()),
+        int(g.exponent[0]),
+        float(g.rounding[0] * g.eps),
+    )
 
 
 def _sums_by_vector(
@@ -449,7 +556,7 @@ def _sums_by_vector(
     g = gram.sweep_matmul(pooled, indicators, precision=precision, memory=memory, progress=progress)
     r, d = g.values, g.diagonal
     xx, zz, xz = (float(part.sum()) for part in (r[:n, 0], r[n:, 1], r[:n, 1]))
-    return _BlockSums(xx, zz, xz, float(d[:n].sum()), float(d[n:].sum()), g.exponent)
+    return _BlockSums(xx, zz, xz, float(d[:n].sum()), float(d[n:].sum()), g.exponent, g.rounding)
 
 
 # ---- measures with their uncertainty --------------------------------------------------------------------
@@ -706,6 +813,8 @@ def cka_matrix(
     if measure == "hsic":
         with np.errstate(over="ignore"):
             full = np.ldexp(sums, s.exponent[:, None] + s.exponent[None, :])
+        zero = np.array([estimators.constant(s, p, estimator) for p in range(len(names))])
+        full[zero[:, None] | zero] = 0.0
         full[~(defined[:, None] & defined)] = np.nan
     else:
         full = estimators.outer_ratio(sums, defined)

@@ -75,10 +75,15 @@ class Paired:
         """The Gram sweep, made once."""
         return gram.stable_moments(self.xs, precision=self.precision, memory=self.memory, progress=self.progress)
 
+    @property
+    def as_swept(self) -> list[Representation]:
+        """The rows as the Gram sweep took them."""
+        return gram.as_swept(self.xs, self.gram)
+
     def products(self, shift: Array, base: npt.NDArray[np.int32]) -> RowProducts:
         """The second pass, around a shift, (m, n) or (m, 2, n), in scaled units."""
         return gram.sweep_products(
-            self.xs, shift, base, precision=self.precision, memory=self.memory, progress=self.progress
+            self.as_swept, shift, base, precision=self.precision, memory=self.memory, progress=self.progress
         )
 
     @once
@@ -174,7 +179,7 @@ def _squares_of_differences(pair: Paired) -> tuple[Array, Array]:
     difference = shift[0] - shift[1]
     times = [  # (n, 2): the values times the difference, and times the representation's own shift
         scale * gram.multiply_hollow(x, np.stack([difference, a], axis=1), precision=pair.precision, memory=pair.memory)
-        for x, a, scale in zip(gram.shifted(pair.xs, gram.moved_shift(g), g.base), shift, unit, strict=True)
+        for x, a, scale in zip(gram.shifted(pair.as_swept, gram.moved_shift(g), g.base), shift, unit, strict=True)
     ]
 
     def square(products: Array, a: Array, rows: Array, times: Array) -> Array:

@@ -249,10 +249,14 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
         reason = f"eigenvalues {k} and {k + 1} cannot be told apart: the last eigenspace is cut; choose another k"
     elif _nothing(trace, rounding, x.n):
         reason = "the eigenvalues add up to 0, up to rounding, so that no part of the trace is explained"
+    with np.errstate(over="ignore"):
+        values, residuals = np.ldexp(pairs.values, exponent), np.ldexp(pairs.residuals, exponent)
+    if not np.isfinite(values).all():
+        reason = "eigenvalues are beyond float64; scale the rows down"
     return Spectrum(
-        eigenvalues=np.ldexp(pairs.values, exponent),
+        eigenvalues=values,
         eigenfunctions=pairs.vectors * (signs * math.sqrt(x.n)),
-        residuals=np.ldexp(pairs.residuals, exponent),
+        residuals=residuals,
         following=estimators.scaled(pairs.following, exponent),
         trace=estimators.scaled(trace, exponent),
         tolerance=accuracy,
