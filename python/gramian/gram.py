@@ -141,7 +141,7 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
         return float(np.sqrt(np.einsum("ij,ij->", X, X) / np.einsum("ij,ij->", left, left)))
     K = X @ X.T
     if isinstance(kernel, Polynomial):
-        unit = cast("float", kernel.scale) * largest**2
+        unit = cast("float", kernel.scale) * largest * largest  # inf, where a power would raise
         base = K * unit + kernel.offset if unit < math.inf else K
         K = (base / np.abs(base).max()) ** kernel.degree
     else:
