@@ -24,6 +24,8 @@ from gramian import _core
 
 DType = Literal["float64", "float32", "float16", "bfloat16"]
 
+# digits after the leading one, and the exponent of the last digit of the smallest numbers
+LAST_DIGITS = {"float64": (52, -1074), "float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
 _CHECKED_AT_ONCE = 1 << 28  # bytes; between two such pieces of a file on a slow disk, Ctrl-C is heard
 _EXACT = 1 << 53  # up to which float64 holds every integer
 _CPU_DEVICES = {1, 3}  # DLPack: kDLCPU, and kDLCUDAHost, which is pinned memory of the host
