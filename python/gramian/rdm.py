@@ -631,6 +631,8 @@ def _swept(pair: Paired, normalize: Sequence[bool], *, centred: bool) -> _Sums:
         g = gram.sweep_moments(around, precision=pair.precision, memory=pair.memory, progress=pair.progress)
         # the length of a normalised row is itself rounded
         lost = g.rounding * g.eps + np.where(normalize, (8 * g.eps) ** 2, 0.0) / unit
+        # what is taken off values in a tile is float64 at best
+        lost = np.maximum(lost, np.finfo(np.float64).eps * np.abs(rows).max(axis=1))
         mean = g.scaled_rows.sum(axis=1) / ordered
         square = g.scaled_inner / ordered
         values = square - np.multiply.outer(mean, mean) if centred else square
