@@ -347,8 +347,23 @@ def test_knn_says_why_there_is_no_value(run: Any, files: Path) -> None:
     np.save(files / "same.npy", np.ones((60, 3)))
     code, out, err = run("knn", files / "same.npy", files / "y.npy")
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == "in X, all rows are equally near each other"
-    assert out.splitlines()[3].split() == ["mutual_knn", "nan", "0.1695", "-"]
+    assert out.splitlines()[-1] == "undefined: in X, all rows are equally near each other"
+    assert out.splitlines()[3].split() == ["mutual_knn", "undefined", "0.1695", "-"]
+
+
+def test_a_layer_that_is_constant_has_no_p_value_but_an_interval(run: Any, files: Path) -> None:
+    np.save(files / "same.npy", np.ones((60, 3)))
+    _, out, _ = run("compare", files / "same.npy", files / "y.npy")
+    assert "linear hsic: no p-value: X is constant" in out
+    assert "no interval" not in out
+
+
+def test_rows_of_named_fields_are_told_how_they_become_numbers(run: Any, files: Path) -> None:
+    np.save(files / "fields.npy", np.zeros(60, [("a", "f8"), ("b", "i4")]))
+    code, _, err = run("knn", files / "fields.npy", files / "y.npy")
+    assert code != 0
+    assert "structured_to_unstructured" in err
+    assert "reshape" not in err
 
 
 def test_knn_prints_a_line_for_every_measure(run: Any, files: Path) -> None:

@@ -893,3 +893,9 @@ def test_options_of_an_overlap_are_checked() -> None:
         gm.neighbor_overlap(A, A, shuffles=0)
     with pytest.raises(ValueError, match=r"^seed must be at least 0, got -1$"):
         gm.neighbor_overlap(A, A, seed=-1)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_whole_numbers_beyond_float64_keep_their_neighbours(metric):
+    few = 3 * np.arange(50)[:, None]
+    assert np.array_equal(gm.neighbors(10**17 + few, 5, metric=metric), gm.neighbors(few, 5, metric=metric))

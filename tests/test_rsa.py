@@ -756,3 +756,31 @@ def test_peer_rsatoolbox():
     topology = (import_module("rsatoolbox.rdm.transform").geotopological_transform(rdm, 0.2, 0.8) for rdm in rdms)
     want = rsatoolbox.rdm.compare(*topology, method="corr")[0, 0]
     assert gm.rsa(X, Y, geotopological=(0.2, 0.8)) == pytest.approx(want, abs=1e-9)
+
+
+def test_a_few_rows_far_away_condemn_no_pairs_but_their_own():
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((120, 16))
+    Y = Z @ rng.standard_normal((16, 8)) + rng.standard_normal((120, 8))
+    of = rng.integers(0, 3, 120)[:, None]
+    arrays = [(Z + of * far / 4, dtype) for far in (1e3, 2e3) for dtype in ("bfloat16", "float16")]
+    arrays += [(Z + far * (np.arange(120)[:, None] < 12), dtype) for dtype, far in (("float16", 1e4), ("float32", 1e8))]
+    for (X, dtype), kind in itertools.product(arrays, ("cosine", "correlation")):
+        stored = rounded(X, dtype)
+        want = gm.rsa(stored, Y, dissimilarity=kind, correlation="spearman")
+        found = gm.rsa(as_input(stored, dtype), Y, dissimilarity=kind, correlation="spearman")
+        assert found == pytest.approx(want, abs=1e-12)
+        d, e = (oracle.over_pairs(oracle.dissimilarities(A.astype(np.longdouble), kind)) for A in (stored, Y))
+        # as values are tied: to 40 bits, and what is no more than float64's rounding of directions to 0
+        fraction, exponent = np.frexp(np.where(d <= 1e-25, 0, d))
+        tied = np.ldexp(np.round(np.ldexp(fraction, 40)), exponent - 40)
+        # distances of 1e-6 have 10 digits, by which a few ties are others
+        assert want == pytest.approx(float(oracle.rsa(tied, e, "spearman")), abs=1e-6)
+
+
+def test_whole_numbers_beyond_float64_keep_their_distances():
+    few = 3 * np.arange(50)[:, None]
+    Y = np.random.default_rng(0).standard_normal((50, 3)) + np.arange(50.0)[:, None]
+    for kind, correlation in itertools.product(("sqeuclidean", "euclidean"), CORRELATIONS):
+        options = {"dissimilarity": kind, "correlation": correlation}
+        assert gm.rsa(10**17 + few, Y, **options) == gm.rsa(few, Y, **options)

@@ -917,3 +917,10 @@ def test_progress_hears_every_sweep() -> None:
     heard: list[tuple[int, int]] = []
     found = gm.spectrum(normals(500, 3), "rbf", 3, progress=lambda done, total: heard.append((done, total)))
     assert sum(done == total for done, total in heard) >= found.sweeps
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_whole_numbers_beyond_float64_keep_their_centred_spectrum(kernel):
+    few = 3 * np.arange(50)[:, None]
+    found, want = (gm.spectrum(X, kernel, 1, centered=True) for X in (10**17 + few, few))
+    assert found.eigenvalues[0] == pytest.approx(want.eigenvalues[0], rel=1e-12)

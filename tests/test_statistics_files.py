@@ -291,3 +291,54 @@ def test_memory_layout_and_compression_are_no_damage(features: Path) -> None:
     features.write_bytes(zipped(content, deflated=True))
 
     assert np.array_equal(gm.FeatureMoments.load(features).xy, before.xy)
+
+
+# ---- sums that no rows have ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v, a: a.update(xy=100 * a["xy"]), "xy is larger than the squares allow"),
+        (lambda v, a: a.update(xx=-a["xx"]), "sums of squares of x must be at least 0"),
+        (lambda v, a: a["yy"].__setitem__((0, 1), a["yy"][0, 1] + 0.5), "yy is not symmetric"),
+        (lambda v, a: a["sum_x"].__setitem__(0, np.nan), "sum_x is not finite"),
+        (lambda v, a: a["xy"].__setitem__((0, 0), np.nan), "xy is larger than the squares allow"),
+        (lambda v, a: a.update(sum_y=100 * a["sum_y"] + 100), "sum_y is larger than the squares allow"),
+        (lambda v, a: a.update(squares=2 * a["squares"]), "squares are not the trace of xx"),
+        (lambda v, a: a.update(square_products=-a["square_products"]), "square_products are not sums"),
+        (lambda v, a: a["x_by_yy"].__setitem__(0, np.inf), "third or fourth degree are not finite"),
+        (lambda v, a: v.update(n=10**30), "more rows than there are"),
+    ],
+)
+def test_feature_moments_that_no_rows_have_are_refused(
+    features: Path, change: Callable[[dict[str, Any], Content], None], words: str
+) -> None:
+    changed(features, change)
+    refused(features, words)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-170, 1e-160, 1e-80, 1e-40, 1.0, 1e60, 1e100, 1e150, 1e200, 1e305])
+def test_moments_of_rows_of_any_size_come_back(tmp_path: Path, size: float) -> None:
+    with np.errstate(all="ignore"):
+        for mean in (0.0, 10.0):
+            made = gm.feature_moments(size * (data() + mean), size * (data(1) - mean))
+            made.save(tmp_path / "features")
+            assert np.array_equal(gm.FeatureMoments.load(tmp_path / "features").xy, made.xy, equal_nan=True)
+
+
+def test_moments_that_a_sum_has_moved_come_back(tmp_path: Path) -> None:
+    near = gm.feature_moments(data() + 1e8, data(1) - 1e8)
+    far = gm.feature_moments(data(2) + 1e8, data(3) - 1e8, reference=(np.zeros(3), np.zeros(3)))
+    for made in (near + far, far + near):
+        made.save(tmp_path / "features")
+        assert gm.FeatureMoments.load(tmp_path / "features").n == 18
+
+
+def test_gram_moments_that_no_kernel_has_are_refused(gram: Path) -> None:
+    def swap(values: dict[str, Any], arrays: Content) -> None:
+        arrays["pair_words"] = arrays["pair_words"][[0, 2, 2]]
+        arrays["pair_words"][0] = 0
+
+    changed(gram, swap)
+    refused(gram, "sums of products are larger than the sums of squares allow")

@@ -74,9 +74,12 @@ class Side:
             grown = oracle.norms(wide) * inverse
             self.arithmetic = FLOAT64 * (np.sqrt(2 * self.d) + FLOAT64) * max(1, float(grown.max()))
             turned = turned_by(last, left, 1 - 1 / X.shape[1] if kind == "correlation" else 1.0)
-            if 4e3 * np.mean(turned**2) < 2 * self.d.mean():  # far below what other pairs have
-                same = oracle.over_pairs(np.add.outer(turned, turned)) ** 2
-                self.tied = np.where(2 * self.d <= same, 0, self.tied)
+            known = turned <= 1 / 32  # rounding may have turned the others anywhere
+            same = oracle.over_pairs(np.add.outer(turned, turned)) ** 2
+            both = oracle.over_pairs(np.logical_and.outer(known, known).astype(float)) > 0
+            between = both & (2 * self.d > same) & (2 * self.d <= 1e3 * same)
+            if not between.any() and (both & (2 * self.d > same)).any():  # far below what other pairs have
+                self.tied = np.where(both & (2 * self.d <= same), 0, self.tied)
 
     def only_rounding(self, correlation: str) -> bool:
         """Whether dissimilarities differ by no more than a few times what half a last place of every value does."""

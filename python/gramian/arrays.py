@@ -24,6 +24,8 @@ from gramian import _core
 
 DType = Literal["float64", "float32", "float16", "bfloat16"]
 
+# digits after the leading one, and the exponent of the last digit of the smallest numbers
+LAST_DIGITS = {"float64": (52, -1074), "float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
 _CHECKED_AT_ONCE = 1 << 28  # bytes; between two such pieces of a file on a slow disk, Ctrl-C is heard
 _EXACT = 1 << 53  # up to which float64 holds every integer
 _CPU_DEVICES = {1, 3}  # DLPack: kDLCPU, and kDLCUDAHost, which is pinned memory of the host
@@ -137,6 +139,8 @@ def as_matrix(x: object, name: str) -> Matrix:
     if isinstance(found, _core.View):
         view = found
     else:
+        if not isinstance(found, BFloat16Array):
+            _check_numbers(found, name)
         _check_shape(found.shape, name)
         data = _readable(found.bits) if isinstance(found, BFloat16Array) else _real(found, name)
         view = _view(data)
@@ -437,6 +441,19 @@ def _bfloat16_or_itself(a: npt.NDArray[Any]) -> npt.NDArray[Any] | BFloat16Array
     return BFloat16Array(a.view(np.uint16)) if a.dtype.name == "bfloat16" else a
 
 
+def _check_numbers(a: npt.NDArray[Any], name: str) -> None:
+    """Raise TypeError for what no shape would make numbers."""
+    if a.dtype.names:
+        hint = f"; if all its fields are numbers, use numpy.lib.recfunctions.structured_to_unstructured({name})"
+    elif a.dtype.kind in "US":
+        hint = f"; if it holds numbers, use {name}.astype(np.float64)"
+    elif a.dtype.kind in "VMm":
+        hint = ""
+    else:
+        return
+    raise TypeError(f"{name} must hold real numbers, got dtype {str(a.dtype)[:80]}{hint}")
+
+
 def _real(a: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """An array of a dtype that the native code reads; a copy only where there is no other way."""
     if a.dtype.name in ("float64", "float32", "float16"):
@@ -450,7 +467,7 @@ def _real(a: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
             f"{name} is {a.dtype}, wider than the float64 that results are computed in; "
             f"round it yourself: {name}.astype(np.float64)"
         )
-    hint = f"; if it holds numbers, use {name}.astype(np.float64)" if a.dtype.kind in "OUST" else ""
+    hint = f"; if it holds numbers, use {name}.astype(np.float64)" if a.dtype.kind in "OT" else ""
     raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}{hint}")
 
 

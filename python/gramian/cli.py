@@ -300,12 +300,15 @@ def knn(x: str, y: str, *, k: int, metric: Metric, seed: int, as_json: bool, qui
         _emit(_document({"n": found[0].n, "k": k, "metric": metric, "rows": rows}, x=x, y=y))
         return
     lines = [f"{k} nearest neighbours by {metric}, n = {found[0].n}", ""]
-    lines.append(f"{'':<10}  {'value':>8}  {'chance':>8}  {'corrected':>9}")
+    lines.append(f"{'':<10}  {'value':>9}  {'chance':>8}  {'corrected':>9}")
     for overlap in found:
         corrected = "-" if math.isnan(overlap.corrected) else f"{overlap.corrected:z.4f}"
-        lines.append(f"{overlap.measure:<10}  {overlap.value:8.4f}  {overlap.chance:8.4f}  {corrected:>9}")
-    if why := found[0].reason or found[0].note:
-        lines += ["", why]
+        value = "undefined" if math.isnan(overlap.value) else f"{overlap.value:.4f}"
+        lines.append(f"{overlap.measure:<10}  {value:>9}  {overlap.chance:8.4f}  {corrected:>9}")
+    if reason := found[0].reason:
+        lines += ["", f"undefined: {reason}"]
+    elif note := found[0].note:
+        lines += ["", note]
     _emit("\n".join(lines))
 
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.arrays import one_of, require_rows
+from gramian.arrays import LAST_DIGITS, one_of, require_rows
 from gramian.gram import GramMoments, Representation, RowProducts
 from gramian.kernels import (
     OF_DIFFERENCES,
@@ -38,7 +38,6 @@ _TOLERANCE = 64.0  # times eps times the rounding scale: below it, a self term h
 _COARSE = 1e12  # of a representation's amplification: float64 tiles have no digits left
 _UNHELD = 2.0**-142  # values in scaled units of which fixed-point sums, in units of 2^-148 and 2^-298, keep nothing
 _FEW = 0.25  # of all rows, below which those that a trace is made of are few
-_DROPPED = {"float64": 0, "float32": 29, "float16": 42, "bfloat16": 45}  # bits that float64 has more
 _AT_ONCE = 1 << 20  # numbers
 _TELLING = 1e-4  # distance between neighbouring floats from which on a constant array may be one by rounding
 
@@ -153,7 +152,7 @@ def nothing_left(x: Representation, name: str) -> str:
     """Why a centred kernel matrix is 0 up to rounding, from a look at the rows."""
     equal, largest = look_at(x)
     if equal:
-        gap = float(np.spacing(largest)) * 2.0 ** _DROPPED[x.dtype]
+        gap = float(np.spacing(largest)) * 2.0 ** (LAST_DIGITS["float64"][0] - LAST_DIGITS[x.dtype][0])
         hint = (
             f" ({x.dtype} is too coarse for differences below {gap:.1g} between rows this far from 0; "
             "if there were any, subtract the mean of the rows before rounding to it)"

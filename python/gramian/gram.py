@@ -480,6 +480,11 @@ def _moments_from(values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -
         raise ValueError(f"its sums are larger than those of {n} rows")
     if (np.diag(found.scaled_inner) < 0).any():
         raise ValueError("sums of squares must be at least 0")
+    own, rounded = np.diag(found.scaled_inner), 1e-9 * n * n
+    if (np.square(found.scaled_inner) > np.multiply.outer(own, own) * (1 + 1e-4) + rounded**2).any():
+        raise ValueError("sums of products are larger than the sums of squares allow")
+    if (np.square(found.scaled_rows).sum(axis=1) > (n - 1) * (own * (1 + 1e-4) + rounded)).any():
+        raise ValueError("sums of rows are larger than the sums of squares allow")
     if not tiles and (found.pair_words.any() or found.row_words.any()):
         raise ValueError("there are sums of no tiles")
     return found

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import gram, moments, rounding, routes
-from gramian.arrays import Matrix, as_matrix, check_budget, check_count, check_seed, one_of, require_rows
+from gramian.arrays import Matrix, about_least, as_matrix, check_budget, check_count, check_seed, one_of, require_rows
 from gramian.gram import Nearest, Progress, Representation
 from gramian.kernels import (
     RBF,
@@ -299,6 +299,8 @@ def _nearest(x: object, name: str, k: int, metric: Metric, memory: int | None, p
     rows = matrix(x, name)
     _check_k(k, rows.n)
     kernel, native = _KERNEL[metric]
+    if metric in ("euclidean", "manhattan"):
+        (rows,) = about_least([rows])
     represented = Representation((rows,), kernel, native_name=native)
     found, ties, reason = _listed(represented, k, memory, progress)
     lists = found.index.view(Neighbors)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import statistics_files
-from gramian.arrays import Matrix, about_reference, check_count, exact_beyond, same_device, same_rows
+from gramian.arrays import LAST_DIGITS, Matrix, about_reference, check_count, exact_beyond, same_device, same_rows
 from gramian.estimators import Estimator, Measure, Statistics, check_estimator, value
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.reasons import told
@@ -37,7 +37,6 @@ TOO_FEW_DIGITS = (
     "sums of squares hold half of the digits, and features that are ill-conditioned, far from the point that was "
     "subtracted, or nearly the same leave none of them; give the arrays"
 )
-_STORED = {"float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
 
 
 def feature_route(xs: Sequence[Matrix], kernels: Sequence[Kernel], memory: int | None) -> bool:
@@ -110,7 +109,7 @@ class CentredFeatures:
     @property
     def rounded(self) -> bool:
         """Whether rows were stored in fewer digits than those of float64."""
-        return self.x.dtype in _STORED
+        return self.x.dtype != "float64"
 
     @property
     def exponent(self) -> int:
@@ -120,7 +119,7 @@ class CentredFeatures:
 
 def stored_rounding(rows: Array, dtype: str) -> Array:
     """(d,) Σ of u²/12, the variance of a rounding to multiples of u; 0 for float64."""
-    if dtype not in _STORED:
+    if dtype == "float64":
         return np.zeros(rows.shape[1])
     unit = stored_units(rows, dtype)
     return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
@@ -131,7 +130,7 @@ def stored_units(rows: Array, dtype: str) -> Array:
 
     Zeros are taken for exact: a rectified unit that does not fire is 0, not a number too small to store.
     """
-    digits, least = _STORED[dtype]
+    digits, least = LAST_DIGITS[dtype]
     units = np.ldexp(np.where(rows == 0, 0.0, 1.0), np.maximum(np.frexp(rows)[1] - 1 - digits, least))
     return cast("Array", units)
 
@@ -596,7 +595,74 @@ def _moments_from(values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -
     for name in ("rounding_x", "rounding_y"):
         if not (arrays[name] >= 0).all():
             raise ValueError(f"{name} must be at least 0")
-    return FeatureMoments(n=n, **arrays)
+    found = FeatureMoments(n=n, **arrays)
+    _check_possible(found)
+    return found
+
+
+_LARGEST_COUNT = 1 << 53
+_DIGITS_KEPT = 1e-6  # part of a sum, far above the rounding of any number of rows
+_UNDERFLOW = 1e-290  # below which products have no digits
+_FOURTH_POWERS = 1e140  # size of squares up to which sums of fourth degree are within float64
+
+
+@np.errstate(all="ignore")  # large rows have infinite sums, tiny ones none
+def _check_possible(m: FeatureMoments) -> None:
+    """Raise unless sums could be those of some rows, by what all such sums obey; a few are infinite where rows are."""
+    if m.n > _LARGEST_COUNT:
+        raise ValueError(f"n is {m.n}, more rows than there are")
+    # moments that were moved here have the rounding of what the move cancelled
+    moved = [_DIGITS_KEPT * m.n * float(r @ r) + _UNDERFLOW for r in (m.reference_x, m.reference_y)]
+    sides = (("x", m.sum_x, m.xx), ("y", m.sum_y, m.yy))
+    for (name, total, second), slack, square in zip(sides, moved, m.squares, strict=True):
+        own = np.diag(second)
+        finite = np.isfinite(own)
+        if not np.isfinite(total[finite]).all():
+            raise ValueError(f"sum_{name} is not finite")
+        if (own < -slack).any():
+            raise ValueError(f"sums of squares of {name} must be at least 0")
+        _check_products(f"{name}{name}", second, own, own, slack, slack)
+        if not _near(
+            second, second.T, np.sqrt(np.multiply.outer(np.maximum(own, 0), np.maximum(own, 0))) + slack / _DIGITS_KEPT
+        )[np.ix_(finite, finite)].all():
+            raise ValueError(f"{name}{name} is not symmetric")
+        if not (np.square(total) <= m.n * (own * (1 + _DIGITS_KEPT) + slack))[finite].all():
+            raise ValueError(f"sum_{name} is larger than the squares allow")
+        if finite.all() and not _near(square, own.sum(), np.abs(own).sum() + own.size * slack / _DIGITS_KEPT):
+            raise ValueError(f"squares are not the trace of {name}{name}")
+    _check_products("xy", m.xy, np.diag(m.xx), np.diag(m.yy), *moved)
+    _check_fourth(m, moved)
+
+
+def _check_products(name: str, products: Array, xs: Array, ys: Array, slack_x: float, slack_y: float) -> None:
+    """Raise unless |Σuv|² ≤ Σu² Σv², up to rounding."""
+    both = np.multiply.outer(np.isfinite(xs), np.isfinite(ys))
+    most = np.sqrt(np.maximum(xs, 0) + slack_x)[:, None] * np.sqrt(np.maximum(ys, 0) + slack_y)
+    if not (np.abs(products) <= most * (1 + _DIGITS_KEPT))[both].all():
+        raise ValueError(f"{name} is larger than the squares allow")
+
+
+def _check_fourth(m: FeatureMoments, moved: list[float]) -> None:
+    s, n = m.square_products, max(m.n, 1)
+    names = ("x_by_xx", "x_by_yy", "y_by_xx", "y_by_yy", "square_products")
+    if max(*np.abs(m.squares), *moved) < _FOURTH_POWERS and not all(np.isfinite(getattr(m, k)).all() for k in names):
+        raise ValueError("sums of third or fourth degree are not finite, though those of squares are small")
+    if not np.isfinite(s).all():
+        return
+    slack = [t * t / n / _DIGITS_KEPT + _UNDERFLOW for t in moved]
+    if (
+        s[0, 0] < -slack[0]
+        or s[1, 1] < -slack[1]
+        or not _near(s[0, 1], s[1, 0], abs(s[0, 1]) + math.sqrt(slack[0] * slack[1]))
+    ):
+        raise ValueError("square_products are not sums of products of squares")
+    most = math.sqrt(max(s[0, 0], 0) + slack[0]) * math.sqrt(max(s[1, 1], 0) + slack[1])
+    if abs(s[0, 1]) > most * (1 + _DIGITS_KEPT):
+        raise ValueError("square_products are larger than the fourth powers allow")
+
+
+def _near(a: Any, b: Any, size: Any) -> Any:
+    return np.abs(a - b) <= _DIGITS_KEPT * size + _UNDERFLOW
 
 
 def check_squares(m: FeatureMoments) -> FeatureMoments:

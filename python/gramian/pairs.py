@@ -25,6 +25,7 @@ from gramian.moments import CentredFeatures, Progress
 from gramian.once import once
 
 Array: TypeAlias = npt.NDArray[np.float64]
+Rows: TypeAlias = npt.NDArray[np.int64]  # numbers of rows
 Panel: TypeAlias = tuple[Array, Array, Array, Array | None]  # (b, d) rows; about the mean; (b,) squares; turned
 
 BUDGET = 512 << 20  # bytes that sorting may take without being asked
@@ -85,6 +86,10 @@ class Dissimilarities:
 
     def sampled(self, count: int, seed: int) -> Array:
         """(count,) values of pairs drawn with replacement, sorted."""
+        return np.sort(self.drawn(count, seed)[0])
+
+    def drawn(self, count: int, seed: int) -> tuple[Array, Rows, Rows]:
+        """(count,) values of pairs drawn with replacement, and the rows of each pair."""
         rng = np.random.default_rng(seed)
         i = rng.integers(0, self.n, count)
         j = (i + rng.integers(1, self.n, count)) % self.n
@@ -96,7 +101,7 @@ class Dissimilarities:
             found[part] = np.einsum("ij,ij->i", difference, difference)
         if self.turned is not None:
             found[found <= (self.turned[i] + self.turned[j]) ** 2] = 0
-        return np.sort(self._values(found))
+        return self._values(found), i, j
 
     def _values(self, squares: Array) -> Array:
         """Squared distances to values, in place."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import estimators, gram, independence, moments, pairs, rounding, routes
-from gramian.arrays import Matrix, as_matrix, check_count, one_of, require_rows
+from gramian.arrays import Matrix, about_least, as_matrix, check_count, one_of, require_rows
 from gramian.gram import Precision, Progress, Representation
 from gramian.independence import Index
 from gramian.kernels import Cosine, Kernel, Linear
@@ -42,7 +42,11 @@ _STORED = 2.0  # the same, in standard deviations of what the rounding of the ro
 # roundings of a tile that a standard deviation must have, or all is done again in float64, about the mean of the rows
 _DIGITS = {"float32": 1e4, "float64": 1e10}
 _FAR = 1e-20  # ‖X̄'X̄‖² over ‖X'X‖² below which means are 10⁵ spreads away and are taken off first
+_CLEAR = 8.0  # the same, of some pairs, beyond which no more are looked at
 _SAMPLED = 512  # pairs that show whether all dissimilarities may be the same
+_LOOKED_AT = 1 << 16  # pairs that show whether any differ by more than their own rounding
+_EQUAL = 2.0**-38  # part of a value, above the bits that values are rounded to
+_ANYWHERE = 1 / 32  # radians of rounding after which a row's direction says little
 _APART = 1e3  # times what rounding does to parallel rows: below that, rounding and differences cannot be told apart
 
 
@@ -266,7 +270,10 @@ def _represented(
     ordered: bool = False,
 ) -> _Asked:
     """Two arrays through the gate, each with the kernel that its dissimilarity belongs to; `ordered`: ties matter."""
-    stored = matrix(X, "X"), matrix(Y, "Y")
+    given = matrix(X, "X"), matrix(Y, "Y")
+    # distances do not change where all rows move
+    x, y = (about_least([x])[0] if "euclidean" in kind else x for x, kind in zip(given, kinds, strict=True))
+    stored = x, y
     arrays = list(stored)
     if "correlation" in kinds:
         arrays = [
@@ -376,7 +383,7 @@ def _why(
 ) -> str:
     """Why dissimilarities have no correlation: they are `equal`, or differ by rounding; `square`: the mean ‖x̂ − ŷ‖²."""
     turned = _turned(stored, kind)
-    if turned is not None and turned.any() and square <= 4 * float(np.mean(turned**2)):
+    if turned is not None and turned.any() and square <= 4 * min(_ANYWHERE, float(np.median(turned))) ** 2:
         which = "rows" if kind == "cosine" else "rows less their own mean"
         return f"all {which} of {name} point the same way, up to the rounding of {stored.dtype}"
     if equal:
@@ -393,12 +400,24 @@ def _streams(asked: _Asked) -> list[Dissimilarities]:
     for x, kernel, kind, stored in zip(asked.pair.matrices, asked.pair.kernels, asked.kinds, asked.stored, strict=True):
         source = Dissimilarities(moments.centre(x, kernel), root=kind == "euclidean")
         turned = _turned(stored, kind)
-        if turned is not None:
-            usual = float(np.mean(source.sampled(min(_SAMPLED, source.pairs), 0)))
-            if usual <= _APART * 4 * float(np.mean(turned**2)):
-                turned = _turned(stored, kind, dtype="float64")
-        found.append(replace(source, turned=turned))
+        found.append(source if turned is None else replace(source, turned=_tied_below(source, stored, kind, turned)))
     return found
+
+
+def _tied_below(source: Dissimilarities, stored: Matrix, kind: Dissimilarity, turned: Array) -> Array:
+    """(n,) radians below which two rows tie: their own rounding, or that of float64 where it cannot be told apart.
+
+    It can where no pair is a little more than its rounding apart. Rows that rounding may have turned anywhere are not
+    parallel to others for that.
+    """
+    in_float64 = _turned(stored, kind, dtype="float64")
+    assert in_float64 is not None
+    known = turned <= _ANYWHERE
+    sample, i, j = source.drawn(min(_SAMPLED, source.pairs), 0)
+    own = np.square(turned[i] + turned[j])
+    apart = known[i] & known[j] & (sample > own)
+    near = apart & (sample <= _APART * own)
+    return np.where(known, turned, in_float64) if apart.any() and not near.any() else in_float64
 
 
 def _stream_reason(asked: _Asked, sources: Sequence[Dissimilarities], correlation: Correlation) -> str | None:
@@ -406,16 +425,8 @@ def _stream_reason(asked: _Asked, sources: Sequence[Dissimilarities], correlatio
     for source, name, kind, stored, x, kernel in zip(
         sources, "XY", asked.kinds, asked.stored, asked.pair.matrices, asked.pair.kernels, strict=True
     ):
-        sample = source.sampled(min(_SAMPLED, source.pairs), 0)
-        eps = rounding.epsilon(stored.dtype)
-        square = float(np.mean(sample**2 if source.root else sample))
-        apart = float(np.linalg.norm(source.features.mean))
         turned = _turned(stored, kind)
-        lost = eps * (apart + math.sqrt(square)) if turned is None else float(turned.max())
-        doubt = 8 * (2 * math.sqrt(square / x.d) * lost + lost**2)
-        if source.root:
-            doubt = doubt / (2 * math.sqrt(square)) if square > 0 else 0.0
-        if sample.std() > doubt:
+        if _clear(source, stored, turned):
             continue
         mean, deviation = pairs.spread(source, memory=asked.pair.memory, progress=None)
         if deviation == 0:
@@ -423,8 +434,36 @@ def _stream_reason(asked: _Asked, sources: Sequence[Dissimilarities], correlatio
         size = math.hypot(mean, deviation)
         noise = _noise(stored, kind, x, kernel, centred=correlation != "cosine") / (2 if source.root else 1)
         if (size if correlation == "cosine" else deviation) <= _STORED * noise * size:
+            if turned is not None and _apart(source, turned, _LOOKED_AT) > 2 * _STORED:
+                continue
             return _why(name, kind, stored, correlation, mean, equal=False)
     return None
+
+
+def _clear(source: Dissimilarities, stored: Matrix, turned: Array | None) -> bool:
+    """Whether some pairs show at once that values differ by far more than rounding."""
+    count = min(_SAMPLED, source.pairs)
+    if turned is not None:
+        return _apart(source, turned, count) > _CLEAR
+    sample = source.sampled(count, 0)
+    square = float(np.mean(sample**2 if source.root else sample))
+    lost = rounding.epsilon(stored.dtype) * (float(np.linalg.norm(source.features.mean)) + math.sqrt(square))
+    doubt = _CLEAR * (2 * math.sqrt(square / stored.d) * lost + lost**2)
+    if source.root:
+        doubt = doubt / (2 * math.sqrt(square)) if square > 0 else 0.0
+    return bool(sample.std() > doubt)
+
+
+def _apart(source: Dissimilarities, turned: Array, count: int) -> float:
+    """How far values are from the usual one, each in units of its own rows' rounding: root mean square of `count`.
+
+    So a few rows that have lost all their digits say nothing of the pairs of others.
+    """
+    values, i, j = source.drawn(min(count, source.pairs), 0)
+    away, turn = np.abs(values - np.median(values)), turned[i] + turned[j]
+    own = 2 * np.sqrt(values / source.features.x.d) * turn + turn**2
+    own += _EQUAL * (values + float(np.median(values)))
+    return float(np.sqrt(np.mean(np.divide(away, own, out=np.zeros_like(away), where=away > 0) ** 2)))
 
 
 def _in_units(source: Dissimilarities, kind: Dissimilarity) -> tuple[float, float]:
@@ -592,6 +631,8 @@ def _swept(pair: Paired, normalize: Sequence[bool], *, centred: bool) -> _Sums:
         g = gram.sweep_moments(around, precision=pair.precision, memory=pair.memory, progress=pair.progress)
         # the length of a normalised row is itself rounded
         lost = g.rounding * g.eps + np.where(normalize, (8 * g.eps) ** 2, 0.0) / unit
+        # what is taken off values in a tile is float64 at best
+        lost = np.maximum(lost, np.finfo(np.float64).eps * np.abs(rows).max(axis=1))
         mean = g.scaled_rows.sum(axis=1) / ordered
         square = g.scaled_inner / ordered
         values = square - np.multiply.outer(mean, mean) if centred else square

@@ -222,9 +222,8 @@ def table(c: Comparison) -> str:
                 "" if row.floor is None else _number(row.floor),
             )
         )
-        if row.reason:
-            what = "undefined" if math.isnan(row.value) else "no interval or p-value"
-            notes.append(f"{row.kernel} {row.measure}: {what}: {row.reason}")
+        if row.reason and (missing := _missing(row)):
+            notes.append(f"{row.kernel} {row.measure}: {missing}: {row.reason}")
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = [
         f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})",
@@ -236,6 +235,18 @@ def table(c: Comparison) -> str:
         *dict.fromkeys(notes),
     ]
     return "\n".join(text)
+
+
+def _missing(row: ComparisonRow) -> str:
+    """What the reason of a row is of; nothing where all that the row could have is there."""
+    if math.isnan(row.value):
+        return "undefined"
+    absent = [
+        name
+        for name, value in (("interval", row.ci and row.ci[0]), ("p-value", row.pvalue))
+        if value is not None and math.isnan(value)
+    ]
+    return f"no {' or '.join(absent)}" if absent else ""
 
 
 def _number(x: float) -> str:

@@ -8,23 +8,20 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.arrays import Matrix
+from gramian.arrays import LAST_DIGITS, Matrix
 from gramian.moments import blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
-# digits after the leading one, and the exponent of the last digit of the smallest numbers
-_LAST = {"float64": (52, -1074), "float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
-
 
 def epsilon(dtype: str) -> float:
     """The unit in the last place of 1."""
-    return 2.0 ** -_LAST[dtype][0]
+    return 2.0 ** -LAST_DIGITS[dtype][0]
 
 
 def last_places(rows: Array, dtype: str) -> Array:
     """The unit in the last place of every value, as the dtype holds it; 0 of a 0."""
-    digits, least = _LAST[dtype]
+    digits, least = LAST_DIGITS[dtype]
     unit = np.ldexp(1.0, np.maximum(np.frexp(rows)[1] - 1 - digits, least))
     return cast("Array", np.where(rows == 0, 0.0, unit))
 

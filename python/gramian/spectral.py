@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import eigen, estimators, gram, routes
-from gramian.arrays import Matrix, check_budget, check_count, check_seed, one_of, require_rows
+from gramian.arrays import Matrix, about_least, check_budget, check_count, check_seed, one_of, require_rows
 from gramian.eigen import EPS
 from gramian.gram import Precision, Progress
-from gramian.kernels import Kernel
+from gramian.kernels import Distance, Kernel, Linear
 from gramian.routes import Paired
 from gramian.sources import matrix
 
@@ -212,7 +212,10 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
     check_count(k, "k")
     if k > x.n:
         raise ValueError(f"k must be at most the number of rows, {x.n}, got {k}")
-    found = gram.represent(kernel, x).kernel
+    represented = gram.represent(kernel, x)
+    found, (x,) = represented.kernel, represented.parts
+    if centered and isinstance(found, Linear | Distance):
+        (x,) = about_least([x])  # neither changes where all rows move
     hidden = 0
     if eigen.by_features(x, found, search.memory):
         features = eigen.Features.of(x, found, centered=centered)
