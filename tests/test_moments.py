@@ -510,3 +510,16 @@ def test_measures_of_moments_far_from_their_reference_are_nan_with_a_reason(meas
     assert getattr(near, measure)(estimator) == pytest.approx(getattr(gm, measure)(X, Y, estimator=estimator), rel=1e-9)
     with pytest.warns(gm.UndefinedWarning, match=f"^{measure} is nan: sums of squares hold half of the digits"):
         assert math.isnan(getattr(far, measure)(estimator))
+
+
+@pytest.mark.parametrize("mean", [1e7, 1e9])
+def test_features_that_moments_lost_far_from_their_reference_are_not_taken_for_constant(mean):
+    rng = np.random.default_rng(0)
+    F1 = rng.standard_normal((300, 4)) + mean
+    F2 = F1 @ rng.standard_normal((4, 3)) - F1.mean() + 0.1 * rng.standard_normal((300, 3))
+    m = gm.feature_moments(F1, F2 - F2.mean(axis=0), reference=(np.zeros(4), np.zeros(3)))
+    with pytest.warns(gm.UndefinedWarning):
+        assert math.isnan(gm.linear_regression_r2(m))
+    found = gm.fit_stitch(m, kind="affine")
+    assert math.isnan(found.misalignment)
+    assert "digits" in found.reason

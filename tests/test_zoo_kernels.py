@@ -189,7 +189,7 @@ def test_one_odd_row_takes_no_digits_from_the_others(name: str) -> None:
         assert_measures_are_right(odd, KERNELS[name])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernel_measures_of_the_whole_zoo_are_right_or_say_why_not(name: str) -> None:
     for zooed in zoo.cases(means=MEANS):

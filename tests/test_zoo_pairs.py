@@ -141,7 +141,7 @@ def test_rsa_is_right_or_says_why_not(mean):
     assert rsa_faults(mean, every=False) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("mean", zoo.MEANS)
 def test_rsa_is_right_or_says_why_not_at_every_shape(mean):
     assert rsa_faults(mean, every=True) == {}

@@ -113,7 +113,7 @@ def test_eigenpairs_are_those_of_the_stored_values(kernel: str) -> None:
         check_spectrum(case, kernel, centered=bool(i % 2))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_eigenpairs_are_those_of_the_stored_values_of_the_whole_zoo(kernel: str, centered: bool) -> None:

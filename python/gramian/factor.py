@@ -269,20 +269,25 @@ def _refined(b: Array, wanted: Array, basis: Basis, rows: Array) -> Array:
     return b + basis.weights @ (wanted - basis.u.T @ (rows @ b))
 
 
+_HIDDEN = 1e-6  # part of the squares of another feature that one may have without being seen
+
+
 # ---- what sums of squares can tell -----------------------------------------------------------------------------------
 
 
 def of_squares(second: Array, raw: Array, n: int, least: Array | float = 0.0) -> tuple[Array, bool]:
     """Rows with these second moments, and whether some feature lost all its digits when the mean was subtracted.
 
-    Features whose squares are rounding of `raw`, what they were before that, or no more than `least`, are constant.
+    Features whose squares are rounding of `raw`, what they were before that, or no more than `least`, are constant,
+    or have lost them all: there is no telling where that rounding is much beside the squares of others.
     """
-    square = np.diag(second)
-    varies = (square > max(n, len(second)) * EPS * raw) & (square > least)
+    square, rounding = np.diag(second), max(n, len(second)) * EPS * raw
+    varies = (square > rounding) & (square > least)
     size = np.sqrt(np.where(varies, square, 0.0))
     divisor = np.where(varies, size, np.inf)
     values, vectors = np.linalg.eigh(second / np.multiply.outer(divisor, divisor))
-    lost = bool(((square > 4 * NOISE * raw) & (square > least) & ~varies).any())
+    hidden = rounding > _HIDDEN * square[varies].max(initial=math.inf if not varies.any() else 0.0)
+    lost = bool((((square > 4 * NOISE * raw) & (square > least) | hidden) & ~varies).any())
     return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size, lost
 
 
