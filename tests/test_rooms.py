@@ -54,16 +54,16 @@ ROOMS = {
     "search": "arrays bounds estimators factor heads kernels moments plots sources stitched",
     "report": "arrays estimators gram independence kernels metrics reasons routes",
     "system": "_core",
-    "__init__": "_core",
+    "__init__": "",
     "demo": "__init__ independence plots",
     "experiments": "__init__ plots",
     "cli": "__init__ demo independence kernels knn plots reasons sources statistics_files",
     "__main__": "cli",
 }
 # what a file may import when it loads; all other libraries are imported by the function that needs them
-LOADED = {"cli": {"click"}, "operators": {"scipy"}}
+LOADED = {"__init__": {"lazy_loader"}, "cli": {"click"}, "operators": {"scipy"}}
 NUMPY_ONLY = {"numpy"}
-NOT_CODE = {"_core.pyi", "py.typed", "data"}
+NOT_CODE = {"__init__.pyi", "_core.pyi", "py.typed", "data"}
 
 # folder of csrc: the folders it may include, and which headers of others it must not
 FOLDERS = {"core": "core", "cpu": "core cpu", "cuda": "core cuda", "bindings": "core cpu cuda bindings"}

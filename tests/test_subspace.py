@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.spatial
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import gramian as gm
 import oracle
