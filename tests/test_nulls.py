@@ -11,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 import gramian as gm
 import oracle
 from accuracy import hard_pair
-from gramian import independence, nulls, platonic
+from gramian import nulls, platonic
+from gramian.permuted import permutation
 
 # measures of which `null` sweeps the products alone, and their options
 SHORT = [
@@ -286,7 +287,7 @@ def test_nulls_of_rsa_far_from_0_are_those_of_the_measure(kind, shape):
     X = rng.standard_normal(shape)
     X, Y = ((Z + 1e6).astype(np.float32) for Z in (X, X + rng.standard_normal(shape)))
     found = gm.null("rsa", X, Y, permutations=3, dissimilarity=kind)
-    orders = [np.arange(len(X)), *(independence.permutation(len(X), 0, b) for b in range(3))]
+    orders = [np.arange(len(X)), *(permutation(len(X), 0, b) for b in range(3))]
     want = [gm.rsa(X, Y[order], dissimilarity=kind) for order in orders]
     assert [found.value, *found.values] == pytest.approx(want, abs=1e-7)
 

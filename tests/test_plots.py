@@ -14,7 +14,7 @@ import pytest
 
 import gramian as gm
 from gramian import plots
-from gramian.metrics import AlignmentMatrix
+from gramian.matrix import AlignmentMatrix
 
 SVG = "{http://www.w3.org/2000/svg}"
 

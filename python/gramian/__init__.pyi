@@ -2,6 +2,8 @@
 
 from . import bounds as bounds, kernels as kernels, lipschitz as lipschitz
 from ._core import __version__ as __version__
+from .cknna import cknna as cknna
+from .estimates import Estimate as Estimate, alignment as alignment
 from .gram import (
     GramMoments as GramMoments,
     get_num_threads as get_num_threads,
@@ -23,7 +25,6 @@ from .kernels import (
 )
 from .knn import (
     Overlap as Overlap,
-    cknna as cknna,
     cycle_knn as cycle_knn,
     edit_knn as edit_knn,
     lcs_knn as lcs_knn,
@@ -31,12 +32,9 @@ from .knn import (
     neighbor_overlap as neighbor_overlap,
     neighbors as neighbors,
 )
+from .matrix import AlignmentMatrix as AlignmentMatrix, cka_matrix as cka_matrix
 from .metrics import (
-    AlignmentMatrix as AlignmentMatrix,
-    Estimate as Estimate,
-    alignment as alignment,
     cka as cka,
-    cka_matrix as cka_matrix,
     distance_alignment as distance_alignment,
     hsic as hsic,
     kernel_alignment as kernel_alignment,
@@ -64,8 +62,9 @@ from .spectral import (
     spectral_alignment as spectral_alignment,
     spectrum as spectrum,
 )
+from .stitch import Stitch as Stitch
 from .stitched import ReportedBound as ReportedBound, StitchReport as StitchReport, stitch_report as stitch_report
-from .stitching import Stitch as Stitch, fit_stitch as fit_stitch, misalignment as misalignment
+from .stitching import fit_stitch as fit_stitch, misalignment as misalignment
 from .subspace import (
     CanonicalCorrelations as CanonicalCorrelations,
     UnitMatching as UnitMatching,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gramian.estimators import Estimator, Measure
     from gramian.independence import Method
     from gramian.knn import Metric
-    from gramian.metrics import AlignmentMatrix
+    from gramian.matrix import AlignmentMatrix
     from gramian.spectral import Spectrum
     from gramian.stitching import Kind
 

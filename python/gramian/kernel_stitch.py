@@ -33,7 +33,7 @@ from gramian.kernels import (
 )
 from gramian.moments import CentredFeatures, FeatureMoments
 from gramian.sources import matrix
-from gramian.stitching import Stitch
+from gramian.stitch import Stitch
 
 Array: TypeAlias = npt.NDArray[np.float64]
 

@@ -24,7 +24,7 @@ from gramian.arrays import (
 )
 from gramian.estimators import DEFAULT_ESTIMATOR
 from gramian.gram import Progress
-from gramian.independence import Index
+from gramian.permuted import Index, permutation
 from gramian.reasons import heard
 from gramian.sources import matrix
 
@@ -53,7 +53,7 @@ _NAMED = {
     "cycle_knn": _Named("knn"),
     "lcs_knn": _Named("knn"),
     "edit_knn": _Named("knn"),
-    "cknna": _Named("knn"),
+    "cknna": _Named("cknna"),
     "cca": _Named("subspace"),
     "svcca": _Named("subspace"),
     "pwcca": _Named("subspace"),
@@ -183,7 +183,7 @@ def null(
 
     def order(b: int) -> Index:
         if labels is None:
-            return independence.permutation(x.n, seed, b)
+            return permutation(x.n, seed, b)
         return _within(labels, seed, b)
 
     asked = _Asked(name, function, x, y, permutations, order, progress, options)

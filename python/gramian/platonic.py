@@ -18,9 +18,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian import metrics
 from gramian.arrays import as_matrix, check_count, check_number, one_of, require_rows
 from gramian.gram import Progress
+from gramian.matrix import cka_matrix
 from gramian.moments import blocks
 from gramian.reasons import heard, told
 from gramian.sources import array_names, open_array, open_layers
@@ -168,7 +168,7 @@ def platonic_score(
     if "knn" in metric:
         require_rows(n, topk + 1, f"{metric} of {topk} neighbours")
     if metric in ("cka", "unbiased_cka"):
-        found = metrics.cka_matrix(
+        found = cka_matrix(
             left,
             right,
             "cosine" if normalize else "linear",
@@ -228,10 +228,11 @@ def _comparison(
             return told(found.mean, found.reason, metric)
 
         return rows, others, svcca
-    knn = import_module("gramian.knn")
     if metric == "cknna":
         kernel = "cosine" if normalize else "linear"
-        return *layers, lambda x, y: knn.cknna(x, y, topk, kernel=kernel, variant="reference")
+        cknna = import_module("gramian.cknna").cknna
+        return *layers, lambda x, y: cknna(x, y, topk, kernel=kernel, variant="reference")
+    knn = import_module("gramian.knn")
     space: str = "cosine" if normalize else "inner_product"
     near, others = ([knn.neighbors(z, topk, metric=space) for z in zs] for zs in layers)
     measure = "edit_knn" if metric == "edit_distance_knn" else metric

@@ -6,17 +6,13 @@ import math
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from gramian.metrics import AlignmentMatrix
-    from gramian.stitched import ReportedBound
 
 Array = NDArray[np.float64]
 
@@ -62,6 +58,44 @@ _SIZE = re.compile(r'width="([\d.]+)" height="([\d.]+)"')
 _UNPRINTABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 
 
+class Measured(Protocol):
+    """What a heat map reads of a matrix of measures; `AlignmentMatrix` has it."""
+
+    @property
+    def values(self) -> Array: ...  # (L1, L2)
+    @property
+    def rows(self) -> Sequence[str]: ...
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def measure(self) -> str: ...
+    @property
+    def estimator(self) -> str: ...
+    @property
+    def kernel(self) -> str: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def reasons(self) -> Mapping[str, str]: ...
+
+
+class Bound(Protocol):
+    """What a chart reads of a bound and of what it bounds; `ReportedBound` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kappa(self) -> str | None: ...
+    @property
+    def of(self) -> str: ...
+    @property
+    def side(self) -> str: ...  # "<=", ">=" or "="
+    @property
+    def value(self) -> float: ...
+    @property
+    def measured(self) -> float: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Values of layers × layers, as a heat map shows them."""
@@ -90,7 +124,7 @@ class Grid:
         return _colour(value, self.limits) if self.best == "largest" else _colour(low + high - value, self.limits)
 
 
-def grid(matrix: AlignmentMatrix | Grid) -> Grid:
+def grid(matrix: Measured | Grid) -> Grid:
     """A matrix of measures as a heat map shows it: the largest is best."""
     if isinstance(matrix, Grid):
         return matrix
@@ -100,7 +134,7 @@ def grid(matrix: AlignmentMatrix | Grid) -> Grid:
     return Grid(values, matrix.rows, matrix.columns, caption, matrix.n, reasons, _limits(values, matrix.measure))
 
 
-def heatmap_svg(matrix: AlignmentMatrix | Grid, *, title: str | None = None) -> str:
+def heatmap_svg(matrix: Measured | Grid, *, title: str | None = None) -> str:
     """Draw a layer × layer matrix as a self-contained SVG.
 
     A dot marks the best match of each row, hatched cells are undefined. Up to 12 columns the values are written into
@@ -180,7 +214,7 @@ def heatmap_svg(matrix: AlignmentMatrix | Grid, *, title: str | None = None) -> 
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def heatmap(matrix: AlignmentMatrix | Grid, ax: Any = None) -> Any:
+def heatmap(matrix: Measured | Grid, ax: Any = None) -> Any:
     """Draw a layer × layer matrix with matplotlib.
 
     Parameters
@@ -235,7 +269,7 @@ def heatmap(matrix: AlignmentMatrix | Grid, ax: Any = None) -> Any:
     return ax
 
 
-def bounds_chart(bounds: Sequence[ReportedBound], ax: Any = None) -> Any:
+def bounds_chart(bounds: Sequence[Bound], ax: Any = None) -> Any:
     """Draw bounds beside what they bound with matplotlib: a line from each bound to the measured value.
 
     Parameters

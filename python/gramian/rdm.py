@@ -14,12 +14,12 @@ from typing import Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian import estimators, gram, independence, moments, pairs, rounding, routes
+from gramian import estimators, gram, moments, pairs, rounding, routes
 from gramian.arrays import Matrix, about_least, as_matrix, check_count, one_of, require_rows
 from gramian.gram import Precision, Progress, Representation
-from gramian.independence import Index
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.pairs import Dissimilarities
+from gramian.permuted import Index, permuted_sums, swept_sums
 from gramian.reasons import told
 from gramian.routes import Paired
 from gramian.sources import matrix
@@ -690,10 +690,10 @@ def permuted_values(
         s = pair.statistics
         traces = np.array(s.trace[0] * s.trace[1])
         x, y = pair.centred_diagonals
-        for b, inner in independence.permuted_sums(pair, count, order):
+        for b, inner in permuted_sums(pair, count, order):
             cross = float(_covariance(np.array(inner), np.array(x @ y[order(b)]), traces, n))
             yield sums.ratio(cross if sums.centred else cross + means)
     else:
-        for _, inner in independence.swept_sums(pair, sums.xs, count, order):
+        for _, inner in swept_sums(pair, sums.xs, count, order):
             cross = inner / (n * (n - 1))
             yield sums.ratio(cross - means if sums.centred else cross)

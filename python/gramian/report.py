@@ -9,6 +9,7 @@ from typing import Any
 
 from gramian import estimators, independence, metrics, routes
 from gramian.arrays import check_count, require_rows
+from gramian.estimates import estimate
 from gramian.estimators import Estimator, Measure
 from gramian.gram import Precision, Progress
 from gramian.independence import Method
@@ -176,7 +177,7 @@ def _rows(
         ("kernel_alignment", "biased", None, None),
     ]
     for measure, estimator, null, floor in choices:
-        e = metrics.estimate(pair, measure, estimator, confidence, test)
+        e = estimate(pair, measure, estimator, confidence, test)
         biased = estimator == "biased"  # its expectation lies beside the interval, which is around the unbiased value
         shown = measure != "kernel_alignment"  # alignment without centring is no measure of dependence
         found.append(

@@ -34,7 +34,7 @@ from gramian.factor import EPS, Basis
 from gramian.kernels import Kernel, Linear
 from gramian.moments import CentredFeatures, Progress, blocks, centre, in_range
 from gramian.sources import matrix
-from gramian.stitching import Stitch
+from gramian.stitch import Stitch
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]

@@ -26,7 +26,7 @@ from gramian.heads import (
     weight_matrix,
 )
 from gramian.sources import matrix
-from gramian.stitching import Stitch
+from gramian.stitch import Stitch
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]
