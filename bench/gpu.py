@@ -168,7 +168,7 @@ class Bench:
 @contextlib.contextmanager
 def device_seconds() -> Iterator[list[float]]:
     """What each sweep meanwhile took on the device."""
-    core: Any = importlib.import_module("gramian.gram")._core
+    core: Any = importlib.import_module("gramian.sweeps.gram")._core
     sweep, found = core.sweep, []
 
     def noted(*arguments: Any, **named: Any) -> Any:

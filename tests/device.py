@@ -15,14 +15,14 @@ from unittest.mock import patch
 
 import numpy as np
 
-import gramian.arrays
-import gramian.gram
+import gramian.rows.arrays
+import gramian.sweeps.gram
 import gramian.system
-from gramian.arrays import Matrix, as_matrix
+from gramian.rows.arrays import Matrix, as_matrix
 
 CPU, CUDA, PINNED, MANAGED = 1, 2, 3, 13
 FLOAT, BFLOAT = 2, 4
-CALLERS = (gramian.arrays, gramian.gram, gramian.system)  # the modules that call `_core`
+CALLERS = (gramian.rows.arrays, gramian.sweeps.gram, gramian.system)  # the modules that call `_core`
 
 
 class Tensor(ctypes.Structure):

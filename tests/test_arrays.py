@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gramian import _core, sources
-from gramian.arrays import (
+from gramian import _core
+from gramian.rows import sources
+from gramian.rows.arrays import (
     BFloat16Array,
     Matrix,
     as_matrix,
@@ -145,7 +146,7 @@ def test_a_matrix_passes_through() -> None:
 
 def test_nothing_but_numpy_is_imported() -> None:
     code = (
-        "import sys, numpy; from gramian.arrays import as_matrix; as_matrix(numpy.ones((3, 2)), 'X');"
+        "import sys, numpy; from gramian.rows.arrays import as_matrix; as_matrix(numpy.ones((3, 2)), 'X');"
         "print([m for m in ('torch', 'cupy', 'jax', 'pandas', 'safetensors', 'ml_dtypes', 'matplotlib', 'tqdm')"
         " if m in sys.modules])"
     )

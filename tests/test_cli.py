@@ -104,10 +104,13 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_choices_are_those_of_the_functions() -> None:
-    from gramian import estimators, independence, knn, stitching
+    from gramian.inference import independence
+    from gramian.measures import neighbors
+    from gramian.stitching import linear
+    from gramian.sweeps import estimators
 
-    assert set(cli.STITCHES) == set(get_args(stitching.Kind))
-    assert set(cli.METRICS) == set(get_args(knn.Metric))
+    assert set(cli.STITCHES) == set(get_args(linear.Kind))
+    assert set(cli.METRICS) == set(get_args(neighbors.Metric))
     assert set(cli.METHODS) == set(get_args(independence.Method))
     assert set(cli.MEASURES) == set(get_args(estimators.Measure))
     assert set(cli.ESTIMATORS) == set(get_args(estimators.Estimator))

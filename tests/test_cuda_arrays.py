@@ -18,7 +18,7 @@ import pytest
 import gramian as gm
 from device import BFLOAT, CUDA, MANAGED, PINNED, DeviceArray, Export
 from gramian import _core
-from gramian.arrays import Matrix, as_matrix
+from gramian.rows.arrays import Matrix, as_matrix
 
 FLOATS = ("float64", "float32", "float16")
 PAIR = np.array([0]), np.array([1])

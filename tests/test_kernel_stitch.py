@@ -12,9 +12,9 @@ from hypothesis import given, settings, strategies as st
 import gramian as gm
 import oracle
 from accuracy import CASES, as_input, hard_pair, rounded
-from gramian import kernel_stitch
-from gramian.arrays import as_matrix
-from gramian.moments import centre
+from gramian.rows.arrays import as_matrix
+from gramian.stitching import kernel_ridge
+from gramian.sweeps.moments import centre
 
 Array = np.ndarray[Any, Any]
 WELL = [name for name in CASES if name != "rbf_narrow"]
@@ -49,7 +49,7 @@ def test_values_between_rows_are_those_of_the_formula(name: str, scale: float) -
         kernel = gm.Polynomial(scale=1 / 7 / scale / scale)
     elif name == "polynomial_cubic":
         kernel = gm.Polynomial(degree=3, scale=0.004 / scale / scale, offset=0.5)
-    values = kernel_stitch.KernelValues.of(kernel, centre(as_matrix(X * scale, "X"), gm.Linear()))
+    values = kernel_ridge.KernelValues.of(kernel, centre(as_matrix(X * scale, "X"), gm.Linear()))
     got = values.between(values.prepared(X * scale), values.prepared(Z * scale))
     power = {"linear": 2, "arc_cosine_1": 2, "distance": 1}.get(name, 0)
     want = case.gram(X, Z)
@@ -62,7 +62,7 @@ def test_distances_of_near_rows_keep_their_digits() -> None:
     X = 1e3 + normal(0, 60, 3)
     Z = X * (1 + 1e-9)
     kernel = gm.Exponential(1e-6)
-    values = kernel_stitch.KernelValues.of(kernel, centre(as_matrix(X, "X"), gm.Linear()))
+    values = kernel_ridge.KernelValues.of(kernel, centre(as_matrix(X, "X"), gm.Linear()))
     got = np.diag(values.between(values.prepared(X), values.prepared(Z)))
     want = np.exp(-np.linalg.norm(X - Z, axis=1) / 1e-6)
     np.testing.assert_allclose(got, want, rtol=1e-6)  # X and Z are 1e3 with 13 decimals, and 1e-6 apart
@@ -168,7 +168,7 @@ def test_gradients_converge_at_small_ridges(name: str, most: int) -> None:
 def test_preconditioner_is_worth_its_landmarks(monkeypatch: Any) -> None:
     X, Y = normal(0, 600, 2), normal(1, 600, 1)
     with_it = fit(X, Y, gm.RBF(1.0), 1e-5).function.iterations
-    monkeypatch.setattr(kernel_stitch, "_LANDMARKS", 2)
+    monkeypatch.setattr(kernel_ridge, "_LANDMARKS", 2)
     assert fit(X, Y, gm.RBF(1.0), 1e-5).function.iterations > 4 * with_it
 
 
@@ -183,8 +183,8 @@ def test_columns_that_are_done_leave_and_zeros_never_start() -> None:
 
 
 def test_solution_that_does_not_converge_says_so(monkeypatch: Any) -> None:
-    monkeypatch.setattr(kernel_stitch, "_ITERATIONS", 2)
-    monkeypatch.setattr(kernel_stitch, "_LANDMARKS", 2)
+    monkeypatch.setattr(kernel_ridge, "_ITERATIONS", 2)
+    monkeypatch.setattr(kernel_ridge, "_LANDMARKS", 2)
     X, Y = normal(0, 300, 3), normal(1, 300, 1)
     s = fit(X, Y, gm.Laplacian(1.0), 1e-6)
     assert s.function.iterations == 2
@@ -370,8 +370,8 @@ def test_files_and_blocks_change_nothing(tmp_path: Path, monkeypatch: Any) -> No
     np.save(tmp_path / "y.npy", Y)
     want = fit(X, Y, "rbf", 1e-3)
     got = fit(tmp_path / "x.npy", str(tmp_path / "y.npy"), "rbf", 1e-3)
-    monkeypatch.setattr(kernel_stitch, "_VALUES", 1000)
-    monkeypatch.setattr(kernel_stitch, "_ROWS", 37)
+    monkeypatch.setattr(kernel_ridge, "_VALUES", 1000)
+    monkeypatch.setattr(kernel_ridge, "_ROWS", 37)
     np.testing.assert_allclose(got(X), want(X), rtol=1e-9)
     assert got(tmp_path / "x.npy").shape == (260, 2)
 
@@ -393,7 +393,7 @@ def test_same_rows_give_the_same_bits() -> None:
 
 
 def test_leave_one_out_of_many_rows_needs_landmarks(monkeypatch: Any) -> None:
-    monkeypatch.setattr(kernel_stitch, "_MOST_LEFT_OUT", 550)
+    monkeypatch.setattr(kernel_ridge, "_MOST_LEFT_OUT", 550)
     X, Y = normal(0, 600, 3), normal(1, 600, 1)
     s = fit(X, Y, loo=True)
     assert np.isnan(s.loo)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from gramian import plots
+from gramian.show import plots
 
 Array = np.ndarray[Any, Any]
 

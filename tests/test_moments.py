@@ -13,8 +13,8 @@ import pytest
 import gramian as gm
 import oracle
 from accuracy import CASES, ESTIMATORS, MEASURES, assert_as_accurate, hard_pair
-from gramian import estimators, gram, moments
-from gramian.arrays import as_matrix
+from gramian.rows.arrays import as_matrix
+from gramian.sweeps import estimators, gram, moments
 
 # but for what second passes over the rows need, for a file has no rows
 GRAM_FIELDS = [f.name for f in fields(gm.GramMoments) if f.compare]

@@ -15,9 +15,10 @@ from hypothesis import given, settings, strategies as st
 import gramian as gm
 import oracle
 from accuracy import CASES, DTYPES, EPS, TILE_EDGE, as_input, hard_pair, rounded
-from gramian import gram, knn
-from gramian.arrays import as_matrix
-from gramian.cknna import _kernel_values
+from gramian.measures import neighbors
+from gramian.measures.cknna import _kernel_values
+from gramian.rows.arrays import as_matrix
+from gramian.sweeps import gram
 from test_threads import BUDGETS, run_python
 
 METRICS = ("cosine", "inner_product", "euclidean", "manhattan")
@@ -421,7 +422,7 @@ import json, sys
 import numpy as np, gramian as gm
 from accuracy import CASES, hard_pair
 from gramian import gram
-from gramian.arrays import as_matrix
+from gramian.rows.arrays import as_matrix
 found = {}
 for dtype in ("float64", "float32"):
     X = hard_pair(500, 33, 5, dtype=dtype)[0].astype(dtype)
@@ -548,7 +549,7 @@ def test_measures_in_their_order() -> None:
 def test_blocks_of_rows_change_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     A, B = random_lists(50, 4, 0), random_lists(50, 4, 1)
     want = [gm.neighbor_overlap(A, B, measure=m) for m in OVERLAPS]  # type: ignore[arg-type]
-    monkeypatch.setattr(knn, "_ELEMENTS", 300)
+    monkeypatch.setattr(neighbors, "_ELEMENTS", 300)
     assert [gm.neighbor_overlap(A, B, measure=m) for m in OVERLAPS] == want  # type: ignore[arg-type]
 
 
@@ -818,7 +819,7 @@ def test_reference_variant_has_no_value_where_a_self_term_is_not_positive() -> N
 def test_blocks_of_rows_change_no_cknna(monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = normal(90, 5), normal(90, 5, 1)
     want = gm.cknna(X, Y, 6)
-    monkeypatch.setattr(knn, "_ELEMENTS", 200)
+    monkeypatch.setattr(neighbors, "_ELEMENTS", 200)
     assert gm.cknna(X, Y, 6) == pytest.approx(want, abs=1e-14)
 
 

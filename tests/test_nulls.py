@@ -11,8 +11,9 @@ from hypothesis import given, settings, strategies as st
 import gramian as gm
 import oracle
 from accuracy import hard_pair
-from gramian import nulls, platonic
-from gramian.permuted import permutation
+from gramian import platonic
+from gramian.inference import permutation as nulls
+from gramian.sweeps.permuted import permutation
 
 # measures of which `null` sweeps the products alone, and their options
 SHORT = [

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from gramian import plots
 from gramian.matrix import AlignmentMatrix
+from gramian.show import plots
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -202,8 +202,8 @@ def test_the_description_names_the_best_matches() -> None:
 
 def test_svg_needs_neither_matplotlib_nor_the_metrics() -> None:
     code = (
-        "import sys, gramian.plots; "
-        "print([m for m in ('matplotlib', 'gramian.metrics', 'gramian.gram') if m in sys.modules])"
+        "import sys, gramian.show.plots; "
+        "print([m for m in ('matplotlib', 'gramian.measures.kernel', 'gramian.sweeps.gram') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -88,7 +88,7 @@ def test_module_works_in_the_dtype_of_its_weights() -> None:
 def test_blocks_change_nothing_but_the_last_digits(monkeypatch: Any) -> None:
     F1, F2, Y, w, s = normal(0, 997, 5), normal(1, 997, 7), normal(2, 997, 3), normal(3, 3, 7), normal(4, 7, 5)
     whole = gm.risk(w, F2, Y), gm.stitching_risk(s, w, F1, Y), gm.excess_stitching_risk(s, w, F1, F2, Y)
-    monkeypatch.setattr(gm.heads, "_BLOCK", 500)
+    monkeypatch.setattr("gramian.rows.heads._BLOCK", 500)
     blocks = gm.risk(w, F2, Y), gm.stitching_risk(s, w, F1, Y), gm.excess_stitching_risk(s, w, F1, F2, Y)
     np.testing.assert_allclose(blocks, whole, rtol=1e-13)
     assert whole[2] == pytest.approx(whole[1] - whole[0], rel=1e-12)

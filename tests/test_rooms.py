@@ -1,4 +1,4 @@
-"""Which file may know which: one row for every module and subpackage of the package and every folder of csrc."""
+"""Which file may know which: one row for every folder and single module of the package, and every folder of csrc."""
 
 from __future__ import annotations
 
@@ -18,55 +18,27 @@ ROOMS = {
     "_core": "",
     "reasons": "",
     "once": "",
-    "arrays": "_core",
-    "sources": "arrays",
-    "statistics_files": "sources",
     "kernels": "",
-    "gram": "_core arrays kernels reasons sources statistics_files",
-    "estimators": "arrays gram kernels",
-    "moments": "arrays estimators kernels reasons sources statistics_files",
-    "rounding": "arrays moments",
-    "factor": "moments",
-    "routes": "arrays estimators gram kernels moments once sources",
-    "permuted": "gram moments routes",
-    "independence": "arrays estimators gram kernels moments permuted routes",
-    "estimates": "arrays estimators gram independence kernels routes",
-    "knn": "arrays gram kernels moments reasons rounding routes sources",
-    "cknna": "arrays gram kernels knn moments reasons routes",
-    "plots": "",
-    "eigen": "arrays estimators factor gram kernels moments",
-    "spectral": "arrays eigen estimators gram kernels routes sources",
-    "tasks": "arrays eigen estimators gram kernels sources spectral",
-    "operators": "arrays eigen gram kernels sources",
-    "matrix": "arrays estimators gram kernels plots routes sources",
-    "metrics": "arrays estimators gram kernels reasons routes sources",
-    "subspace": "arrays estimators factor kernels moments reasons sources",
-    "relative": "arrays moments sources",
-    "stitch": "arrays moments sources",
-    "stitching": "arrays estimators factor kernels moments once reasons sources stitch",
-    "kernel_stitch": "arrays eigen estimators gram kernels moments sources stitch tasks",
-    "pairs": "moments once",
-    "rdm": "arrays estimators gram kernels moments pairs permuted reasons rounding routes sources",
-    "nulls": "arrays estimators gram independence permuted rdm reasons routes sources",
-    "platonic": "arrays gram matrix moments reasons sources",
-    "heads": "arrays sources",
-    "bounds": "arrays gram kernels sources",
-    "singular": "",
-    "lipschitz": "arrays heads kernels reasons singular",
-    "risks": "arrays estimators heads sources",
-    "training": "arrays gram heads sources stitch",
-    "stitched": "arrays bounds estimators factor heads kernels lipschitz moments plots sources stitch stitching",
-    "search": "arrays bounds estimators factor heads kernels moments plots sources stitched",
-    "report": "arrays estimates estimators gram independence kernels metrics reasons routes",
+    "show": "",
+    "rows": "_core",
+    "sweeps": "_core kernels once reasons rows",
+    "measures": "kernels reasons rows sweeps",
+    "spectra": "kernels rows sweeps",
+    "theory": "kernels reasons rows sweeps",
+    "inference": "kernels measures reasons rows sweeps",
+    "stitching": "kernels once reasons rows show spectra sweeps theory",
+    "matrix": "kernels rows show sweeps",
+    "platonic": "matrix reasons rows sweeps",
+    "comparison": "inference kernels measures reasons rows sweeps",
     "system": "_core",
     "__init__": "",
-    "demo": "__init__ independence plots",
-    "experiments": "__init__ plots",
-    "cli": "__init__ demo independence kernels knn plots reasons sources statistics_files",
+    "demo": "__init__ inference show",
+    "experiments": "__init__ show",
+    "cli": "__init__ demo inference kernels measures reasons rows show",
     "__main__": "cli",
 }
 # what a file may import when it loads; all other libraries are imported by the function that needs them
-LOADED = {"__init__": {"lazy_loader"}, "cli": {"click"}, "operators": {"scipy"}}
+LOADED = {"__init__": {"lazy_loader"}, "cli": {"click"}, "spectra": {"scipy"}}
 NUMPY_ONLY = {"numpy"}
 NOT_CODE = {"__init__.pyi", "_core.pyi", "py.typed", "data"}
 
@@ -136,6 +108,27 @@ def test_module_imports_what_its_row_allows(module: str) -> None:
 @pytest.mark.parametrize("module", modules())
 def test_row_allows_what_its_module_imports_and_no_more(module: str) -> None:
     assert set(ROOMS[module].split()) <= rooms_of(module)
+
+
+def test_no_module_of_a_folder_imports_itself_by_way_of_others() -> None:
+    for folder in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
+        knows = {path.stem: neighbours_of(path) for path in folder.glob("*.py") if path.stem != "__init__"}
+        while knows:
+            free = [name for name, known in knows.items() if not known & knows.keys()]
+            assert free, f"{folder.name}: a circle among {sorted(knows)}"
+            for name in free:
+                del knows[name]
+
+
+def neighbours_of(path: Path) -> set[str]:
+    """The modules of its own folder that a file imports, wherever it does."""
+    prefix, found = f"gramian.{path.parent.name}", set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == prefix:
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{prefix}."):
+            found.add(node.module.removeprefix(f"{prefix}."))
+    return found - {path.stem}
 
 
 @pytest.mark.parametrize("module", modules())

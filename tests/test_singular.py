@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from gramian import singular
+from gramian.theory import singular
 
 EPS = np.finfo(np.float64).eps
 

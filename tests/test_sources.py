@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gramian.arrays import BFloat16Array
-from gramian.sources import matrix, open_array, open_layers
+from gramian.rows.arrays import BFloat16Array
+from gramian.rows.sources import matrix, open_array, open_layers
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
@@ -108,7 +108,7 @@ def test_every_real_dtype_of_safetensors_is_read(tmp_path: Path, dtype: str) -> 
 def test_bfloat16_is_mapped_without_torch(tmp_path: Path) -> None:
     save_bfloat16(tmp_path / "x.safetensors", x=data())
     code = (
-        f"import sys; from gramian.sources import matrix; m = matrix({str(tmp_path / 'x.safetensors')!r}, 'X');"
+        f"import sys; from gramian.rows.sources import matrix; m = matrix({str(tmp_path / 'x.safetensors')!r}, 'X');"
         "print(m.dtype, m.view.dtype, float(m.block(3, 4)[0, 2]),"
         " [k for k in ('torch', 'ml_dtypes') if k in sys.modules])"
     )
@@ -394,7 +394,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused_before_it_does(tmp_pat
 def test_a_compressed_sparse_layer_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.where(np.random.default_rng(0).uniform(size=(3000, 200)) < 0.05, data(3000, 200), 0)
     np.savez_compressed(tmp_path / "x.npz", x=x)
-    monkeypatch.setattr("gramian.sources._UNPACKED_FREELY", 0)
+    monkeypatch.setattr("gramian.rows.sources._UNPACKED_FREELY", 0)
 
     assert np.array_equal(open_array(tmp_path / "x.npz"), x)
 
@@ -403,7 +403,7 @@ def test_members_are_unpacked_for_as_much_as_they_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez_compressed(tmp_path / "x.npz", zeros=np.zeros((500, 500)), x=data())
-    monkeypatch.setattr("gramian.sources._UNPACKED_FREELY", 100_000)
+    monkeypatch.setattr("gramian.rows.sources._UNPACKED_FREELY", 100_000)
 
     assert np.array_equal(open_array(f"{tmp_path}/x.npz:x"), data())
     with pytest.raises(ValueError, match="would unpack to 2000"):
@@ -561,7 +561,7 @@ def test_a_large_file_is_not_loaded(tmp_path: Path) -> None:
 import re
 def anonymous():
     return int(re.search(r"RssAnon:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
-from gramian.sources import matrix
+from gramian.rows.sources import matrix
 before = anonymous()
 m = matrix({str(tmp_path / "x.npy")!r}, "X")
 print(anonymous() - before, m.block({rows - 1}, {rows})[0, 7])

@@ -19,7 +19,7 @@ from scipy.special import iv
 import gramian as gm
 import oracle
 from accuracy import CASES, EPS, TILE_EDGE, as_input, hard_pair, rounded
-from gramian import tasks
+from gramian.spectra import tasks
 
 GOLDEN_RATIO = (1 + math.sqrt(5)) / 2
 

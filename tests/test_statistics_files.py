@@ -16,8 +16,8 @@ import pytest
 
 import gramian as gm
 from fuzz.mutations import array_of, members, npy_of, zipped
-from gramian import statistics_files
-from gramian.sources import read_npz
+from gramian.rows import statistics_files
+from gramian.rows.sources import read_npz
 
 Content = dict[str, np.ndarray]
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from gramian import plots, stitched
-from gramian.arrays import as_matrix
+from gramian.rows.arrays import as_matrix
+from gramian.show import plots
+from gramian.stitching import report as stitched
 
 Array = np.ndarray[Any, Any]
 REPORTED = [
@@ -184,7 +185,7 @@ def test_arrays_on_a_device_are_read_from_there(on_device: Any) -> None:
 
 
 def test_a_kernel_stitch_is_reported_too() -> None:
-    pytest.importorskip("gramian.kernel_stitch")
+    pytest.importorskip("gramian.stitching.kernel_ridge")
     x = normal(0, 200, 1)
     f2 = np.hstack([x, x**2 - 1])
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 import gramian as gm
 import oracle
 from accuracy import as_input, hard_pair, rounded
-from gramian import stitching
+from gramian.stitching import linear
 
 Array = np.ndarray[Any, Any]
 
@@ -267,8 +267,8 @@ def test_rcond_keeps_directions_that_rounding_explains() -> None:
 def test_well_conditioned_data_are_read_in_one_pass_and_others_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
     for name in ("sums", "triangles"):
-        plain = getattr(stitching._Pair, name)
-        monkeypatch.setattr(stitching._Pair, name, lambda *a, f=plain, name=name: passes.append(name) or f(*a))
+        plain = getattr(linear._Pair, name)
+        monkeypatch.setattr(linear._Pair, name, lambda *a, f=plain, name=name: passes.append(name) or f(*a))
 
     def taken(X: Array, Y: Array, **options: Any) -> list[str]:
         passes.clear()
@@ -348,7 +348,7 @@ def test_gcv_is_the_kernel_alignment_risk_estimate() -> None:
 def test_folds_are_those_of_refits(name: str, n: int) -> None:
     X, Y = related(n, 4, 5)
     found = gm.fit_stitch(X, Y, folds=5, seed=3, **KINDS[name])
-    part_of = stitching._labels(n, 5, 3)
+    part_of = linear._labels(n, 5, 3)
     assert sorted(np.bincount(part_of)) == sorted([n // 5] * (5 - n % 5) + [n // 5 + 1] * (n % 5))
     left = 0.0
     for k in range(5):
@@ -741,7 +741,7 @@ def test_wide_maps_with_dead_pixels_are_predicted_as_by_the_least_of_all_that_fi
     images[:, :32] = 0
     X, Y = rounded(images, dtype), rounded(np.tanh(images @ rng.standard_normal((256, 4)) / 16), dtype)
     found = gm.fit_stitch(as_input(X, dtype), as_input(Y, dtype), kind=kind, folds=3)
-    labels, total = stitching._labels(99, 3, 0), 0.0
+    labels, total = linear._labels(99, 3, 0), 0.0
     for k in range(3):
         rows = labels != k
         centre = (X[rows].mean(0), Y[rows].mean(0)) if kind == "affine" else (0.0, 0.0)

@@ -13,9 +13,10 @@ import pytest
 
 import gramian as gm
 import oracle
-from gramian import _core, gram
-from gramian.arrays import as_matrix
+from gramian import _core
 from gramian.kernels import KERNELS
+from gramian.rows.arrays import as_matrix
+from gramian.sweeps import gram
 
 STUB = ast.parse((Path(__file__).parents[1] / "python/gramian/_core.pyi").read_text())
 # kernel functions of the native code alone: -d²/2 of rows and of normalised rows, and -d₁, for nearest neighbours

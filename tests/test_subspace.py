@@ -17,7 +17,8 @@ from hypothesis import given, settings, strategies as st
 import gramian as gm
 import oracle
 from accuracy import as_input, hard_pair, rounded
-from gramian import moments, subspace
+from gramian.measures import subspaces
+from gramian.sweeps import moments
 
 Array = np.ndarray[Any, Any]
 
@@ -188,7 +189,7 @@ def test_rows_are_not_held_at_once() -> None:
 def test_blocks_of_rows_add_up_to_the_whole() -> None:
     X, Y = related(3000, 40, 30)  # eleven times as many rows as fit beside the triangle
     want = np.linalg.svd(np.linalg.qr(X - X.mean(0))[0].T @ np.linalg.qr(Y - Y.mean(0))[0], compute_uv=False)
-    assert len(subspace._condensed(X, Y, "test", None).x) == 70
+    assert len(subspaces._condensed(X, Y, "test", None).x) == 70
     np.testing.assert_allclose(gm.canonical_correlations(X, Y).correlations, want, rtol=0, atol=1e-12)
 
 
@@ -196,7 +197,7 @@ def test_condensed_rows_keep_the_second_moments() -> None:
     X, Y = hard_pair(700, 9, 5, mean=1e4)
     x, y = X - X.mean(0), Y - Y.mean(0)
     for data in ((X, Y), (merged(X, Y), None)):
-        c = subspace._condensed(*data, "test", None)
+        c = subspaces._condensed(*data, "test", None)
         u, v = c.x * 2.0 ** c.exponent[0], c.y * 2.0 ** c.exponent[1]
         for got, want in ((u.T @ u, x.T @ x), (u.T @ v, x.T @ y), (v.T @ v, y.T @ y)):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-8)

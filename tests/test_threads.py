@@ -18,8 +18,8 @@ import pytest
 
 import gramian as gm
 from accuracy import CASES, ESTIMATORS, MEASURES, TILE_EDGE, as_input, assert_as_accurate, hard_pair, reference
-from gramian import gram
-from gramian.arrays import as_matrix
+from gramian.rows.arrays import as_matrix
+from gramian.sweeps import gram
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 N = 5 * TILE_EDGE + 7

@@ -27,7 +27,7 @@ import gramian as gm
 import oracle
 import zoo
 from accuracy import CASES, ESTIMATORS, Case
-from gramian import gram, routes
+from gramian.sweeps import estimators, gram, routes
 from oracle import Array
 
 KERNELS = {
@@ -198,7 +198,7 @@ def test_kernel_measures_of_the_whole_zoo_are_right_or_say_why_not(name: str) ->
 
 @pytest.mark.parametrize("kernel", ["linear", "cosine"])
 def test_the_gram_route_is_right_on_the_zoo_too(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gramian.moments.feature_route", lambda *_: False)
+    monkeypatch.setattr("gramian.sweeps.moments.feature_route", lambda *_: False)
     for zooed in some_cases(0, 3):
         if zooed.n > 30:
             assert_measures_are_right(zooed, KERNELS[kernel])
@@ -374,6 +374,6 @@ def test_routes_agree_on_what_has_a_value() -> None:
         pair = routes.paired(*zooed.inputs, "linear", None)
         assert pair.by_features
         other = gram.stable_moments(pair.xs)
-        value = gm.estimators.value(pair.statistics, "cka", "biased")[0]
-        again = gm.estimators.value(gm.estimators.gram_statistics(other), "cka", "biased")[0]
+        value = estimators.value(pair.statistics, "cka", "biased")[0]
+        again = estimators.value(estimators.gram_statistics(other), "cka", "biased")[0]
         assert math.isnan(value) == math.isnan(again)

@@ -18,7 +18,7 @@ import gramian as gm
 import oracle
 import zoo
 from accuracy import DTYPES, EPS, as_input, rounded
-from gramian import stitching
+from gramian.stitching import linear
 from oracle import Array
 
 EPS64 = EPS["float64"]
@@ -190,7 +190,7 @@ def test_rows_left_out_are_predicted_as_by_refits_of_the_stored_values(kind: Any
         (X, Y), centre = case.arrays, CENTRED[kind]
         found = gm.fit_stitch(*case.inputs, kind=kind, folds=3, loo=True)
         if not centre and case.features in ("dead", "plain", "relu"):
-            labels = stitching._labels(case.n, 3, 0)
+            labels = linear._labels(case.n, 3, 0)
             want = sum(
                 ((Y[labels == k] - X[labels == k] @ np.linalg.pinv(X[labels != k]) @ Y[labels != k]) ** 2).sum()
                 for k in range(3)

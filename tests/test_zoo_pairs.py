@@ -17,12 +17,14 @@ import gramian as gm
 import oracle
 import zoo
 from accuracy import DTYPES, EPS
-from gramian import knn, nulls, platonic, reasons
+from gramian import platonic, reasons
+from gramian.inference import permutation
+from gramian.measures import neighbors
 from oracle import Array
 
 KINDS = ("sqeuclidean", "euclidean", "cosine", "correlation")
 LIMITS = (0.2, 0.8)
-METRICS = get_args(knn.Metric)
+METRICS = get_args(neighbors.Metric)
 SMALLEST = {"float64": -1074, "float32": -149, "float16": -24, "bfloat16": -133}
 FLOAT64 = EPS["float64"]
 
@@ -261,7 +263,7 @@ def test_cknna_is_right_or_says_why_not(kernel, mean):
 # ---- nulls and scores ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", nulls._NAMED)
+@pytest.mark.parametrize("name", permutation._NAMED)
 def test_a_null_has_the_value_of_its_measure_and_its_reason(name):
     options = {"ridge": 0.1} if name in ("cca", "pwcca", "linear_regression_r2", "nocco") else {}
     options |= {"components": 3} if name == "svcca" else {}

@@ -1,17 +1,11 @@
 """The public names, and where they live: this list is the only one, and `__init__.py` loads from it."""
 
-from . import bounds as bounds, kernels as kernels, lipschitz as lipschitz
+from . import kernels as kernels
 from ._core import __version__ as __version__
-from .cknna import cknna as cknna
-from .estimates import Estimate as Estimate, alignment as alignment
-from .gram import (
-    GramMoments as GramMoments,
-    get_num_threads as get_num_threads,
-    gram_moments as gram_moments,
-    median_bandwidth as median_bandwidth,
-    set_num_threads as set_num_threads,
-)
-from .independence import TestResult as TestResult, independence_test as independence_test
+from .comparison import Comparison as Comparison, ComparisonRow as ComparisonRow, compare as compare
+from .inference.estimates import Estimate as Estimate, alignment as alignment
+from .inference.independence import TestResult as TestResult, independence_test as independence_test
+from .inference.permutation import Null as Null, null as null
 from .kernels import (
     RBF as RBF,
     ArcCosine as ArcCosine,
@@ -23,7 +17,16 @@ from .kernels import (
     Polynomial as Polynomial,
     RationalQuadratic as RationalQuadratic,
 )
-from .knn import (
+from .matrix import AlignmentMatrix as AlignmentMatrix, cka_matrix as cka_matrix
+from .measures.cknna import cknna as cknna
+from .measures.kernel import (
+    cka as cka,
+    distance_alignment as distance_alignment,
+    hsic as hsic,
+    kernel_alignment as kernel_alignment,
+    mmd2 as mmd2,
+)
+from .measures.neighbors import (
     Overlap as Overlap,
     cycle_knn as cycle_knn,
     edit_knn as edit_knn,
@@ -32,40 +35,9 @@ from .knn import (
     neighbor_overlap as neighbor_overlap,
     neighbors as neighbors,
 )
-from .matrix import AlignmentMatrix as AlignmentMatrix, cka_matrix as cka_matrix
-from .metrics import (
-    cka as cka,
-    distance_alignment as distance_alignment,
-    hsic as hsic,
-    kernel_alignment as kernel_alignment,
-    mmd2 as mmd2,
-)
-from .moments import FeatureMoments as FeatureMoments, feature_moments as feature_moments
-from .nulls import Null as Null, null as null
-from .operators import GramOperator as GramOperator
-from .platonic import (
-    PlatonicScore as PlatonicScore,
-    platonic_layers as platonic_layers,
-    platonic_score as platonic_score,
-)
-from .rdm import RSAEstimate as RSAEstimate, rsa as rsa, rsa_estimate as rsa_estimate
-from .reasons import UndefinedWarning as UndefinedWarning
-from .relative import relative_representation as relative_representation
-from .report import Comparison as Comparison, ComparisonRow as ComparisonRow, compare as compare
-from .risks import excess_stitching_risk as excess_stitching_risk, risk as risk, stitching_risk as stitching_risk
-from .search import LayerSearch as LayerSearch, layer_search as layer_search
-from .spectral import (
-    EigenOverlap as EigenOverlap,
-    SpectralAlignment as SpectralAlignment,
-    Spectrum as Spectrum,
-    eigen_overlap as eigen_overlap,
-    spectral_alignment as spectral_alignment,
-    spectrum as spectrum,
-)
-from .stitch import Stitch as Stitch
-from .stitched import ReportedBound as ReportedBound, StitchReport as StitchReport, stitch_report as stitch_report
-from .stitching import fit_stitch as fit_stitch, misalignment as misalignment
-from .subspace import (
+from .measures.relative import relative_representation as relative_representation
+from .measures.rsa import RSAEstimate as RSAEstimate, rsa as rsa, rsa_estimate as rsa_estimate
+from .measures.subspaces import (
     CanonicalCorrelations as CanonicalCorrelations,
     UnitMatching as UnitMatching,
     bipartite_matching as bipartite_matching,
@@ -80,8 +52,22 @@ from .subspace import (
     shape_distance as shape_distance,
     svcca as svcca,
 )
-from .system import info as info
-from .tasks import (
+from .platonic import (
+    PlatonicScore as PlatonicScore,
+    platonic_layers as platonic_layers,
+    platonic_score as platonic_score,
+)
+from .reasons import UndefinedWarning as UndefinedWarning
+from .spectra.operators import GramOperator as GramOperator
+from .spectra.spectral import (
+    EigenOverlap as EigenOverlap,
+    SpectralAlignment as SpectralAlignment,
+    Spectrum as Spectrum,
+    eigen_overlap as eigen_overlap,
+    spectral_alignment as spectral_alignment,
+    spectrum as spectrum,
+)
+from .spectra.tasks import (
     Kare as Kare,
     LearningCurve as LearningCurve,
     TaskAlignment as TaskAlignment,
@@ -89,4 +75,27 @@ from .tasks import (
     learning_curve as learning_curve,
     task_alignment as task_alignment,
 )
-from .training import train_stitch as train_stitch
+from .stitching.layers import LayerSearch as LayerSearch, layer_search as layer_search
+from .stitching.linear import fit_stitch as fit_stitch, misalignment as misalignment
+from .stitching.report import (
+    ReportedBound as ReportedBound,
+    StitchReport as StitchReport,
+    stitch_report as stitch_report,
+)
+from .stitching.risks import (
+    excess_stitching_risk as excess_stitching_risk,
+    risk as risk,
+    stitching_risk as stitching_risk,
+)
+from .stitching.stitch import Stitch as Stitch
+from .stitching.trained import train_stitch as train_stitch
+from .sweeps.gram import (
+    GramMoments as GramMoments,
+    get_num_threads as get_num_threads,
+    gram_moments as gram_moments,
+    median_bandwidth as median_bandwidth,
+    set_num_threads as set_num_threads,
+)
+from .sweeps.moments import FeatureMoments as FeatureMoments, feature_moments as feature_moments
+from .system import info as info
+from .theory import bounds as bounds, lipschitz as lipschitz

@@ -26,12 +26,12 @@ from gramian.kernels import KERNELS
 from gramian.reasons import UndefinedWarning
 
 if TYPE_CHECKING:
-    from gramian.estimators import Estimator, Measure
-    from gramian.independence import Method
-    from gramian.knn import Metric
+    from gramian.inference.independence import Method
     from gramian.matrix import AlignmentMatrix
-    from gramian.spectral import Spectrum
-    from gramian.stitching import Kind
+    from gramian.measures.neighbors import Metric
+    from gramian.spectra.spectral import Spectrum
+    from gramian.stitching.linear import Kind
+    from gramian.sweeps.estimators import Estimator, Measure
 
 Progress = Callable[[int, int], None]
 Content = TypeVar("Content")
@@ -159,7 +159,7 @@ def compare(
 ) -> None:
     """Compare X and Y: every measure with its interval, its p-value and what chance would give."""
     import gramian
-    from gramian.sources import open_array
+    from gramian.rows.sources import open_array
 
     with _named(X=x, Y=y), _progress(quiet) as progress:
         result = gramian.compare(
@@ -210,7 +210,7 @@ def matrix(
     of shape (samples, layers, features).
     """
     import gramian
-    from gramian.sources import open_layers
+    from gramian.rows.sources import open_layers
 
     for output in outputs:
         _check_output(output)
@@ -258,8 +258,8 @@ def test(
 ) -> None:
     """Test whether X and Y are independent: is there any relation at all?"""
     import gramian
-    from gramian import independence
-    from gramian.sources import open_array
+    from gramian.inference import independence
+    from gramian.rows.sources import open_array
 
     with _named(X=x, Y=y), _progress(quiet) as progress:
         result = gramian.independence_test(
@@ -290,8 +290,8 @@ def test(
 @_quiet
 def knn(x: str, y: str, *, k: int, metric: Metric, seed: int, as_json: bool, quiet: bool) -> None:
     """Compare who is near whom in X and in Y: measures of nearest neighbours beside what chance gives."""
-    from gramian.knn import overlaps
-    from gramian.sources import open_array
+    from gramian.measures.neighbors import overlaps
+    from gramian.rows.sources import open_array
 
     with _named(X=x, Y=y), _progress(quiet) as progress:
         found = overlaps(_read(open_array, x), _read(open_array, y), k, metric=metric, seed=seed, progress=progress)
@@ -334,7 +334,7 @@ def spectrum(
 ) -> None:
     """Show the leading eigenvalues of the kernel matrix of X over its number of samples."""
     import gramian
-    from gramian.sources import open_array
+    from gramian.rows.sources import open_array
 
     with _named(X=x), _progress(quiet) as progress:
         result = gramian.spectrum(
@@ -391,7 +391,7 @@ def stitch(
     With targets and a head also the risk of the stitched model, beside every bound that speaks of it.
     """
     import gramian
-    from gramian.sources import open_array
+    from gramian.rows.sources import open_array
 
     chosen = _ridge_number(ridge)
     if bandwidth is not None and kernel is None:
@@ -622,7 +622,7 @@ def _check_output(path: Path) -> None:
 
 def _write_matrix(to: Path, result: AlignmentMatrix, document: str) -> None:
     """All of the file or none."""
-    from gramian.statistics_files import replacing
+    from gramian.rows.statistics_files import replacing
 
     with replacing(to) as path:
         _write(path, result, document)
@@ -636,7 +636,7 @@ def _write(path: Path, result: AlignmentMatrix, document: str) -> None:
     elif path.suffix == ".csv":
         _write_csv(path, result)
     elif path.suffix == ".svg":
-        from gramian.plots import heatmap_svg
+        from gramian.show.plots import heatmap_svg
 
         path.write_text(heatmap_svg(result), encoding="utf-8")
     else:

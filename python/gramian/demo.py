@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gramian as gm
-from gramian.independence import format_pvalue
-from gramian.plots import heatmap_svg
+from gramian.inference.independence import format_pvalue
+from gramian.show.plots import heatmap_svg
 
 Array = NDArray[Any]
 

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gramian import estimators, routes
-from gramian.arrays import one_of
-from gramian.estimators import MEASURES, Estimator, Measure
-from gramian.gram import Precision, Progress
 from gramian.kernels import Kernel
-from gramian.sources import named_layers
+from gramian.rows.arrays import one_of
+from gramian.rows.sources import named_layers
+from gramian.sweeps import estimators, routes
+from gramian.sweeps.estimators import MEASURES, Estimator, Measure
+from gramian.sweeps.gram import Precision, Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -61,7 +61,7 @@ class AlignmentMatrix:
 
     def plot(self, ax: Any = None) -> Any:
         """Draw a heat map with matplotlib; returns the axes."""
-        from gramian import plots
+        from gramian.show import plots
 
         return plots.heatmap(self, ax=ax)
 

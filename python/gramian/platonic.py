@@ -18,12 +18,12 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.arrays import as_matrix, check_count, check_number, one_of, require_rows
-from gramian.gram import Progress
 from gramian.matrix import cka_matrix
-from gramian.moments import blocks
 from gramian.reasons import heard, told
-from gramian.sources import array_names, open_array, open_layers
+from gramian.rows.arrays import as_matrix, check_count, check_number, one_of, require_rows
+from gramian.rows.sources import array_names, open_array, open_layers
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.moments import blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -220,7 +220,7 @@ def _comparison(
     """What is made of every layer once, and the measure of two of these."""
     layers = list(left.values()), list(right.values())
     if metric == "svcca":
-        correlations = import_module("gramian.subspace").canonical_correlations
+        correlations = import_module("gramian.measures.subspaces").canonical_correlations
         rows, others = ([_unit_rows(z) if normalize else z for z in zs] for zs in layers)
 
         def svcca(x: Any, y: Any) -> float:
@@ -230,9 +230,9 @@ def _comparison(
         return rows, others, svcca
     if metric == "cknna":
         kernel = "cosine" if normalize else "linear"
-        cknna = import_module("gramian.cknna").cknna
+        cknna = import_module("gramian.measures.cknna").cknna
         return *layers, lambda x, y: cknna(x, y, topk, kernel=kernel, variant="reference")
-    knn = import_module("gramian.knn")
+    knn = import_module("gramian.measures.neighbors")
     space: str = "cosine" if normalize else "inner_product"
     near, others = ([knn.neighbors(z, topk, metric=space) for z in zs] for zs in layers)
     measure = "edit_knn" if metric == "edit_distance_knn" else metric

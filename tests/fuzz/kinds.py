@@ -23,7 +23,9 @@ import numpy as np
 import device
 import gramian as gm
 from fuzz.mutations import array_of, damaged, members, npy_of, tampered, zipped
-from gramian import _core, arrays, cli, sources
+from gramian import _core, cli
+from gramian.rows import arrays, sources
+from gramian.rows.arrays import as_matrix
 
 Generator = np.random.Generator
 Try = Callable[[Generator], str]
@@ -356,7 +358,7 @@ def resealed_statistics(folder: Path) -> Try:
 
 
 def _resealed(content: dict[str, bytes]) -> dict[str, bytes]:
-    from gramian.statistics_files import checksum
+    from gramian.rows.statistics_files import checksum
 
     found = {name.removesuffix(".npy"): array_of(value) for name, value in content.items()}
     manifest = json.loads(str(found.pop("manifest")))
@@ -439,7 +441,7 @@ def capsules(folder: Path) -> Try:
                 expect(np.allclose(got, np.linalg.norm(want - want[0], axis=1), rtol=1e-12), "other rows")
             else:
                 with clean("X"):
-                    found = gm.arrays.as_matrix(Held(capsule), "X")
+                    found = as_matrix(Held(capsule), "X")
                     shift = int(lie.get("byte_offset", 0))  # NumPy reads elements that are not aligned, too
                     expect(good or 0 < shift < 8, f"a capsule was read that cannot be followed: {lie}")
                     there = np.ndarray((n, d), float, memory.data, 8 * start + shift, want.strides)
@@ -492,7 +494,7 @@ def objects(folder: Path) -> Try:
             allowed = (*CLEAN, RuntimeError)
             with clean("X", allowed):
                 if rng.integers(2):
-                    found = gm.arrays.as_matrix(given, "X")
+                    found = as_matrix(given, "X")
                 else:
                     found = sources.matrix(given, "X", column=bool(rng.integers(2)))
                 expect(same(found.block(0, found.n), x), "other rows than the object holds")

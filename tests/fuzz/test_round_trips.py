@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as shapes
 
 import gramian as gm
 from fuzz.kinds import equal, same
-from gramian.sources import array_names, open_array, open_layers
+from gramian.rows.sources import array_names, open_array, open_layers
 
 steady = settings(
     max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

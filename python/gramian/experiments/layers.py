@@ -12,10 +12,10 @@ import numpy as np
 import gramian as gm
 from gramian.experiments import networks
 from gramian.experiments.frame import Array, Outcome, Settings, listed
-from gramian.plots import Series, chart_svg, heatmap_svg, stacked_svg
+from gramian.show.plots import Series, chart_svg, heatmap_svg, stacked_svg
 
 if TYPE_CHECKING:
-    from gramian.estimators import Estimator, Measure
+    from gramian.sweeps.estimators import Estimator, Measure
 
 CLAIM = (
     "Between two networks that differ in their seed alone, a layer is most similar to the layer of the same depth "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import gramian as gm
 from gramian.experiments import encoders, networks
 from gramian.experiments.frame import Array, Outcome, Settings, listed
-from gramian.plots import Series, chart_svg, stacked_svg
+from gramian.show.plots import Series, chart_svg, stacked_svg
 
 CLAIM = (
     "Measures of alignment have different zeros and scales: what two models share can only be read beside what "

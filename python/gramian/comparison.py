@@ -1,0 +1,258 @@
+"""The main job: two representations, every measure, with what is needed to read the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gramian.inference import independence
+from gramian.inference.estimates import estimate
+from gramian.inference.independence import Method
+from gramian.kernels import Kernel, as_kernel, parameters
+from gramian.measures import kernel as metrics
+from gramian.reasons import heard
+from gramian.rows.arrays import check_count, require_rows
+from gramian.sweeps import estimators, routes
+from gramian.sweeps.estimators import Estimator, Measure
+from gramian.sweeps.gram import Precision, Progress
+from gramian.sweeps.routes import Paired
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One measure under one kernel."""
+
+    measure: str
+    estimator: str
+    kernel: str  # with the resolved bandwidths
+    value: float
+    se: float | None
+    ci: tuple[float, float] | None
+    pvalue: float | None
+    null: float | None  # mean over shuffled pairings of the rows
+    floor: float | None  # expected value for independent data
+    reason: str | None  # why the value is nan, or else why its error or its p-value is
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every measure of two representations."""
+
+    rows: tuple[ComparisonRow, ...]
+    n: int
+    dx: int
+    dy: int
+    dtype: tuple[str, str]
+    confidence: float
+    method: str  # of the p-values
+    shuffles: int  # behind each null
+    seed: int
+
+    def __getitem__(self, key: tuple[str, str, str]) -> ComparisonRow:
+        """The row of (measure, estimator, kernel): the kernel as a row shows it, or its name if that is enough."""
+        measure, estimator, kernel = key
+        rows = [r for r in self.rows if (r.measure, r.estimator) == (measure, estimator)]
+        found = [r for r in rows if r.kernel == kernel] or [r for r in rows if r.kernel.split("(")[0] == kernel]
+        if len(found) != 1:
+            raise KeyError(
+                f"{key} is {len(found)} rows; the kernels are {', '.join(dict.fromkeys(r.kernel for r in rows))}"
+            )
+        return found[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return table(self)
+
+
+def compare(
+    X: object,
+    Y: object,
+    kernel: Kernel | str | Sequence[Kernel | str] = ("linear", "rbf"),
+    *,
+    confidence: float = 0.95,
+    method: Method = "gamma",
+    permutations: int = 1000,
+    shuffles: int = 4,
+    seed: int = 0,
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare two representations by every measure, with intervals, p-values, the bias floor and a shuffled null.
+
+    For each kernel: CKA and HSIC (unbiased, with standard error and interval), biased CKA beside the value that it has
+    for independent data, kernel alignment, and the p-value of independence. Then distance alignment.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+    Y : array of shape (n, q)
+        Row i of both is the same sample.
+    kernel : kernel, name, or a sequence of them
+    confidence : float
+        Of the intervals.
+    method : {"gamma", "permutation", "pearson3", "t", "chi2", "gretton"}
+        Of the p-values; see `independence_test`.
+    permutations, seed : int
+        Of the permutation test; the seed also draws the shuffled null.
+    shuffles : int
+        Random pairings of the rows behind the null; 0 leaves it out.
+    precision, memory, progress
+        As in `kernel_alignment`.
+
+    Returns
+    -------
+    Comparison
+        ``.rows`` of `ComparisonRow`; ``print`` shows a table; ``.to_dict()`` for JSON.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; n < 6.
+
+    Notes
+    -----
+    About four sweeps a kernel (moments, products for the errors, the null); see `cka` for the cost of one.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((100, 4))
+    >>> result = gm.compare(X, X**2, kernel="rbf")
+    >>> result["cka", "unbiased", "rbf"].pvalue < 0.001
+    True
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
+    check_count(shuffles, "shuffles", 0)
+    listed = list(kernel) if isinstance(kernel, Sequence) and not isinstance(kernel, str) else [kernel]
+    kernels = [as_kernel(k) for k in listed]
+    if not kernels:
+        raise ValueError("kernel is empty; name at least one")
+    rows: list[ComparisonRow] = []
+    pair: Paired | None = None
+    for k in kernels:
+        pair = routes.paired(
+            X if pair is None else pair.matrices[0],
+            Y if pair is None else pair.matrices[1],
+            k,
+            None,
+            precision=precision,
+            memory=memory,
+            progress=progress,
+        )
+        require_rows(pair.n, 6, "compare", "gramian.cka(..., estimator='biased')")
+        rows += _rows(pair, confidence, method, permutations, shuffles, seed)
+    assert pair is not None
+    x, y = pair.matrices
+    normalizations: tuple[metrics.Normalize, ...] = ("unit_diagonal", "hs_norm")
+    for normalize in normalizations:
+        with heard() as why:
+            value = metrics.distance_alignment(
+                x, y, normalize=normalize, precision=precision, memory=memory, progress=progress
+            )
+        reason = why[0] if why else None
+        rows.append(ComparisonRow("distance_alignment", normalize, "-", value, None, None, None, None, None, reason))
+    return Comparison(tuple(rows), x.n, x.d, y.d, (x.dtype, y.dtype), confidence, method, shuffles, seed)
+
+
+def _rows(
+    pair: Paired, confidence: float, method: Method, permutations: int, shuffles: int, seed: int
+) -> list[ComparisonRow]:
+    moved = pair.moved()
+    s = moved.statistics
+    name = _kernel_name(pair)
+    both: tuple[Estimator, ...] = ("biased", "unbiased")
+    defined = all(estimators.undefined(s, p, "cka", e, "") is None for p in (0, 1) for e in both)
+    test = independence.test(pair, method, permutations, seed)
+    null_biased, null_unbiased = independence.shuffled(moved, shuffles, seed) if shuffles and defined else (None, None)
+    found: list[ComparisonRow] = []
+    choices: list[tuple[Measure, Estimator, float | None, float | None]] = [
+        ("cka", "unbiased", null_unbiased, 0.0),
+        ("cka", "biased", null_biased, estimators.bias_floor(s) if defined else None),
+        ("hsic", "unbiased", None, 0.0),
+        ("kernel_alignment", "biased", None, None),
+    ]
+    for measure, estimator, null, floor in choices:
+        e = estimate(pair, measure, estimator, confidence, test)
+        biased = estimator == "biased"  # its expectation lies beside the interval, which is around the unbiased value
+        shown = measure != "kernel_alignment"  # alignment without centring is no measure of dependence
+        found.append(
+            ComparisonRow(
+                measure,
+                estimator,
+                name,
+                e.value,
+                e.se,
+                None if biased else e.ci,
+                test.pvalue if shown else None,
+                null,
+                floor,
+                e.reason,
+            )
+        )
+    return found
+
+
+def _kernel_name(pair: Paired) -> str:
+    """Name and parameters; both bandwidths where the two arrays' differ."""
+    x, y = (parameters(k) for k in pair.kernels)
+    if not x:
+        return pair.kernels[0].name
+    shown = (f"{name}={v:.4g}" + ("" if v == y[name] else f", {y[name]:.4g}") for name, v in x.items())
+    return f"{pair.kernels[0].name}({', '.join(shown)})"
+
+
+def table(c: Comparison) -> str:
+    """The comparison as aligned text."""
+    head = ("kernel", "measure", "value", f"{c.confidence:.0%} interval", "p", "shuffled", "chance")
+    lines: list[tuple[str, ...]] = [head]
+    notes: list[str] = []
+    for row in c.rows:
+        lines.append(
+            (
+                row.kernel,
+                f"{row.measure} ({row.estimator})",
+                _number(row.value),
+                "" if row.ci is None or math.isnan(row.ci[0]) else f"[{_number(row.ci[0])}, {_number(row.ci[1])}]",
+                "" if row.pvalue is None or math.isnan(row.pvalue) else independence.format_pvalue(row.pvalue),
+                "" if row.null is None else _number(row.null),
+                "" if row.floor is None else _number(row.floor),
+            )
+        )
+        if row.reason and (missing := _missing(row)):
+            notes.append(f"{row.kernel} {row.measure}: {missing}: {row.reason}")
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = [
+        f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})",
+        "",
+        *("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines),
+        "",
+        f"p: {c.method} test of independence. shuffled: mean over {c.shuffles} random pairings of the rows.",
+        "chance: expected value for independent data. distance_alignment: 0 is perfect.",
+        *dict.fromkeys(notes),
+    ]
+    return "\n".join(text)
+
+
+def _missing(row: ComparisonRow) -> str:
+    """What the reason of a row is of; nothing where all that the row could have is there."""
+    if math.isnan(row.value):
+        return "undefined"
+    absent = [
+        name
+        for name, value in (("interval", row.ci and row.ci[0]), ("p-value", row.pvalue))
+        if value is not None and math.isnan(value)
+    ]
+    return f"no {' or '.join(absent)}" if absent else ""
+
+
+def _number(x: float) -> str:
+    if math.isnan(x):
+        return "undefined"
+    return f"{x:.4f}" if 1e-3 <= abs(x) < 1e4 or x == 0 else f"{x:.3e}"

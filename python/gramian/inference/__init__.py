@@ -1,0 +1,1 @@
+"""How sure: p-values, and what chance alone gives."""

@@ -1,0 +1,329 @@
+"""What chance alone gives: the null distribution of any measure under permutation of the rows of Y."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.inference import independence
+from gramian.measures import rsa
+from gramian.reasons import heard
+from gramian.rows.arrays import (
+    Matrix,
+    check_count,
+    check_number,
+    check_seed,
+    group_numbers,
+    one_of,
+    require_rows,
+    same_rows,
+)
+from gramian.rows.sources import matrix
+from gramian.sweeps import estimators, routes
+from gramian.sweeps.estimators import DEFAULT_ESTIMATOR
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.permuted import Index, permutation
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Alternative: TypeAlias = Literal["greater", "less"]
+
+_SLACK = 16  # roundings of the largest value, which do not break a tie
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A measure that is known by its name."""
+
+    module: str
+    maximum: float | None = 1.0  # of perfect agreement
+    alternative: Alternative = "greater"
+
+
+_NAMED = {
+    "cka": _Named("measures.kernel"),
+    "kernel_alignment": _Named("measures.kernel"),
+    "hsic": _Named("measures.kernel", None),
+    "distance_alignment": _Named("measures.kernel", None, "less"),
+    "rsa": _Named("measures.rsa"),
+    "mutual_knn": _Named("measures.neighbors"),
+    "cycle_knn": _Named("measures.neighbors"),
+    "lcs_knn": _Named("measures.neighbors"),
+    "edit_knn": _Named("measures.neighbors"),
+    "cknna": _Named("measures.cknna"),
+    "cca": _Named("measures.subspaces"),
+    "svcca": _Named("measures.subspaces"),
+    "pwcca": _Named("measures.subspaces"),
+    "coco": _Named("measures.subspaces", None),
+    "nocco": _Named("measures.subspaces", None),
+    "linear_regression_r2": _Named("measures.subspaces"),
+    "procrustes": _Named("measures.subspaces", None, "less"),
+    "shape_distance": _Named("measures.subspaces", None, "less"),
+}
+_PLATONIC = {  # names of `platonic_score` that are others here
+    "unbiased_cka": "'cka' with kernel='cosine', which is unbiased unless asked",
+    "edit_distance_knn": "'edit_knn'",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """A value beside what chance alone gives."""
+
+    value: float
+    values: Array  # (permutations,)
+    mean: float
+    sd: float  # nan for a single permutation
+    pvalue: float  # (1 + # at least as extreme) / (permutations + 1)
+    z: float  # (value − mean) / sd
+    corrected: float  # (value − mean) / (maximum − mean): 0 at chance, 1 at the maximum; nan without one
+    maximum: float | None
+    alternative: Alternative  # which values are extreme
+    measure: str
+    n: int
+    groups: int | None  # how many, if rows were permuted within groups
+    seed: int
+    reason: str | None  # why something is nan
+
+    @property
+    def permutations(self) -> int:
+        """How many there were."""
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        within = "" if self.groups is None else f" within {self.groups} groups"
+        return (
+            f"Null({self.measure} = {self.value:.6g}, chance {self.mean:.6g} ± {self.sd:.3g}, z = {self.z:.3g}, "
+            f"p = {self.pvalue:.3g}, {self.permutations} permutations{within})"
+        )
+
+
+def null(
+    measure: str | Callable[..., float],
+    X: object,
+    Y: object,
+    *,
+    groups: object = None,
+    permutations: int = 200,
+    seed: int = 0,
+    maximum: float | None = None,
+    alternative: Alternative | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Null:
+    """A measure of X and Y, and its distribution when the rows of Y are permuted.
+
+    p = (1 + #{b: v_b ≥ v})/(B + 1) over permutations b = 1, ..., B; with `groups`, rows change places only with rows of
+    their own group, which asks whether X and Y agree on more than the groups.
+
+    Parameters
+    ----------
+    measure : str or callable
+        The name of a measure, or any function of (X, Y) that returns a number; the package's own stand for their names.
+    X : array of shape (n, p)
+    Y : array of shape (n, q)
+        Row i of both is the same sample; arrays or files, as in `kernel_alignment`.
+    groups : n labels, optional
+        Numbers or strings. Rows of a group that has no other row stay where they are.
+    permutations : int
+        B. The least p-value is 1/(B + 1).
+    seed : int
+        Permutation b depends on (seed, b), and on the groups, only: more permutations begin with the same ones.
+    maximum : float, optional
+        Value of perfect agreement, for `corrected`. Left out: 1 where a named measure has that maximum, else none.
+    alternative : {"greater", "less"}, optional
+        Which values speak of agreement. Left out: "less" for the named distances, else "greater".
+    progress : callable, optional
+        Called with (done, total).
+    **options
+        Handed on to the measure.
+
+    Returns
+    -------
+    Null
+        ``.value``, ``.values`` (B,), ``.mean``, ``.sd``, ``.pvalue``, ``.z``, ``.corrected``; ``.reason`` of a nan,
+        with what the measure would have warned of.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed; no group has two rows.
+
+    Notes
+    -----
+    B + 1 times the cost of the measure, and a copy of Y with its rows in the permuted order. CKA, HSIC and RSA by
+    Pearson or cosine keep the sums that do not change: the products alone are swept, for 32 permutations at a time, and
+    rows are read in the permuted order without a copy. The p-value is valid if all orders (within groups) are equally
+    likely under the hypothesis. Source: Phipson, Smyth 2010; Theory, 9.4.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> found = gm.null("cka", X, X[:, :2], permutations=99)
+    >>> found.pvalue, bool(abs(found.mean) < 0.05), found.corrected > 0.5
+    (0.01, True, True)
+    """
+    name, function, known = _measure(measure)
+    if alternative is not None:
+        one_of(alternative, get_args(Alternative), "alternative")
+    check_count(permutations, "permutations")
+    check_seed(seed)
+    if maximum is not None:
+        check_number(maximum, "maximum")
+        if not math.isfinite(maximum):
+            raise ValueError(f"maximum must be a finite number, got {maximum}")
+    x, y = matrix(X, "X"), matrix(Y, "Y")
+    same_rows([x, y], ["X", "Y"])
+    require_rows(x.n, 2, "a permutation")
+    labels = None if groups is None else _labels(groups, x.n)
+
+    def order(b: int) -> Index:
+        if labels is None:
+            return permutation(x.n, seed, b)
+        return _within(labels, seed, b)
+
+    asked = _Asked(name, function, x, y, permutations, order, progress, options)
+    with heard() as told:  # once here, in place of a warning for each permutation
+        every = (_shortcut(asked) if known.module else None) or _recomputed(asked)
+        value = next(every)
+        values = np.array(list(every))
+        if math.isnan(value) and not told:
+            asked.function(x.owner, y.owner, **options)  # the ways that save sums do not all say why
+    limit = known.maximum if maximum is None else float(maximum)
+    widest = np.float64 if x.dtype == y.dtype == "float64" else np.float32
+    slack = _SLACK * float(np.finfo(widest).eps) * max(abs(value), float(np.abs(values).max()))
+    why = told[0] if told else None
+    return _summary(value, values, slack, name, x.n, labels, seed, limit, alternative or known.alternative, why)
+
+
+def _measure(measure: object) -> tuple[str, Callable[..., float], _Named]:
+    if callable(measure):
+        name = str(getattr(measure, "__name__", type(measure).__name__))
+        if name not in _NAMED or measure is not _named(name):
+            return name, measure, _Named("", None)
+        measure = name
+    if not isinstance(measure, str):
+        raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
+    if measure in _PLATONIC:
+        raise ValueError(f"measure {measure!r} is a name of platonic_score; here it is {_PLATONIC[measure]}")
+    one_of(measure, list(_NAMED), "measure")
+    return measure, _named(measure), _NAMED[measure]
+
+
+def _named(name: str) -> Callable[..., float]:
+    found: Callable[..., float] = getattr(import_module(f"gramian.{_NAMED[name].module}"), name)
+    return found
+
+
+def _labels(groups: object, n: int) -> Index:
+    """(n,) the number of each row's group."""
+    labels = group_numbers(groups, n)
+    counts = np.bincount(labels)
+    if counts.max() < 2:
+        raise ValueError(f"groups leaves nothing to permute: each of its {len(counts)} groups has a single row")
+    return labels
+
+
+def _within(labels: Index, seed: int, b: int) -> Index:
+    """Permutation b: a place in a group goes to a random row of that group."""
+    drawn = np.random.default_rng([seed, b]).random(len(labels))
+    order = np.empty(len(labels), dtype=np.int64)
+    order[np.argsort(labels, kind="stable")] = np.lexsort((drawn, labels))
+    return order
+
+
+def _summary(
+    value: float,
+    values: Array,
+    slack: float,
+    name: str,
+    n: int,
+    labels: Index | None,
+    seed: int,
+    maximum: float | None,
+    alternative: Alternative,
+    why: str | None,  # what the measure says of the first nan
+) -> Null:
+    mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    extreme = values >= value - slack if alternative == "greater" else values <= value + slack
+    reason = None
+    if math.isnan(value) or math.isnan(mean):
+        which = "these arrays" if math.isnan(value) else "some permutations"
+        reason = f"{name} has no value for {which}" + (f": {why}" if why else "")
+    elif not sd > slack:
+        reason = "one permutation has no spread" if len(values) == 1 else "all permutations give the same value"
+    undefined = math.isnan(value) or math.isnan(mean)
+    room = math.nan if maximum is None else maximum - mean
+    return Null(
+        value=value,
+        values=values,
+        mean=mean,
+        sd=sd,
+        pvalue=math.nan if undefined else (1 + int(extreme.sum())) / (len(values) + 1),
+        z=math.nan if reason else (value - mean) / sd,
+        corrected=(value - mean) / room if abs(room) > slack else math.nan,
+        maximum=maximum,
+        alternative=alternative,
+        measure=name,
+        n=n,
+        groups=None if labels is None else int(labels.max()) + 1,
+        seed=seed,
+        reason=reason,
+    )
+
+
+# ---- the values: first that of the rows as they are, then one for each permutation ----------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is to be measured, and in which orders of the rows of y."""
+
+    name: str
+    function: Callable[..., float]
+    x: Matrix
+    y: Matrix
+    count: int
+    order: Callable[[int], Index]
+    progress: Progress | None
+    options: dict[str, Any]
+
+
+def _recomputed(a: _Asked) -> Iterator[float]:
+    yield _number(a.function(a.x.owner, a.y.owner, **a.options), a.name)
+    rows = cast("Any", a.y.owner)
+    for b in range(a.count):
+        yield _number(a.function(a.x.owner, rows[a.order(b)], **a.options), a.name)
+        if a.progress:
+            a.progress(b + 1, a.count)
+
+
+def _number(found: Any, name: str) -> float:
+    """Of anything that float() takes but strings."""
+    try:
+        return float(found.__float__())
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # the last is torch's, of several elements
+        what = type(found).__name__ + (f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else "")
+        raise TypeError(f"measure must return a number, but {name} returned {what}") from None
+
+
+def _shortcut(a: _Asked) -> Iterator[float] | None:
+    """For measures of which most sums do not change with the order."""
+    name, given = a.name, dict(a.options)
+    if name in ("cka", "hsic") and given.keys() <= {"kernel", "kernel_y", "estimator", "precision", "memory"}:
+        measure: Literal["cka", "hsic"] = "cka" if name == "cka" else "hsic"
+        estimator = given.pop("estimator", DEFAULT_ESTIMATOR[measure])
+        kernel, kernel_y = given.pop("kernel", "linear"), given.pop("kernel_y", None)
+        pair = routes.paired(a.x, a.y, kernel, kernel_y, progress=a.progress, **given)
+        estimators.check_estimator(estimator, measure, pair.n)
+        return independence.permuted_values(pair, measure, estimator, a.count, a.order)
+    sums = {"dissimilarity", "dissimilarity_y", "correlation", "precision", "memory"}
+    if name == "rsa" and given.keys() <= sums and given.get("correlation") != "spearman":
+        return rsa.permuted_values(a.x, a.y, a.count, a.order, progress=a.progress, **given)
+    return None

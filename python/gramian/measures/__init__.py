@@ -1,0 +1,1 @@
+"""Numbers: how alike two representations are."""

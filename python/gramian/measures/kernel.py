@@ -1,0 +1,561 @@
+"""The measures: how alike two representations are, as plain numbers and with their uncertainty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Literal, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.kernels import OF_DIFFERENCES, ArcCosine, Cosine, Distance, Kernel, Linear, Polynomial, as_kernel
+from gramian.reasons import told
+from gramian.rows.arrays import DType, Matrix, about_least, check_budget, one_of, require_rows, same_device
+from gramian.rows.sources import matrix
+from gramian.sweeps import estimators, gram, routes
+from gramian.sweeps.estimators import Estimator, Measure
+from gramian.sweeps.gram import Precision, Progress, Representation
+from gramian.sweeps.routes import Paired
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Normalize: TypeAlias = Literal["none", "unit_diagonal", "hs_norm"]
+
+_EQUAL = 1e-4  # part of the mean diagonal from which on samples of at most ten thousand rows are not the same
+_DIGITS = 1e5  # times its rounding below which a difference of sums is made again with more digits
+_TOLERANCE = 64.0  # times its rounding below which it has too few
+_ALIKE = 3e-6  # part of the value of independent samples that is no more than a few of float32's roundings
+_SORTED = 1 << 24  # numbers that are sorted to see whether two samples are the same
+_RESOLVED = 1e-6  # part of its scale below which a difference of moments is computed from the differences instead
+
+
+def kernel_alignment(
+    X: object,
+    Y: object,
+    kernel: Kernel | str = "linear",
+    *,
+    kernel_y: Kernel | str | None = None,
+    estimator: Estimator = "biased",
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Kernel alignment, ⟨K, L⟩ / √(⟨K, K⟩⟨L, L⟩), without centring.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+    Y : array of shape (n, q)
+        Row i of both is the same sample. Any float, integer or boolean array that is a NumPy array or speaks DLPack, or
+        the path of a file. Arrays on a CUDA device (torch, CuPy, JAX) are compared there; both must be on one device.
+    kernel : kernel or its name
+        Of X, and of Y unless `kernel_y` is given. Bandwidths left open are resolved for each array by itself.
+    kernel_y : kernel or its name, optional
+    estimator : {"biased", "unbiased"}
+        "unbiased" leaves out the diagonal in all three sums.
+    precision : {"highest", "high", "medium"}
+        The least precision that will do, as in torch: on a CUDA device, inner products of float32 and 16-bit data are
+        as accurate as float32 ("highest"), or keep 11 bits ("high") or 8 bits ("medium") of each feature, which is
+        faster. On the CPU all three are computed as "highest", and float64 is float64 everywhere.
+    memory : int, optional
+        Bytes that scratch may take.
+    progress : callable, optional
+        Called with (done, total).
+
+    Returns
+    -------
+    float
+        In [−1, 1], in [0, 1] for the biased estimator of positive kernels; nan if a kernel matrix is 0.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+    RuntimeError
+        CUDA, with the call and the device's message.
+
+    Notes
+    -----
+    O(n²(p+q)) time and O(n) memory; on the CPU, linear and cosine kernels with n well above p+q cost O(n(p+q)²).
+    Source: Cristianini et al. 2001; Theory, 1.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> round(gm.kernel_alignment(x, y) * 900)  # 841/900
+    841
+    """
+    pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
+    return _measure(pair, "kernel_alignment", estimator)
+
+
+def hsic(
+    X: object,
+    Y: object,
+    kernel: Kernel | str = "linear",
+    *,
+    kernel_y: Kernel | str | None = None,
+    estimator: Estimator = "unbiased",
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """The Hilbert-Schmidt independence criterion.
+
+    Biased: tr(KHLH)/n². Unbiased (Song et al. 2012, eq. 5): with K̃, L̃ the kernel matrices without their diagonals,
+    [tr K̃L̃ + 1'K̃1·1'L̃1/((n−1)(n−2)) − 2/(n−2)·1'K̃L̃1] / (n(n−3)). It may be negative and is not clamped.
+
+    Parameters
+    ----------
+    X, Y, kernel, kernel_y, precision, memory, progress
+        As in `kernel_alignment`.
+    estimator : {"unbiased", "biased"}
+        "unbiased" needs n ≥ 4.
+
+    Returns
+    -------
+    float
+        In units of K times those of L; 0 for constant data, nan where float64 is too coarse for the kernel of rows so
+        far from 0.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `kernel_alignment`. Source: Gretton et al. 2005; Theory, 3.1. With ``kernel="distance"`` four times the
+    biased value is the squared distance covariance.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> gm.hsic(x, y, estimator="biased")
+    1.0
+    """
+    pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
+    return _measure(pair, "hsic", estimator)
+
+
+def cka(
+    X: object,
+    Y: object,
+    kernel: Kernel | str = "linear",
+    *,
+    kernel_y: Kernel | str | None = None,
+    estimator: Estimator = "unbiased",
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Centred kernel alignment, HSIC(X, Y) / √(HSIC(X, X)·HSIC(Y, Y)).
+
+    Parameters
+    ----------
+    X, Y, kernel, kernel_y, precision, memory, progress
+        As in `kernel_alignment`.
+    estimator : {"unbiased", "biased"}
+        Which HSIC goes into the ratio. The biased one is far from 0 for independent data with many features
+        (`gramian.compare` reports by how much); the unbiased one needs n ≥ 4.
+
+    Returns
+    -------
+    float
+        In [−1, 1] for "unbiased", [0, 1] for "biased"; nan if a representation is constant, or its kernel matrix is up
+        to the rounding of float64 (a `UndefinedWarning` says which).
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost as `kernel_alignment`. Linear CKA does not change under rotations, scaling and shifts of either array. Source:
+    Kornblith et al. 2019; Theory, 3.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> round(gm.cka(x, y, estimator="biased"), 12), round(gm.cka(x, y) * -26, 12)  # 16/25, -1/26
+    (0.64, 1.0)
+    """
+    pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
+    return _measure(pair, "cka", estimator)
+
+
+def _measure(pair: Paired, measure: Measure, estimator: str) -> float:
+    pair = pair if measure == "kernel_alignment" else pair.moved()
+    estimators.check_estimator(estimator, measure, pair.n)
+    value, reason = estimators.value(pair.statistics, measure, estimator)  # type: ignore[arg-type]
+    return told(value, reason, measure)
+
+
+def distance_alignment(
+    X: object,
+    Y: object,
+    *,
+    normalize: Normalize = "none",
+    centered: bool = False,
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Distance alignment, the mean over all ordered pairs of (d_X²(i, j) − d_Y²(i, j))²; 0 is perfect.
+
+    d² are squared Euclidean distances, and pairs i = j count with 0: n⁻² Σ_ij (d_X² − d_Y²)².
+
+    Parameters
+    ----------
+    X, Y, precision, memory, progress
+        As in `kernel_alignment`.
+    normalize : {"none", "unit_diagonal", "hs_norm"}
+        "unit_diagonal" normalises every row, so that d² = 2 − 2 cos; "hs_norm" divides the d² of each array by ‖K‖/n
+        of its linear kernel (centred if `centered`).
+    centered : bool
+        Double-centre the squared distances first: then the value is 4‖K̄ − L̄‖²/n², and 8(1 − CKA) with "hs_norm".
+
+    Returns
+    -------
+    float
+        At least 0 (0 of an array and itself), in units of d⁴ unless normalised; nan with "hs_norm" if a representation
+        is constant.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    O(n(p+q)²) time from moments on the CPU, if n is well above p+q and the value is not tiny; else O(n²(p+q)) from the
+    differences themselves, which keeps its digits however small it is. Source: Insulla, Huang, Rosasco 2025; Theory, 2.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> t = 2 * np.pi * np.arange(12)[:, None] / 12
+    >>> round(gm.distance_alignment(np.hstack([np.cos(t), np.sin(t)]), np.hstack([np.cos(2 * t), np.sin(2 * t)])), 12)
+    4.0
+    """
+    one_of(normalize, get_args(Normalize), "normalize")
+    kernel = "cosine" if normalize == "unit_diagonal" else "linear"
+    pair = routes.paired(X, Y, kernel, None, precision=precision, memory=memory, progress=progress)
+    if normalize == "none" or centered:
+        pair = pair.moved()
+    n = pair.n
+    s: estimators.Statistics | None = None
+    weights, exponents = [1.0, 1.0], [0, 0]
+    if pair.by_features or normalize == "hs_norm":
+        s = pair.statistics
+    if normalize == "hs_norm" and s is not None:
+        measure: Measure = "cka" if centered else "kernel_alignment"
+        for p, name in ((0, "X"), (1, "Y")):
+            if reason := estimators.undefined(s, p, measure, "biased", name):
+                return told(math.nan, reason, "distance_alignment")
+            weights[p] = 1 / math.sqrt(s.matrix(measure, "biased")[p, p])
+            exponents[p] = -int(s.exponent[p])
+    if equal_rows(*pair.matrices):
+        return 0.0
+    if pair.by_features and s is not None:
+        # one common unit for both arrays: weights w with d² of array p = 2^top·w_p·(d² in scaled units)
+        units = s.exponent + np.array(exponents)
+        top = int(units.max())
+        w = np.array(weights) * np.ldexp(1.0, units - top)
+        h = s.hsic_biased * np.multiply.outer(w, w)
+        value = 4 * (h[0, 0] + h[1, 1] - 2 * h[0, 1])
+        scale = 4 * (h[0, 0] + h[1, 1])
+        if not centered:
+            t, d = s.trace * w, s.diagonal_inner * np.multiply.outer(w, w)
+            value += 2 * (d[0, 0] + d[1, 1] - 2 * d[0, 1]) / n + 2 * ((t[0] - t[1]) / n) ** 2
+            scale += 2 * (d[0, 0] + d[1, 1]) / n
+        if value > _RESOLVED * scale or scale == 0:
+            return estimators.scaled(float(value), 2 * top)
+    return _distance_alignment_from_differences(pair, normalize, centered, weights, exponents)
+
+
+def _distance_alignment_from_differences(
+    pair: Paired, normalize: Normalize, centered: bool, weights: Sequence[float], exponents: Sequence[int]
+) -> float:
+    """Σ (w_0 φ_0 − w_1 φ_1)² with φ = −d²/2, summed as squares of differences."""
+    name = "cosine_distance" if normalize == "unit_diagonal" else "squared_distance"
+    xs = [replace(x, native_name=name) for x in pair.xs]
+    zero = np.zeros((2, pair.n))
+    shift = zero
+    units = gram.sweep_units(xs, pair.precision)
+    if centered:
+        unshifted = [replace(x, shift=zero[0]) for x in xs]
+        g = gram.sweep_moments(unshifted, precision=pair.precision, memory=pair.memory, progress=pair.progress)
+        shift = gram.half_offsets(g, hollow=False)
+    powers = units + np.array(exponents)
+    top = int(powers.max())
+    w = np.array(weights) * np.ldexp(1.0, powers - top)
+    total = float(w.max())
+    w0, w1 = float(w[0] / total), float(w[1] / total)
+    products = gram.sweep_products(
+        xs,
+        shift,
+        np.zeros(2, dtype=np.int32),
+        weights=(w0, w1),
+        precision=pair.precision,
+        memory=pair.memory,
+        progress=pair.progress,
+    )
+    difference = products.difference + float(((w0 * products.diagonal[0] - w1 * products.diagonal[1]) ** 2).sum())
+    return estimators.scaled(4 * difference / pair.n**2 * total**2, 2 * top)
+
+
+def mmd2(
+    X: object,
+    Z: object,
+    kernel: Kernel | str = "rbf",
+    *,
+    estimator: Estimator = "unbiased",
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Squared maximum mean discrepancy of two samples: mean k(x, x') + mean k(z, z') − 2 mean k(x, z).
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+    Z : array of shape (m, p)
+        Unpaired samples of the same features; n and m may differ.
+    kernel : kernel or its name
+        An open bandwidth is the median distance of the pooled sample.
+    estimator : {"unbiased", "biased"}
+        "unbiased" leaves the diagonals out of the first two means; it needs n, m ≥ 2 and may be negative.
+    precision, memory, progress
+        As in `kernel_alignment`.
+
+    Returns
+    -------
+    float
+        In units of k. ``kernel="distance"`` gives half the energy distance. "biased" values of positive kernels are
+        never negative, and 0 for equal samples; nan where float64 is too coarse for the kernel of rows so far from 0,
+        or beside a few rows of another size that both samples hold.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    O((n+m)²p) time, O(n+m) memory. Sums are shifted by landmarks, so close samples do not cancel; where a few
+    odd rows in both do, a second sweep has float64 tiles, and a linear one is made from the means. Source: Gretton et
+    al. 2012; Theory, 3.6.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> round(gm.mmd2(np.array([[0.0], [2.0]]), np.array([[1.0], [3.0]]), "linear", estimator="biased"), 12)
+    1.0
+    """
+    one_of(estimator, get_args(Estimator), "estimator")
+    one_of(precision, get_args(Precision), "precision")
+    check_budget(memory, progress)
+    x, z = matrix(X, "X"), matrix(Z, "Z")
+    same_device([x, z], ["X", "Z"])
+    if x.d != z.d:
+        raise ValueError(f"X has {x.d} features but Z has {z.d}; both must be samples of the same features")
+    for sample, name in ((x, "X"), (z, "Z")):
+        require_rows(
+            sample.n, 2 if estimator == "unbiased" else 1, f"mmd2 ({name})", "estimator='biased', which needs 1"
+        )
+    if x.dtype != z.dtype:
+        wide = np.result_type(*("float32" if s.dtype == "bfloat16" else s.dtype for s in (x, z))).name
+        x, z = x.converted(cast("DType", wide), "X"), z.converted(cast("DType", wide), "Z")
+    chosen = as_kernel(kernel)
+    if isinstance(chosen, (Linear, Distance, *OF_DIFFERENCES)):
+        x, z = about_least([x, z])
+    pooled = gram.represent(chosen, x, z)
+    if estimators.coarse(pooled):
+        return told(math.nan, estimators.nothing_left(pooled, "X and Z together"), "mmd2")
+    for again in (False, True):
+        blocks = _block_sums(pooled, x.n, precision=precision, memory=memory, progress=progress)
+        value = _mmd2_of(blocks, x.n, z.n, estimator)
+        if math.isnan(value):
+            return told(value, "values of the kernel are beyond float64; scale the rows down", "mmd2")
+        alike = (abs(blocks.diagonal_x) + abs(blocks.diagonal_z)) / pooled.n
+        if estimator == "biased" and value < _EQUAL * alike and same_sample(x, z):
+            return 0.0
+        lost = (
+            blocks.rounding * pooled.n * max(1 / (k * j) for k, j in ((x.n, z.n), (x.n, x.n), (z.n, z.n)) if k * j > 1)
+        )
+        if abs(value) > _DIGITS * lost or _alike(pooled, lost, blocks.exponent):
+            break
+        if isinstance(chosen, Linear) and estimator == "biased":
+            return _square_of_mean_difference(x, z)
+        if again or x.dtype == "float64":
+            if abs(value) > _TOLERANCE * lost or estimators.of_directions(chosen):
+                break  # what is left of a kernel of directions is small beside 1: 0 is right up to rounding
+            if estimators.look_at(pooled)[0]:
+                return 0.0
+            return told(math.nan, _too_far(pooled), "mmd2")
+        pooled = gram.widened(pooled)
+    if estimator == "biased" and estimators.is_positive(pooled):
+        value = max(value, 0.0)
+    return estimators.scaled(value, blocks.exponent)
+
+
+def _mmd2_of(blocks: _BlockSums, n: int, m: int, estimator: Estimator) -> float:
+    """In scaled units."""
+    if estimator == "biased":
+        xx, zz = (blocks.xx + blocks.diagonal_x) / n**2, (blocks.zz + blocks.diagonal_z) / m**2
+    else:
+        xx, zz = blocks.xx / (n * (n - 1)), blocks.zz / (m * (m - 1))
+    return xx + zz - 2 * blocks.xz / (n * m)
+
+
+def _square_of_mean_difference(x: Matrix, z: Matrix) -> float:
+    """‖mean x − mean z‖², from sums with twice the digits of float64."""
+    x_mean, z_mean = (_means(s) for s in (x, z))
+    return math.fsum(float(a - b) ** 2 for a, b in zip(x_mean, z_mean, strict=True))
+
+
+def _means(x: Matrix) -> list[Fraction]:
+    """Of every feature; sums of pairs of rows, then of these, each with what rounding took from it."""
+    totals = [Fraction(0)] * x.d
+    step = max(1, (1 << 20) // x.d)
+    for start in range(0, x.n, step):
+        rows = np.asarray(x.block(start, start + step), dtype=np.float64)
+        lost = np.zeros_like(rows)
+        while len(rows) > 1:
+            if len(rows) % 2:
+                rows, lost = (np.vstack([a, np.zeros((1, x.d))]) for a in (rows, lost))
+            half = len(rows) // 2
+            a, b = rows[:half], rows[half:]
+            rows = a + b
+            grown = rows - a
+            lost = lost[:half] + lost[half:] + ((a - (rows - grown)) + (b - grown))
+        totals = [t + Fraction(h) + Fraction(e) for t, h, e in zip(totals, rows[0], lost[0], strict=True)]
+    return [t / x.n for t in totals]
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _alike(pooled: Representation, lost: float, exponent: int) -> bool:
+    """Whether rounding is small beside what independent samples would give: then these are alike up to rounding.
+
+    By pairs of different rows, but for the larger ones: a few odd rows do not make others differ.
+    """
+    kernel = pooled.kernel
+    if isinstance(kernel, OF_DIFFERENCES):
+        return True  # no row counts for more than 1
+    X = gram.landmarks(pooled.parts)
+    norm = np.sqrt(np.square(X).sum(axis=1))
+    U = X / np.where(norm > 0, norm, 1.0)[:, None]
+    by = U if estimators.of_directions(kernel) else X
+    square = np.square(by[:, None] - by[None, :]).sum(axis=2)
+    if isinstance(kernel, Linear | Cosine):
+        apart = square
+    elif isinstance(kernel, Distance):
+        apart = np.sqrt(square)
+    else:
+        if isinstance(kernel, Polynomial):
+            K = (cast("float", kernel.scale) * (X @ X.T) + kernel.offset) ** kernel.degree
+        else:
+            cosine = np.clip(U @ U.T, -1.0, 1.0)
+            angle = np.pi - np.arccos(cosine)
+            size, sine = np.outer(norm, norm), np.sqrt((1 - cosine) * (1 + cosine))
+            K = (angle if kernel == ArcCosine(0) else size * (sine + angle * cosine)) / np.pi
+        apart = np.diag(K)[:, None] + np.diag(K) - 2 * K
+    differ = square > 0
+    if not differ.any():
+        return False
+    return bool(estimators.scaled(lost, exponent) < _ALIKE * np.quantile(apart[differ], 0.25) / pooled.n)
+
+
+def _too_far(pooled: Representation) -> str:
+    """Why rounding is all that is left."""
+    if estimators.coarse(pooled):
+        return estimators.nothing_left(pooled, "X and Z together")
+    return estimators.few_rows("X or Z")
+
+
+def equal_rows(x: Matrix, z: Matrix) -> bool:
+    """Whether row i of both is the same, for all i."""
+    if x.shape != z.shape:
+        return False
+    step = max(1, (1 << 20) // x.d)
+    # a few rows tell most pairs apart
+    spans = [(0, 1), *((start, start + step) for start in range(0, x.n, step))]
+    return all(bool((x.block(a, b) == z.block(a, b)).all()) for a, b in spans)
+
+
+def same_sample(x: Matrix, z: Matrix) -> bool:
+    """Whether both have the same rows, in any order (as long as they are few enough to be sorted)."""
+    if equal_rows(x, z):
+        return True
+    if x.shape != z.shape or x.n * x.d > _SORTED:
+        return False
+    # adding 0 makes −0 the 0 that it is equal to
+    rows = [np.ascontiguousarray(s.block(0, s.n) + 0.0) for s in (x, z)]
+    first, second = (np.sort(r.view(f"V{8 * x.d}").ravel()) for r in rows)
+    return bool((first == second).all())
+
+
+@dataclass(frozen=True)
+class _BlockSums:
+    """Sums over K' of a pooled sample, by who meets whom, in units of 2^exponent."""
+
+    xx: float  # i ≠ j
+    zz: float
+    xz: float
+    diagonal_x: float
+    diagonal_z: float
+    exponent: int
+    rounding: float  # of one value
+
+
+def _block_sums(
+    pooled: Representation, n: int, *, precision: Precision, memory: int | None, progress: Progress | None
+) -> _BlockSums:
+    by = _sums_by_label if pooled.parts[0].device == "cpu" else _sums_by_vector
+    return by(pooled, n, precision=precision, memory=memory, progress=progress)
+
+
+def _sums_by_label(
+    pooled: Representation, n: int, *, precision: Precision, memory: int | None, progress: Progress | None
+) -> _BlockSums:
+    """Row sums, and ⟨K', L⟩ with L_ij = ±1: three equations for the three blocks. On the CPU the cheaper way."""
+    sign = np.ones((pooled.n, 1), dtype=np.float32)
+    sign[n:] = -1
+    labels = Representation((matrix(sign, "labels"),), Linear())
+    g = gram.sweep_moments([pooled, labels], precision=precision, memory=memory, progress=progress)
+    rows, label_shift = g.scaled_rows[0], g.scaled_shift[1]
+    labelled = math.ldexp(float(g.scaled_inner[0, 1] + 2 * (label_shift @ rows)), int(g.exponent[1]))
+    from_x, from_z = float(rows[:n].sum()), float(rows[n:].sum())
+    xz = (from_x + from_z - labelled) / 4
+    d = g.scaled_diagonal[0]
+    return _BlockSums(
+        from_x - xz,
+        from_z - xz,
+        xz,
+        float(d[:n].sum()),
+        float(d[n:].sum()),
+        int(g.exponent[0]),
+        float(g.rounding[0] * g.eps),
+    )
+
+
+def _sums_by_vector(
+    pooled: Representation, n: int, *, precision: Precision, memory: int | None, progress: Progress | None
+) -> _BlockSums:
+    """K' times the indicators of both samples: nothing but the samples themselves has to be on the device."""
+    indicators = np.zeros((pooled.n, 2))
+    indicators[:n, 0] = indicators[n:, 1] = 1
+    g = gram.sweep_matmul(pooled, indicators, precision=precision, memory=memory, progress=progress)
+    r, d = g.values, g.diagonal
+    xx, zz, xz = (float(part.sum()) for part in (r[:n, 0], r[n:, 1], r[:n, 1]))
+    return _BlockSums(xx, zz, xz, float(d[:n].sum()), float(d[n:].sum()), g.exponent, g.rounding)
+
+
+# ---- measures with their uncertainty --------------------------------------------------------------------

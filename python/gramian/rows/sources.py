@@ -1,0 +1,490 @@
+"""Arrays from files, named as ``acts.npy``, ``acts.npz:layer3`` or ``acts.safetensors:layers.3``.
+
+`.npy`, `.safetensors` and the uncompressed members of an `.npz` are mapped, not loaded: memory holds the pages in use
+and no more. Compressed members are unpacked into memory.
+
+A mapped file has to stay as it is while a call reads it: where another program cuts it short, the operating system ends
+the process with SIGBUS, which no program can turn into an exception. To replace a file that is in use, write a new one
+and rename it over the old one, which leaves the mapped one alive.
+
+Files are not trusted. What a header says is held against the bytes that are there before memory is taken, nothing in a
+file is run, and every damage is a ValueError that names the file.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.rows.arrays import BFloat16Array, Matrix, as_matrix
+
+FileArray = npt.NDArray[Any] | BFloat16Array
+
+SUFFIXES = (".npy", ".npz", ".safetensors")
+_SPEC = re.compile(r"(?P<path>.+?\.(?:npy|npz|safetensors))(?::(?P<key>.*))?", re.DOTALL)
+_SAFETENSORS_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
+# what Python warns of when it parses a header, and no header of an array has: a backslash, and 1or
+_WARNED_OF = re.compile(r"\\|[0-9_.](?:and|else|for|if|in|is|not|or)\b")
+_LONGEST_HEADER = 10_000  # characters of an .npy header; one of a real array has some 100
+_LONGEST_NAME = 200
+_LONGEST_WORDS = 300  # characters of what a library says of a damaged file, which may quote the file
+_UNPACKED_FREELY = 256 << 20  # bytes
+_SWOLLEN = 100  # times its size in the file: beyond this, and the above, a member is not unpacked
+_AT_ONCE = 16 << 20  # bytes of a mapped member between two chances for Ctrl-C
+_LOCAL_HEADER, _LOCAL_MARK = 30, b"PK\3\4"
+
+
+def matrix(x: object, name: str, *, column: bool = False) -> Matrix:
+    """`arrays.as_matrix` that also takes a path: a str or Path in place of an array is a file.
+
+    With `column`, one dimension is as good as two: n samples of one feature.
+    """
+    if not issubclass(type(x), str | os.PathLike):
+        return as_matrix(_column(x) if column else x, name)
+    array = open_array(cast("str | os.PathLike[str]", x))
+    try:
+        return as_matrix(_column(array) if column else array, name)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{os.fspath(cast('str', x))}: {error}") from None
+
+
+def _column(x: Any) -> Any:
+    try:
+        arrays = issubclass(type(x), BFloat16Array) or hasattr(x, "__dlpack__")
+        return x[:, None] if arrays and len(getattr(x, "shape", ())) == 1 else x
+    except Exception:  # a foreign object's own; the gate says what is wrong with it
+        return x
+
+
+def named_layers(layers: object, name: str) -> dict[str, object]:
+    """What is given by layer, by its name or by its number."""
+    if isinstance(layers, Mapping):
+        if len({str(k) for k in layers}) < len(layers):
+            raise ValueError(f"{name} has two layers of one name: {', '.join(map(repr, layers))}")
+        found = {str(k): v for k, v in layers.items()}
+    elif isinstance(layers, Sequence) and not isinstance(layers, str | bytes):
+        found = {str(i): v for i, v in enumerate(layers)}
+    else:
+        raise TypeError(f"{name} must be a dict of layers or a sequence of them, got {type(layers).__name__}")
+    if not found:
+        raise ValueError(f"{name} has no layers")
+    return found
+
+
+def open_array(spec: str | os.PathLike[str]) -> FileArray:
+    """The one array that `spec` names.
+
+    Parameters
+    ----------
+    spec : str or Path
+        ``file.npy``, ``file.npz:key`` or ``file.safetensors:key``; the key may be left out if the file holds one array.
+
+    Returns
+    -------
+    array
+        A read-only memory map for ``.npy``, ``.safetensors`` and uncompressed members of an ``.npz``; an array in
+        memory for compressed ones.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The kind of file is unknown, the file is damaged, or the key is missing or not in it; or a compressed array
+        unpacks to more than 256 MB and more than 100 times its size in the file (the message says what to do if that
+        is right).
+    TypeError
+        A ``.safetensors`` tensor of a dtype that is not read.
+    ImportError
+        A ``.safetensors`` file without the package of that name.
+
+    Notes
+    -----
+    Members of an ``.npz`` are read once to hold them against their checksum. A mapped file that another program cuts
+    short while it is read ends the process (SIGBUS): replace files by renaming, not by writing into them.
+    """
+    path, key = _split(spec)
+    if _kind_of(path) == "directory":
+        raise ValueError(f"{path} is a directory; name one array in it")
+    if path.suffix == ".npy":
+        return _map_npy(path)
+    names = array_names(path)
+    if key is None and len(names) == 1:
+        key = names[0]
+    if key is None:
+        raise ValueError(f"{path} holds {len(names)} arrays; name one of them, as in {path}:{_listing(names)}")
+    if key not in names:
+        raise ValueError(f"{path} has no array named {key!r}; it holds {_listing(names)}")
+    return _read(path, [key])[key]
+
+
+def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
+    """Every layer that `spec` names, in natural order: layer2 before layer10.
+
+    Parameters
+    ----------
+    spec : str or Path
+        An ``.npz`` or ``.safetensors`` with an array for each layer, a directory with a ``.npy`` for each layer, or one
+        array of shape (n, layers, features). A single array (n, features) is one layer.
+
+    Returns
+    -------
+    dict of str to array
+        Layers of one (n, layers, features) array are called layer0, layer1, ... and are views into it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ImportError
+        As in `open_array`; also a directory without ``.npy`` files.
+    """
+    plain = Path(_text(spec))
+    if _kind_of(plain) == "directory":
+        files = {file.stem: file for file in plain.iterdir() if file.suffix == ".npy"}
+        if not files:
+            raise ValueError(f"{plain} has no .npy files; a directory of layers has one for each layer")
+        return {name: _map_npy(files[name]) for name in sorted(files, key=_natural)}
+    path, key = _split(spec)
+    if path.suffix == ".npy" or key is not None:
+        return _layers_of(open_array(spec), key or path.stem)
+    names = sorted(array_names(path), key=_natural)
+    arrays = _read(path, names)
+    return _layers_of(arrays[names[0]], names[0]) if len(names) == 1 else arrays
+
+
+def _text(spec: str | os.PathLike[str]) -> str:
+    return os.path.expanduser(os.fsdecode(os.fspath(spec)))
+
+
+def regular_file(spec: str | os.PathLike[str]) -> Path:
+    """The path, if a file is there."""
+    path = Path(_text(spec))
+    found = _kind_of(path)
+    if found == "nothing":
+        raise FileNotFoundError(f"{path}: no such file")
+    if found != "file":
+        raise ValueError(f"{path} is {'a directory' if found == 'directory' else 'not a regular file'}")
+    return path
+
+
+def _kind_of(path: Path) -> str:
+    """What is there: "file", "directory", "nothing" or "neither"."""
+    try:
+        return "directory" if path.is_dir() else "file" if path.is_file() else "neither" if path.exists() else "nothing"
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be the name of a file: {error}") from error
+
+
+def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """The file and the key; the file exists and its suffix is known."""
+    text = _text(spec)
+    match = _SPEC.fullmatch(text)
+    path, key = Path(text), None
+    found = _kind_of(path)
+    if match and found == "nothing":
+        path, key = Path(match["path"]), match["key"]
+        found = _kind_of(path)
+    if found == "directory":
+        return path, key
+    if found == "nothing" and path.suffix in ("", *SUFFIXES):
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} is not of a known kind; known are {', '.join(SUFFIXES)}")
+    if found == "neither":
+        raise ValueError(f"{path} is not a regular file; copy what it gives to one")
+    if key is not None and path.suffix == ".npy":
+        raise ValueError(f"{text}: an .npy file holds one array and takes no key; use {path}")
+    return path, key
+
+
+def _layers_of(array: FileArray, name: str) -> dict[str, FileArray]:
+    if array.ndim != 3:
+        return {name: array}
+    return {f"layer{i}": array[:, i, :] for i in range(array.shape[1])}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    """The open file; whatever goes wrong with its content is one ValueError that names it.
+
+    What NumPy, zipfile, ast and mmap raise of bytes that are not what they should be has no end: OverflowError,
+    SyntaxError, struct.error, UnicodeDecodeError, MemoryError of a size that a header claims, and more.
+    """
+    with open(path, "rb") as file:
+        try:
+            yield file
+        except Exception as error:
+            if isinstance(error, ValueError) and str(error).startswith(str(path)):  # said already
+                raise
+            raise _damaged(path, error) from error
+
+
+@dataclass(frozen=True)
+class _NpyHeader:
+    """What an .npy says of its array."""
+
+    dtype: np.dtype[Any]
+    fortran: bool
+    shape: tuple[int, ...]
+    length: int  # bytes before the data
+
+    @property
+    def nbytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
+def _map_npy(path: Path) -> FileArray:
+    with _reading(path) as file:
+        header = _npy_header(file.read, os.fstat(file.fileno()).st_size)
+        return _mapped(file, header, header.length)
+
+
+def _npy_header(read: Callable[[int], bytes], size: int) -> _NpyHeader:
+    """The header of an .npy of `size` bytes, held against that size."""
+
+    def exactly(count: int) -> bytes:
+        found = read(count)
+        if len(found) < count:
+            raise ValueError("it ends within its header")
+        return found
+
+    mark = exactly(8)
+    if mark[:6] != b"\x93NUMPY":
+        raise ValueError("it does not begin as an .npy file does")
+    if mark[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
+        raise ValueError(f"it is of version {mark[6]}.{mark[7]} of the format; 1.0, 2.0 and 3.0 are known")
+    wide = 2 if mark[6] == 1 else 4
+    length = int.from_bytes(exactly(wide), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"its header claims {length} characters")
+    text = exactly(length).decode("utf-8" if mark[6] == 3 else "latin-1")
+    if _WARNED_OF.search(text):
+        raise ValueError("its header is not one of an array")
+    try:
+        said = ast.literal_eval(text)
+    except SyntaxError:
+        said = ast.literal_eval(re.sub(r"(?<=[0-9])L\b", "", text))  # Python 2 wrote whole numbers as 5L
+    if not isinstance(said, dict) or said.keys() != {"descr", "fortran_order", "shape"}:
+        raise ValueError("its header is not one of an array")
+    shape, fortran = said["shape"], said["fortran_order"]
+    dtype = np.lib.format.descr_to_dtype(said["descr"])
+    if not isinstance(shape, tuple) or not all(type(k) is int and k >= 0 for k in shape):
+        raise ValueError(f"its header has the shape {shape!r:.100}")
+    if not isinstance(fortran, bool):
+        raise ValueError(f"its header has fortran_order {fortran!r:.100}")
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which gramian never loads: they can run code")
+    if dtype.itemsize == 0 or dtype.subdtype is not None:
+        raise ValueError(f"its header has elements of dtype {dtype}, which no array is saved with")
+    header = _NpyHeader(dtype, fortran, shape, 8 + wide + length)
+    if header.length + header.nbytes != size:
+        raise ValueError(
+            f"its header says {header.nbytes} bytes, shape {shape} of {dtype}, but {size - header.length} follow"
+        )
+    return header
+
+
+def _mapped(file: IO[bytes], header: _NpyHeader, offset: int) -> FileArray:
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    if header.nbytes == 0:  # no file can be mapped from its end on
+        return np.empty(header.shape, header.dtype, order)
+    return np.memmap(file, header.dtype, "r", offset, header.shape, order)
+
+
+def array_names(path: Path) -> list[str]:
+    """What an ``.npz`` or ``.safetensors`` file calls its arrays."""
+    names = list(_safetensors_header(path)[0]) if path.suffix == ".safetensors" else _npz_names(path)
+    if not names:
+        raise ValueError(f"{path} holds no arrays")
+    return names
+
+
+def _read(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
+    return _map_safetensors(path, names) if path.suffix == ".safetensors" else _load_npz(path, names)
+
+
+def _npz_names(path: Path) -> list[str]:
+    with _reading(path) as file, _archive(file) as archive:
+        return [_array_name(member) for member in archive.infolist()]
+
+
+@contextmanager
+def _archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    if not zipfile.is_zipfile(file):
+        raise ValueError("it is not a zip archive")
+    with zipfile.ZipFile(file) as archive:
+        names = [_array_name(member) for member in archive.infolist()]
+        if len(set(names)) < len(names):
+            raise ValueError("it holds two arrays of one name")
+        file.seek(0, os.SEEK_END)
+        if sum(member.compress_size for member in archive.infolist()) > file.tell():
+            raise ValueError("its members are longer than all of it")
+        yield archive
+
+
+def _array_name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
+
+
+def _load_npz(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
+    """Arrays by name: mapped where they lie uncompressed in the file, unpacked if not."""
+    return read_npz(path, names, map_stored=True)
+
+
+def read_npz(path: Path, names: Iterable[str] | None = None, *, map_stored: bool) -> dict[str, FileArray]:
+    """Arrays of a zip archive by their names, or all of them, each held against its checksum.
+
+    With `map_stored`, those that are not compressed are mapped; without, all are in memory of their own.
+    """
+    with _reading(path) as file, _archive(file) as archive:
+        members = {_array_name(member): member for member in archive.infolist()}
+        chosen = {name: members[name] for name in (members if names is None else names)}
+        packed = [m for m in chosen.values() if m.compress_type != zipfile.ZIP_STORED]
+        _check_swelling(path, packed, os.fstat(file.fileno()).st_size)
+        for name, member in chosen.items():
+            if not member.filename.endswith(".npy"):
+                raise ValueError(f"{path}:{_printable(name)} is not an array")
+        return {name: _member(file, archive, member, map_stored) for name, member in chosen.items()}
+
+
+def _check_swelling(path: Path, packed: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Refuse what would fill the memory from a small file, as no array that was saved on purpose does."""
+    unpacked = sum(member.file_size for member in packed)
+    compressed = min(size, sum(member.compress_size for member in packed))
+    if unpacked > max(_UNPACKED_FREELY, _SWOLLEN * compressed):
+        name = _printable(_array_name(max(packed, key=lambda member: member.file_size)))
+        raise ValueError(
+            f"{path}: {compressed} bytes of it would unpack to {unpacked}, more than {_SWOLLEN} times as many. If "
+            f"{name!r} is as large as that, save it uncompressed, which is mapped and has no limit: "
+            f"np.save('{name}.npy', np.load('{path}')['{name}'])"
+        )
+
+
+def _member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo, map_stored: bool) -> FileArray:
+    name = _array_name(member)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name!r} is compressed in a way that NumPy does not write")
+    with archive.open(member) as stream:
+        try:
+            header = _npy_header(stream.read, member.file_size)
+        except Exception as error:
+            raise ValueError(f"{name!r:.100}: {error}") from error
+        if map_stored and member.compress_type == zipfile.ZIP_STORED:
+            return _mapped_member(file, member, header)
+        data = np.empty(header.nbytes, np.uint8)
+        filled = 0
+        while filled < len(data):
+            piece = stream.read(min(_AT_ONCE, len(data) - filled))
+            if not piece:
+                raise ValueError(f"{name!r} ends after {filled} of {header.nbytes} bytes")
+            data[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+            filled += len(piece)
+        if stream.read(1):  # reading up to the end compares the checksum
+            raise ValueError(f"{name!r} goes on after its end")
+    return data.view(header.dtype).reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _mapped_member(file: IO[bytes], member: zipfile.ZipInfo, header: _NpyHeader) -> FileArray:
+    """An uncompressed member where it lies, after a pass over it for its checksum."""
+    file.seek(member.header_offset)
+    local = file.read(_LOCAL_HEADER)
+    begin = member.header_offset + len(local) + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+    if not local.startswith(_LOCAL_MARK) or member.compress_size != member.file_size:
+        raise ValueError(f"{_array_name(member)!r} is not where the archive says")
+    file.seek(begin)
+    checksum, left = 0, member.file_size
+    while left:
+        piece = file.read(min(left, _AT_ONCE))
+        if not piece:
+            raise ValueError(
+                f"{_array_name(member)!r} ends after {member.file_size - left} of {member.file_size} bytes"
+            )
+        checksum, left = zlib.crc32(piece, checksum), left - len(piece)
+    if checksum != member.CRC:
+        raise ValueError(f"{_array_name(member)!r} is damaged: its checksum is not that of its bytes")
+    return _mapped(file, header, begin + header.length)
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """What the file says of each tensor, after the safetensors package has checked the file; and where data begin."""
+    try:
+        import safetensors
+    except ImportError as error:
+        raise ImportError(f"{path}: reading .safetensors files needs safetensors: pip install 'gramian[io]'") from error
+    with _reading(path) as file:
+        with safetensors.safe_open(path, framework="numpy"):
+            pass
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, dict[str, Any]] = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return header, 8 + length
+
+
+def _map_safetensors(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
+    """Maps the tensors where they lie: the package itself would copy them, and has no bfloat16 for NumPy."""
+    header, data = _safetensors_header(path)
+    for name in names:
+        if header[name]["dtype"] not in _SAFETENSORS_DTYPES:
+            raise TypeError(
+                f"{path}:{_printable(name)} has dtype {header[name]['dtype']}; convert it to BF16 or a wider real type"
+            )
+    with _reading(path) as file:
+        return {name: _map_tensor(file, header[name], data) for name in names}
+
+
+def _map_tensor(file: IO[bytes], entry: dict[str, Any], data: int) -> FileArray:
+    dtype = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]])
+    begin, end = entry["data_offsets"]
+    header = _NpyHeader(dtype, False, tuple(entry["shape"]), 0)
+    if header.nbytes != end - begin:
+        raise ValueError(f"shape {header.shape} of {entry['dtype']} takes {header.nbytes} bytes, not {end - begin}")
+    mapped = cast("npt.NDArray[Any]", _mapped(file, header, data + begin))
+    return BFloat16Array(mapped) if entry["dtype"] == "BF16" else mapped
+
+
+def _natural(name: str) -> list[str | int]:
+    """Digits compare as numbers: odd places of the split are always digits."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
+
+
+def _printable(name: str) -> str:
+    """A name from a file, which may be anything, on one line."""
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else f"{name!r:.{_LONGEST_NAME}}"
+
+
+def _listing(names: list[str]) -> str:
+    shown = [_printable(name) for name in sorted(names, key=_natural)]
+    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    said = " ".join(str(error).split())[:_LONGEST_WORDS] or type(error).__name__
+    return ValueError(f"{path} cannot be read as {path.suffix or 'an archive of arrays'}: {said}")

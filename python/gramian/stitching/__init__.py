@@ -1,0 +1,1 @@
+"""Maps from one model's features to another's, their risks and reports."""

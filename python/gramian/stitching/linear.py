@@ -1,0 +1,807 @@
+"""Stitching: the map from one model's features to another's, fitted by least squares from streamed moments.
+
+Everything is fitted on few rows that have the moments of the data: of sums of squares by an eigendecomposition, in one
+pass at the price of two matrix products. Where that would cost digits, because F1 is ill-conditioned or nothing is left
+of F2, a second pass makes them by QR factorisations, which never square a condition number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from numbers import Real
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.kernels import Kernel
+from gramian.once import once
+from gramian.reasons import told
+from gramian.rows.arrays import (
+    about_least,
+    as_matrix,
+    check_budget,
+    check_count,
+    check_number,
+    check_seed,
+    one_of,
+    require_rows,
+    same_device,
+    same_rows,
+)
+from gramian.rows.sources import matrix
+from gramian.stitching.stitch import Stitch
+from gramian.sweeps import factor
+from gramian.sweeps.estimators import scaled
+from gramian.sweeps.factor import EPS, Basis, norms, svd, upper
+from gramian.sweeps.moments import CentredFeatures, FeatureMoments, Progress, blocks, check_squares, in_range
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Labels: TypeAlias = npt.NDArray[np.int16]
+Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge"]
+
+_WELL_CONDITIONED = 1e4  # of Σ11: sums of squares keep 12 digits of the map up to here,
+_SMALL = 1e-6  # and 10 of what is left of F2 down to this part of it
+_LEVERAGE = 1e-8  # below this distance from 1, a row alone decides what is predicted for it
+_DOUBTFUL = (
+    "F1 is ill-conditioned or next to nothing of F2 is left, and moments have half of the digits: give arrays for all"
+)
+_FEW = 4  # rows for each feature: from there on sums of squares are worth a try
+_MOST_FOLDS = 1000
+_BLOCK = 16 << 20  # bytes of float64 rows at a time: threads of BLAS want long products
+_PER_DECADE = 10  # ridges that "gcv" tries before it refines
+
+
+# ---- moments of parts of the rows ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some rows z = [x, y], of affine maps [x, y, 1], of scaled features: their sums of squares, or an R of them."""
+
+    n: int
+    sums: Array | None  # (w, w) Σ zz'
+    rows: Array | None  # (m, w) with rows'rows = Σ zz'
+    raw: Array  # (w,) Σ of squares before a reference was subtracted
+    rounding: Array  # (w,) Σ of squared roundings that features were stored with
+    total: Array  # (w,) Σ z
+    even: factor.Even | None = None  # of x, where a few rows hold most of its rounding
+
+    def error(self, out: Array) -> float:
+        """Σ ‖out'z‖²."""
+        if self.rows is not None:
+            left = self.rows @ out
+            return float(np.vdot(left, left))
+        return float(np.vdot(out, cast(Array, self.sums) @ out))
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """All their rows."""
+    if len(parts) == 1:
+        return parts[0]
+    sums = rows = None
+    if parts[0].rows is None:
+        sums = np.sum([cast(Array, p.sums) for p in parts], axis=0)
+    else:
+        stacked = np.concatenate([cast(Array, p.rows) for p in parts])
+        rows = upper(stacked) if len(stacked) > stacked.shape[1] else stacked
+    raw, rounding, total = (np.sum([getattr(p, name) for p in parts], axis=0) for name in ("raw", "rounding", "total"))
+    even = [p.even for p in parts if p.even is not None]
+    return _Part(sum(p.n for p in parts), sums, rows, raw, rounding, total, factor.joined(even) if even else None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Both features, scaled, about a point near their mean if the map is affine."""
+
+    x: CentredFeatures
+    y: CentredFeatures
+    affine: bool
+    taken: tuple[Array, Array]  # from rows of large integers before that, in scaled units
+
+    @property
+    def columns(self) -> list[CentredFeatures]:
+        if not self.affine:
+            return [self.x, self.y]
+        ones = as_matrix(np.broadcast_to(np.ones((1, 1)), (self.x.x.n, 1)), "ones")
+        return [self.x, self.y, CentredFeatures(ones, False, 1.0, np.zeros(1))]
+
+    def sums(self, part_of: Labels | None, parts: int, progress: Progress | None) -> list[_Part]:
+        """One pass, at the price of its products."""
+        n, d1, d2 = self.x.x.n, self.x.x.d, self.y.x.d
+        width = d1 + d2 + self.affine
+        found, totals = np.zeros((parts, width, width)), np.zeros((parts, width))
+        spans = blocks(n, [width], _BLOCK)
+        rows = np.ones((min(n, spans[0][1]), d1 + d2))
+        for done, (start, stop) in enumerate(spans, 1):
+            block = rows[: stop - start]
+            self.x.fill(start, stop, block[:, :d1])
+            self.y.fill(start, stop, block[:, d1:])
+            for k in range(parts):
+                own = block if part_of is None else block[part_of[start:stop] == k]
+                x, y = own[:, :d1], own[:, d1:]
+                # three products take less time than one of both, and a fold half of that of all columns
+                found[k, :d1, :d1] += x.T @ x
+                found[k, d1 : d1 + d2, :d1] += y.T @ x
+                found[k, d1 : d1 + d2, d1 : d1 + d2] += y.T @ y
+                totals[k, : d1 + d2] += own.sum(axis=0)
+                if self.affine:
+                    totals[k, -1] += len(own)
+                    found[k, -1] = totals[k]
+            if progress:
+                progress(done, len(spans))
+        for sums in found:
+            sums[:] = np.tril(sums) + np.tril(sums, -1).T
+        sizes = [n] if part_of is None else np.bincount(part_of, minlength=parts).tolist()
+        exact = np.zeros(width)
+        return [
+            _Part(m, sums, None, np.diag(sums), exact, total)
+            for m, sums, total in zip(sizes, found, totals, strict=True)
+        ]
+
+    def triangles(self, part_of: Labels | None, parts: int, progress: Progress | None) -> list[_Part]:
+        """One pass, without squaring."""
+        labels = np.zeros(self.x.x.n, dtype=np.int16) if part_of is None else part_of
+        sizes = np.bincount(labels, minlength=parts).tolist()
+        found = factor.triangles(self.columns, labels, parts, progress)
+        x = slice(self.x.x.d)
+        rounding, fourth = (np.sum([getattr(t, name)[x] for t in found], axis=0) for name in ("rounding", "fourth"))
+        even = factor.evened_parts(self.x, rounding, fourth, labels, parts)
+        return [
+            _Part(size, None, t.rows, t.raw, t.rounding, t.total, even[k] if even else None)
+            for k, (size, t) in enumerate(zip(sizes, found, strict=True))
+        ]
+
+
+def _pair(F1: object, F2: object, affine: bool) -> _Pair:
+    """The gate for two arrays."""
+    xs = [matrix(F1, "F1"), matrix(F2, "F2")]
+    same_rows(xs, ["F1", "F2"])
+    same_device(xs, ["F1", "F2"])
+    features, taken = [], []
+    for given in xs:
+        x = about_least([given])[0] if affine else given
+        f = CentredFeatures(x, False, in_range(x), np.zeros(x.d))
+        features.append(replace(f, mean=f.raw(*blocks(x.n, [x.d])[0]).mean(axis=0)) if affine else f)
+        taken.append(np.zeros(x.d) if x is given else (given.block(0, 1) - x.block(0, 1))[0] * f.scale)
+    return _Pair(features[0], features[1], affine, (taken[0], taken[1]))
+
+
+def _part_of_moments(given: FeatureMoments, affine: bool) -> tuple[_Part, tuple[Array, Array]]:
+    """Moments about their mean if the map is affine, about 0 if not, and that point."""
+    mean = (given.sum_x / given.n, given.sum_y / given.n)
+    about = [r + m if affine else 0 * r for r, m in zip((given.reference_x, given.reference_y), mean, strict=True)]
+    m = check_squares(given.shifted(*mean) if affine else given.moved(about[0], about[1]))
+    sums = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
+    shift = np.concatenate(mean if affine else [about[0] - given.reference_x, about[1] - given.reference_y])
+    raw = factor.summed_squares(np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, shift)
+    total = np.concatenate([m.sum_x, m.sum_y])
+    rounding = np.concatenate([given.rounding_x, given.rounding_y])
+    if affine:
+        sums = np.block([[sums, total[:, None]], [total[None, :], np.array([[float(given.n)]])]])
+        raw, rounding, total = np.append(raw, given.n), np.append(rounding, 0.0), np.append(total, given.n)
+    return _Part(given.n, sums, None, raw, rounding, total), (about[0], about[1])
+
+
+# ---- least squares on few rows --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Few:
+    """Few rows with the moments of the data, centred for affine maps."""
+
+    n: int
+    x: Array  # (m, d1)
+    y: Array  # (m, d2)
+    mean_x: Array  # (d1,) from the reference; 0 unless affine
+    mean_y: Array  # (d2,)
+    rcond: float  # singular values of x below this part of the largest are rounding of float64
+    rounding: Array  # (d1,)
+    lost: float  # the largest part of Σ (x − reference)² that centring took away, 1 and above; of y in all
+    raw: Array  # (d1 + d2,) Σ of squares before a reference and the mean were subtracted
+    gone: bool  # whether centring left some feature without digits
+    centred: bool  # whether rows add up to 0, of x and of y, without a map having seen to it
+    affine: bool
+    even: factor.Even | None  # of x, centred alike
+
+
+def _few(part: _Part, d1: int, affine: bool) -> _Few:
+    n, w = part.n, len(part.raw) - affine
+    mean, lost, gone = np.zeros(w), 1.0, False
+    if part.rows is not None:
+        rows, rcond = part.rows, max(n, d1) * EPS
+        if affine:
+            r = upper(np.hstack([rows[:, -1:], rows[:, :-1]]))
+            mean, rows = r[0, 1:] / r[0, 0], r[1:, 1:].copy()
+            had = np.maximum(np.sqrt(part.raw[:-1]), norms(part.rows[:, :-1]))  # about 0, and about the reference
+            rows[:, norms(rows) <= 16 * EPS * had] = 0.0
+    else:
+        second, rcond = cast(Array, part.sums), math.sqrt(max(n, d1) * EPS)
+        if affine:
+            mean = second[-1, :-1] / n
+            second = second[:-1, :-1] - n * np.multiply.outer(mean, mean)
+        square = np.diag(second)
+        rows, gone = factor.of_squares(second, part.raw[:w], n)
+        had, kept = (np.append(z[:d1], z[d1:].sum()) for z in (part.raw[:w], square))
+        lost = float(np.divide(had, kept, out=np.where(had > 0, np.inf, 1.0), where=kept > 0).max())
+    # the mean of rounded rows is that of their roundings
+    least = 4 * np.sqrt(part.rounding) + 16 * EPS * np.sqrt(n * part.raw)
+    return _Few(
+        n=n,
+        x=rows[:, :d1],
+        y=rows[:, d1:],
+        mean_x=mean[:d1],
+        mean_y=mean[d1:],
+        rcond=rcond,
+        rounding=part.rounding[:d1],
+        lost=lost,
+        raw=part.raw[:w],
+        gone=gone,
+        centred=not affine and bool((np.abs(part.total) <= least).all()),
+        affine=affine,
+        even=part.even and part.even.centred(affine),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """y ≈ b'x + offset, in scaled units about the reference."""
+
+    b: Array  # (d1, d2)
+    offset: Array  # (d2,)
+    df: float
+    mean: bool  # whether the mean takes one of the rows from what the error of new rows is told by
+    spread: Array  # (d1, r) of centred rows: the squares of x'spread add up to the leverage
+
+    def error_weights(self, affine: bool) -> Array:
+        """(w, d2) that give y − s(x) from a row z."""
+        out = np.vstack([-self.b, np.eye(len(self.offset))])
+        return np.vstack([out, -self.offset]) if affine else out
+
+
+@dataclass(frozen=True, eq=False)
+class _Spectrum:
+    """What ridge regression needs for any λ: the principal components of x, and y in them."""
+
+    few: _Few
+    basis: Basis
+    inside: Array  # (r, d2) U'y
+    outside: float  # ‖y − UU'y‖²
+
+    @staticmethod
+    def of(few: _Few, rcond: float | None, *, unit_columns: bool) -> _Spectrum:
+        if rcond is None:
+            basis = factor.ranked_basis(few.x, few.rcond, few.rounding, few.n, unit_columns=unit_columns, even=few.even)
+        else:
+            basis = factor.basis(few.x, rcond, unit_columns=unit_columns)
+        inside = basis.u.T @ few.y
+        rest = few.y - basis.u @ inside
+        return _Spectrum(few, basis, inside, float(np.vdot(rest, rest)))
+
+    def kept(self, ridge: float) -> Array:
+        """(r,) η/(η + λ)."""
+        s = self.basis.singular
+        return cast("Array", np.square(s / np.hypot(s, math.sqrt(self.few.n * ridge))))
+
+    def solution(self, ridge: float) -> _Map:
+        few, basis, kept = self.few, self.basis, self.kept(ridge)
+        wanted = kept[:, None] * self.inside
+        b = factor.coefficients(basis, wanted, few.x, self.outside, least=ridge == 0)
+        spread = basis.weights * np.sqrt(kept)
+        return _Map(b, few.mean_y - few.mean_x @ b, float(kept.sum()) + few.affine, self.mean, spread)
+
+    @property
+    def mean(self) -> bool:
+        """Rows that add up to 0 are one less, which tells where they are all that there is to tell by."""
+        return self.few.affine or (self.few.centred and self.basis.rank == self.few.n - 1)
+
+    def gcv(self, ridge: float) -> float:
+        """n times Ã₂/(1 − df/n)², nan where there is nothing left to estimate from."""
+        kept = self.kept(ridge)
+        left = 1 - (kept.sum() + self.mean) / self.few.n
+        power = np.einsum("ij,ij->i", self.inside, self.inside)
+        missed = self.outside + float(power @ (1 - kept) ** 2)
+        return missed / left**2 if left > EPS * self.few.n else math.nan
+
+
+def _energy(rows: Array) -> float:
+    return float(np.vdot(rows, rows))
+
+
+def _procrustes(few: _Few, scale: bool, exponents: tuple[int, int]) -> _Map:
+    """(Theory, 5.7): b = VU' of x'y = VΣU'."""
+    left, singular, right = svd(few.x.T @ few.y)
+    b = left @ right
+    if scale:
+        total = float(np.vdot(few.x, few.x))
+        b = b * (singular.sum() / total if total > 0 else 0.0)
+    else:
+        b = np.ldexp(b, exponents[0] - exponents[1])
+    return _Map(b, np.zeros(few.y.shape[1]), math.nan, False, np.zeros((few.x.shape[1], 0)))
+
+
+# ---- fitting --------------------------------------------------------------------------------------------------------
+
+
+def fit_stitch(
+    F1: object,
+    F2: object | None = None,
+    *,
+    kind: Kind = "linear",
+    ridge: float | Literal["gcv"] | Sequence[float] = 0.0,
+    rank: int | None = None,
+    kernel: Kernel | str | None = None,
+    rcond: float | None = None,
+    loo: bool = False,
+    folds: int | None = None,
+    seed: int = 0,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Stitch:
+    """The map s from the features of one model to those of another with the least mean of ‖f2 − s(f1)‖².
+
+    Parameters
+    ----------
+    F1 : array of shape (n, d1), or FeatureMoments
+        Features of the model whose first layers are used. Any array that `gramian.cka` takes, or the path of a file; or
+        the merged moments of F1 and F2.
+    F2 : array of shape (n, d2)
+        Features of the model whose last layers are used; row i of both is the same sample. Left out if F1 is
+        FeatureMoments.
+    kind : {"linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge"}
+        S f1; S f1 + b; S with S'S = 1, which needs d1 ≤ d2; a multiple of such; S of rank at most `rank`; ridge
+        regression with a kernel.
+    ridge : float, "gcv" or sequence of floats
+        λ of S = Σ21(Σ11 + λ)⁻¹, in units of Σ11: the penalty λ‖S‖² on the mean of ‖f2 − S f1‖². "gcv" finds the λ with
+        the least generalised cross-validation; of a sequence the one with the least error of the folds is taken, or
+        without folds that of the least generalised cross-validation. Not for orthogonal maps.
+    rank : int, optional
+        Of kind "low_rank". Of kind "kernel_ridge" the number of landmarks, rows drawn by the seed in whose span the map
+        is sought (Nyström); left out, all rows, by conjugate gradients.
+    kernel : kernel or its name, optional
+        Of kind "kernel_ridge", by default "rbf".
+    rcond : float, optional
+        Directions of F1 below this part of its largest singular value are not used. Left out: those that rounding
+        explains, as in `gramian.canonical_correlations`.
+    loo : bool
+        Whether to make another pass for the leave-one-out error; for linear and affine maps and kernel ridge.
+    folds : int, optional
+        Fit as many times without one part of the rows, and measure the error on that part.
+    seed : int
+        Of the parts, of landmarks and of the signs that a trace is estimated by.
+    memory : int, optional
+        Bytes that moments may take: 8(d1 + d2)² for each fold.
+    progress : callable, optional
+        Called with (done, total) in each pass.
+
+    Returns
+    -------
+    Stitch
+        A function on rows, with ``.matrix``, ``.offset``, ``.misalignment`` (Ã₂), ``.gcv``, ``.loo``, ``.cv``,
+        ``.to_torch()``. ``.reason`` says what is nan or to be doubted, as a perfect fit of as many features as rows
+        (of centred rows n − 1), or the misalignment of moments that lost its digits.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    O(n(d1+d2)²) time and 8(d1+d2)² bytes, in BLAS on the host, one pass after that which finds NaN. Where sums of
+    squares would cost digits, because the condition number of Σ11 + λ is above 1e4 or Ã₂ below 1e-6 of tr Σ22, another
+    pass makes QR factorisations; from FeatureMoments, which have no rows, Ã₂ is nan, and ``.reason`` says so, where no
+    three digits of it are left. Ctrl-C waits for the factorisation in LAPACK that is running, O((d1+d2)³): up to some
+    seconds at two thousand features. Blocks of arrays on a
+    CUDA device are copied to the host. Kernel ridge: a sweep over the pairs of rows, O(n²(d1+d2)) where the arrays lie,
+    for each step of conjugate gradients, and O(n(d2+512)) memory; beyond 512 rows ``df`` is an estimate, with
+    ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²). ``.function`` has ``norm``, for
+    `lipschitz.rkhs`, and ``iterations``. If F1 does not have full rank, S is the least of all that fit. Source:
+    Insulla, Huang, Rosasco 2025; Schönemann 1966; Golub et al. 1979; Theory, 5.1, 5.2, 5.7, 5.8.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> F1 = np.random.default_rng(0).standard_normal((100, 3))
+    >>> stitch = gm.fit_stitch(F1, F1 @ np.array([[1.0, 0], [0, 2], [1, 1]]) + 5, kind="affine")
+    >>> stitch.matrix.round(12) + 0.0, stitch.offset.round(12)
+    (array([[1., 0., 1.],
+           [0., 2., 1.]]), array([5., 5.]))
+    """
+    one_of(kind, get_args(Kind), "kind")
+    check_budget(memory, progress)
+    check_seed(seed)
+    if kind == "kernel_ridge":
+        stitch: Stitch = import_module("gramian.stitching.kernel_ridge").fit(
+            F1, F2, kernel, _ridges(ridge), rank=rank, rcond=rcond, loo=loo, folds=folds, seed=seed, memory=memory,
+            progress=progress,
+        )  # fmt: skip
+        return stitch
+    fit = _Fit(kind, rank, rcond, _ridges(ridge))
+    _check_arguments(fit, kernel, loo, folds)
+    if isinstance(F1, FeatureMoments):
+        return _from_moments(fit, F1, F2, loo, folds, memory)
+    if F2 is None:
+        raise TypeError("fit_stitch needs F1 and F2, or FeatureMoments of both in place of F1; F2 is missing")
+    pair = _pair(F1, F2, fit.affine)
+    n, d1, d2 = pair.x.x.n, pair.x.x.d, pair.y.x.d
+    parts = 1 if folds is None else int(folds)
+    require_rows(n, max(2, parts), "fit_stitch" if folds is None else f"fit_stitch with {folds} folds")
+    _check_shape(fit, d1, d2, parts, memory)
+    part_of = None if folds is None else _labels(n, parts, int(seed))
+    units = _Units(
+        (d1, d2),
+        (pair.x.exponent // 2, pair.y.exponent // 2),
+        (pair.x.mean + pair.taken[0], pair.y.mean + pair.taken[1]),
+    )
+    few = n // parts < _FEW * (d1 + d2)  # sums would save no time, and each fold is a different fit
+    found = None if few else fit.best(pair.sums(part_of, parts, progress), units)
+    if found is None or found.doubtful:
+        found = fit.best(pair.triangles(part_of, parts, progress), units)
+    return found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None))
+
+
+def misalignment(
+    F1: object, F2: object | None = None, *, rcond: float | None = None, progress: Progress | None = None
+) -> float:
+    """Ã₂ = min over S of the mean of ‖f2 − S f1‖² = tr(Σ22 − Σ21 Σ11⁺ Σ12): what no linear map of f1 says of f2.
+
+    Parameters
+    ----------
+    F1, F2, rcond, progress
+        As in `fit_stitch`, whose kind "linear" gives the map.
+
+    Returns
+    -------
+    float
+        From 0 to tr Σ22, in squared units of F2; nan with an `UndefinedWarning` for FeatureMoments that have not three
+        digits of it.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the argument, what came and what is needed.
+
+    Notes
+    -----
+    Cost, and what Ctrl-C waits for, as `fit_stitch`, which also gives what is to be doubted: with as many features as
+    rows it is 0 whatever the data, and of n rows it is too small by d1/n of itself. Does not change under invertible
+    maps of F1, nor rotations of F2; features are not centred (kind "affine" of `fit_stitch` centres). Source: Insulla,
+    Huang, Rosasco 2025; Theory, 5.3.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
+    >>> round(gm.misalignment(x, y) * 120, 9)
+    59.0
+    """
+    found = fit_stitch(F1, F2, rcond=rcond, progress=progress)
+    if isinstance(F1, FeatureMoments) and found.reason is not None and _DOUBTFUL in found.reason:
+        return told(math.nan, _DOUBTFUL, "misalignment")
+    return told(found.misalignment, found.reason if math.isnan(found.misalignment) else None, "misalignment")
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """How the data were scaled: f = 2^exponent · (reference + z)."""
+
+    widths: tuple[int, int]
+    exponents: tuple[int, int]
+    reference: tuple[Array, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What to fit."""
+
+    kind: Kind
+    rank: int | None
+    rcond: float | None
+    ridges: list[float] | None  # to choose from; None: all of them, by GCV
+
+    @property
+    def affine(self) -> bool:
+        return self.kind == "affine"
+
+    @property
+    def rotates(self) -> bool:
+        return self.kind in ("orthogonal", "scaled_orthogonal")
+
+    def best(self, parts: Sequence[_Part], units: _Units) -> _Found:
+        """Of all ridges; with more than one part, by what is left of each part after a fit to the others."""
+        d1 = units.widths[0]
+        whole = _Solver(self, units, _few(_joined(parts), d1, self.affine))
+        n = whole.few.n
+        if self.ridges is None:
+            tried = [_least_gcv(whole.by_components)]
+        else:
+            tried = [scaled(r, -2 * units.exponents[0]) for r in self.ridges]
+        scores = None
+        if len(parts) > 1:
+            left = np.zeros(len(tried))
+            for k, part in enumerate(parts):
+                others = _Solver(self, units, _few(_joined([*parts[:k], *parts[k + 1 :]]), d1, self.affine))
+                left += [part.error(others.solved(r).error_weights(self.affine)) for r in tried]
+            scores = left / n
+        elif len(tried) > 1:
+            scores = np.array([whole.by_components.gcv(r) for r in tried]) / n
+        chosen = 0 if scores is None or np.isnan(scores).all() else int(np.nanargmin(scores))
+        return _Found(
+            fit=self,
+            units=units,
+            squared=parts[0].rows is None,
+            few=whole.few,
+            spectrum=whole.spectrum(tried[chosen]),
+            map=whole.solved(tried[chosen]),
+            ridge=tried[chosen],
+            scores=scores if self.ridges is not None and len(self.ridges) > 1 else None,
+            cv=float(scores[chosen]) if scores is not None and len(parts) > 1 else math.nan,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Solver:
+    """The best maps of few rows for any ridge, from one decomposition, and one more where there is no ridge."""
+
+    fit: _Fit
+    units: _Units
+    few: _Few
+
+    @once
+    def by_components(self) -> _Spectrum:
+        return _Spectrum.of(self.few, self.fit.rcond, unit_columns=False)
+
+    @once
+    def _without_units(self) -> _Spectrum:
+        return _Spectrum.of(self.few, self.fit.rcond, unit_columns=True)
+
+    def spectrum(self, ridge: float) -> _Spectrum:
+        return self.by_components if ridge else self._without_units
+
+    def solved(self, ridge: float) -> _Map:
+        """For a ridge in scaled units."""
+        fit = self.fit
+        if fit.rotates:
+            return _procrustes(self.few, fit.kind == "scaled_orthogonal", self.units.exponents)
+        spectrum = self.spectrum(ridge)
+        found = spectrum.solution(ridge)
+        if fit.rank is None:
+            return found
+        top = svd(np.sqrt(spectrum.kept(ridge))[:, None] * spectrum.inside)[2][: fit.rank].T
+        return replace(found, b=found.b @ top @ top.T, df=math.nan)
+
+
+def _ridges(ridge: object) -> list[float] | None:
+    """The ridges to choose from, None for "gcv"."""
+    if isinstance(ridge, str):
+        one_of(ridge, ["gcv"], "ridge, where it is a word,")
+        return None
+    single = isinstance(ridge, Real)
+    values: list[Any] | None = [ridge] if single else list(ridge) if isinstance(ridge, Sequence | np.ndarray) else None
+    if values is None or any(isinstance(v, bool) or not isinstance(v, Real) for v in values):
+        raise TypeError(f"ridge must be a number, 'gcv' or a sequence of numbers, got {type(ridge).__name__}")
+    if not values:
+        raise ValueError("ridge must have at least one number")
+    for value in values:
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"ridge must be finite and at least 0, got {value}")
+    return [float(v) for v in values]
+
+
+def _check_arguments(fit: _Fit, kernel: object, loo: object, folds: object) -> None:
+    if kernel is not None:
+        raise ValueError(f"kernel belongs to kind 'kernel_ridge', got kind {fit.kind!r}")
+    if fit.rotates and fit.ridges != [0.0]:
+        raise ValueError(f"ridge has no meaning for kind {fit.kind!r}, whose maps have a fixed size; leave it out")
+    if fit.rank is None and fit.kind == "low_rank":
+        raise ValueError("rank is needed for kind 'low_rank': the most that S may have")
+    if fit.rank is not None and fit.kind != "low_rank":
+        raise ValueError(f"rank belongs to kinds 'low_rank' and 'kernel_ridge' (its landmarks), got kind {fit.kind!r}")
+    if fit.rank is not None:
+        check_count(fit.rank, "rank")
+    if fit.rcond is not None:
+        check_number(fit.rcond, "rcond")
+        if not 0 <= fit.rcond < 1:
+            raise ValueError(f"rcond must be at least 0 and below 1, got {fit.rcond}")
+    if not isinstance(loo, bool | np.bool_):
+        raise TypeError(f"loo must be True or False, got {type(loo).__name__}")
+    if loo and fit.kind not in ("linear", "affine"):
+        raise ValueError(f"loo is for kinds 'linear' and 'affine', got {fit.kind!r}; folds are for all")
+    if folds is not None:
+        check_count(folds, "folds", 2)
+        if int(cast(int, folds)) > _MOST_FOLDS:
+            raise ValueError(f"folds must be at most {_MOST_FOLDS}, got {folds}; loo leaves each row out in turn")
+
+
+def _check_shape(fit: _Fit, d1: int, d2: int, parts: int, memory: int | None) -> None:
+    if fit.rotates and d1 > d2:
+        raise ValueError(
+            f"kind {fit.kind!r} needs at least as many features in F2 as in F1, got {d2} and {d1}: a matrix of shape "
+            f"({d2}, {d1}) with S'S = 1 does not exist; reduce F1 to {d2} features, or use kind 'low_rank' or 'linear'"
+        )
+    if fit.rank is not None and fit.rank > min(d1, d2):
+        raise ValueError(f"rank must be at most {min(d1, d2)}, the smaller number of features, got {fit.rank}")
+    need = 8 * parts * (d1 + d2 + fit.affine) ** 2
+    if memory is not None and need > memory:
+        raise ValueError(f"moments of {parts} x {d1 + d2} features take {need} bytes, but memory is {memory}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The best map, and the rows that say how good it is."""
+
+    fit: _Fit
+    units: _Units
+    squared: bool  # whether few rows come from sums of squares
+    few: _Few
+    spectrum: _Spectrum
+    map: _Map
+    ridge: float  # in scaled units
+    scores: Array | None  # of a sequence of ridges, in scaled units
+    cv: float  # in scaled units; nan without folds
+
+    @once
+    def error(self) -> Array:
+        """(m, d2) rows with the second moments of what is left of y."""
+        return self.few.y - self.few.x @ self.map.b
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether sums of squares may have cost more than half of the digits."""
+        few = self.few
+        if not self.squared:
+            return False
+        if few.lost > _WELL_CONDITIONED or np.vdot(self.error, self.error) < _SMALL * np.vdot(few.y, few.y):
+            return True
+        return not self.fit.rotates and self._condition() > _WELL_CONDITIONED
+
+    @property
+    def untold(self) -> bool:
+        """Whether sums of squares, where there is nothing else, leave the misalignment without digits."""
+        few, basis = self.few, self.spectrum.basis
+        left, total = _energy(self.error), _energy(few.y)
+        if self.fit.rotates:
+            basis = factor.whole(few.x, few.raw[: few.x.shape[1]]).basis
+        x = factor.side(few.x, basis, few.raw[: few.x.shape[1]], few.rounding, few.n)
+        y = factor.whole(few.y, few.raw[few.x.shape[1] :])
+        selected = self.fit.rotates or self.fit.rcond is not None or self.ridge > 0
+        error = factor.energy_error(x, y, whitened=False, selected=selected)
+        return few.gone or (total > 0 and not factor.trusted(error * total, left))
+
+    def _condition(self) -> float:
+        """Of Σ11 + λ for the least λ; without one, of Σ11 for columns of length 1 where it does not vanish."""
+        x = self.few.x[:, norms(self.few.x) > 0]
+        if not x.size:
+            return 1.0
+        ridge = 0.0 if self.fit.ridges is None else scaled(min(self.fit.ridges), -2 * self.units.exponents[0])
+        s = np.linalg.svd(x / norms(x) if self.fit.ridges == [0.0] else x, compute_uv=False)
+        least, most = np.hypot(s[[-1, 0]], math.sqrt(self.few.n * ridge))
+        return float((most / least) ** 2) if least > 0 else math.inf
+
+    def stitch(self, second_pass: tuple[float, str | None]) -> Stitch:
+        """In the units of the data; with the leave-one-out error in scaled units and what there is to say of it."""
+        few, units, n = self.few, self.units, self.few.n
+        ex, ey = units.exponents
+        b = self.map.b
+        residual = self.error.T @ self.error / n
+        value, total = float(np.trace(residual)), float(np.vdot(few.y, few.y)) / n
+        df, centred = self.map.df, self.map.mean and not self.fit.affine
+        left = 1 - (df + centred) / n
+        reasons = [second_pass[1]]
+        if centred:
+            left = left if left > EPS * n else math.nan
+            reasons.append(
+                f"F1 has rank {n - 1} = n − 1 after centring, so it fits anything perfectly, related or not; take more "
+                "rows than features, or a ridge"
+            )
+        elif left <= EPS * n:
+            left = math.nan
+            reasons.append(
+                f"{round(df)} parameters for each output fit {n} rows perfectly, whatever they hold: take more rows, "
+                "a ridge, or folds"
+            )
+        if not self.fit.rotates and value > (1 + 1e-6) * total:
+            value = math.nan
+            residual = np.full_like(residual, np.nan)
+            reasons.append(
+                "rounding took all digits of the map: it does worse than no map at all on the rows of the fit"
+            )
+        if total == 0:
+            reasons.append("F2 is constant" if self.fit.affine else "F2 is 0")
+        centre_x, centre_y = units.reference
+        # of the two large terms each keeps its digits; the difference is what rows near 0 get
+        offset = self.map.offset + centre_y - centre_x @ b
+        with np.errstate(over="ignore"):
+            matrix, offset = np.ldexp(np.ascontiguousarray(b.T), ey - ex), np.ldexp(offset, ey)
+        if not (np.isfinite(matrix).all() and np.isfinite(offset).all()):
+            reasons.append("coefficients of the map are beyond float64: scale F1 or F2")
+        return Stitch(
+            kind=self.fit.kind,
+            n=n,
+            d1=units.widths[0],
+            d2=units.widths[1],
+            matrix=matrix,
+            offset=offset,
+            ridge=scaled(self.ridge, 2 * ex),
+            misalignment=scaled(value, 2 * ey),
+            misalignment_ratio=value / total if total > 0 else math.nan,
+            residual=np.ldexp(residual, 2 * ey),
+            df=df,
+            unbiased=scaled(value / left, 2 * ey),
+            gcv=scaled(value / left**2, 2 * ey),
+            loo=scaled(second_pass[0], 2 * ey),
+            reason="; ".join(filter(None, reasons)) or None,
+            cv=scaled(self.cv, 2 * ey),
+            ridges=None if self.scores is None else np.array(self.fit.ridges),
+            scores=None if self.scores is None else np.ldexp(self.scores, 2 * ey),
+        )
+
+
+def _least_gcv(spectrum: _Spectrum) -> float:
+    """The λ of the least generalised cross-validation: on a grid, then between its neighbours."""
+    from scipy.optimize import minimize_scalar
+
+    s, n = spectrum.basis.singular, spectrum.few.n
+    if not len(s):
+        return 0.0
+    low, high = (2 * math.log10(v / math.sqrt(n)) for v in (s[-1], s[0]))
+    grid = np.linspace(low - 3, high + 3, round(_PER_DECADE * (high - low + 6)) + 1)
+    scores = np.array([spectrum.gcv(0.0), *(spectrum.gcv(10**at) for at in grid)])
+    best = int(np.nanargmin(scores))
+    if best == 0:
+        return 0.0
+    at = grid[best - 1]
+    step = grid[1] - grid[0]
+    found = minimize_scalar(lambda t: spectrum.gcv(10**t), bounds=(at - step, at + step), method="bounded")
+    return float(10**found.x) if found.fun < scores[best] else float(10**at)
+
+
+def _leave_one_out(pair: _Pair, found: _Found, progress: Progress | None) -> tuple[float, str | None]:
+    """The mean of ‖e‖²/(1 − h)² (Theory, 5.8), and why there is none; a pass over the rows."""
+    n, few = found.few.n, found.few
+    spans = blocks(n, [pair.x.x.d, pair.y.x.d])
+    total = 0.0
+    for done, (start, stop) in enumerate(spans, 1):
+        x, y = np.empty((stop - start, pair.x.x.d)), np.empty((stop - start, pair.y.x.d))
+        pair.x.fill(start, stop, x)
+        pair.y.fill(start, stop, y)
+        x -= few.mean_x
+        y -= few.mean_y
+        y -= x @ found.map.b
+        inside = x @ found.map.spread
+        left = 1 - np.einsum("ij,ij->i", inside, inside) - found.map.mean / n
+        if (left < _LEVERAGE).any():
+            row = start + int((left < _LEVERAGE).argmax())
+            return math.nan, f"without row {row} there is no telling some direction of F1, so loo is undefined"
+        total += float((np.einsum("ij,ij->i", y, y) / left**2).sum())
+        if progress:
+            progress(done, len(spans))
+    return total / n, None
+
+
+def _labels(n: int, parts: int, seed: int) -> Labels:
+    """(n,) which part each row is in: equal parts, at random."""
+    return np.random.default_rng([seed, 5]).permutation((np.arange(n) % parts).astype(np.int16))
+
+
+def _from_moments(fit: _Fit, F1: FeatureMoments, F2: object, loo: bool, folds: object, memory: int | None) -> Stitch:
+    if F2 is not None:
+        raise ValueError("fit_stitch takes FeatureMoments alone, they hold both arrays; leave F2 out")
+    if F1.yy.shape[0] == 0:
+        raise ValueError("fit_stitch needs two arrays; these moments hold one alone")
+    if loo or folds is not None:
+        raise ValueError(f"{'loo' if loo else 'folds'} needs the rows, which FeatureMoments do not have; give arrays")
+    require_rows(F1.n, 2, "fit_stitch")
+    d1, d2 = F1.xy.shape
+    _check_shape(fit, d1, d2, 1, memory)
+    part, reference = _part_of_moments(F1, fit.affine)
+    found = fit.best([part], _Units((d1, d2), (0, 0), reference))
+    if not found.untold:
+        return found.stitch((math.nan, None))
+    stitch = found.stitch((math.nan, _DOUBTFUL))
+    lost = dict.fromkeys(("misalignment", "misalignment_ratio", "unbiased", "gcv"), math.nan)
+    return replace(stitch, residual=np.full_like(stitch.residual, math.nan), **lost)  # type: ignore[arg-type]

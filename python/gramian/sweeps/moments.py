@@ -1,0 +1,789 @@
+"""The feature route: d×d moments in float64, for linear and cosine kernels of many samples.
+
+It runs in NumPy's BLAS, on the CPU. The measures do not take it for arrays on a CUDA device, which the Gram route
+compares where they lie; `feature_moments`, asked for by name, copies such arrays to the host block by block.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.kernels import Cosine, Kernel, Linear
+from gramian.reasons import told
+from gramian.rows import statistics_files
+from gramian.rows.arrays import LAST_DIGITS, Matrix, about_reference, check_count, exact_beyond, same_device, same_rows
+from gramian.rows.sources import matrix
+from gramian.sweeps.estimators import Estimator, Measure, Statistics, check_estimator, value
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Progress: TypeAlias = Callable[[int, int], object]
+
+_BUDGET = 256 << 20  # bytes that the d×d moments may take without being asked
+_BLOCK = 8 << 20  # bytes of float64 rows at a time
+_EPS = float(np.finfo(np.float64).eps)
+_SPREAD_ROWS = 64  # rows from which it is told what the others may differ by
+_NEGLIGIBLE = 1e-12  # part of that by which a mean may be off: its square is what a second moment is off by
+# digits after the leading one, and the exponent of the last digit of the smallest numbers
+NOISE = 8 * float(np.finfo(np.float64).eps)  # of sums of squares, relative to what was summed
+TRUSTED = 1e-3  # relative error up to which a value has digits that are right
+TOO_FEW_DIGITS = (
+    "sums of squares hold half of the digits, and features that are ill-conditioned, far from the point that was "
+    "subtracted, or nearly the same leave none of them; give the arrays"
+)
+
+
+def feature_route(xs: Sequence[Matrix], kernels: Sequence[Kernel], memory: int | None) -> bool:
+    """Whether moments of features cost less than Gram tiles, and fit.
+
+    n·d² operations against n²·d; but moments are made in float64, at about three times the price of a float32 tile.
+    What must fit is one pair of arrays at a time. Rows on a CUDA device stay there.
+    """
+    if any(x.device != "cpu" for x in xs):
+        return False
+    widths = sorted(x.d for x in xs)
+    d, widest = sum(widths), sum(widths[-2:])
+    plain = all(isinstance(k, Linear | Cosine) for k in kernels)
+    price = 1 if any(x.dtype == "float64" for x in xs) else 3
+    return plain and xs[0].n > price * d and 8 * widest**2 <= max(_BUDGET, memory or 0)
+
+
+@dataclass(frozen=True, eq=False)
+class CentredFeatures:
+    """Rows as the feature route sees them: normalised if the kernel is, scaled by a power of two, mean known."""
+
+    x: Matrix
+    normalize: bool
+    scale: float
+    mean: Array  # (d,) of the scaled rows
+    residual: Array | None = None  # (d,) of what is left of them without it, where a mean in float64 is too coarse
+    rest: Array | None = None  # (d,) all that is left of them: factorisations tell it where squares do not
+
+    def raw(self, start: int, stop: int) -> Array:
+        """(b, d) scaled rows, not centred; a new array."""
+        return self._prepared(self.x.block(start, stop))
+
+    def fill(self, start: int, stop: int, out: Array) -> None:
+        """(b, d) scaled rows, centred, into memory that is there."""
+        data = self.x.data
+        if data is None or self.x.dtype == "bfloat16" or self.normalize or self.scale != 1:
+            self.centred(self.raw(start, stop), out=out)
+        elif self.mean.any():
+            self.centred(data[start:stop], out=out)
+        else:
+            out[:] = data[start:stop]
+
+    def centred(self, rows: npt.NDArray[np.floating], out: Array | None = None) -> Array:
+        """(b, d) what `raw` and `take` give, less the mean."""
+        found = np.subtract(rows, self.mean, out=out)
+        if self.residual is not None:
+            found -= self.residual
+        return cast("Array", found)
+
+    def centred_in_full(self, rows: npt.NDArray[np.floating], out: Array | None = None) -> Array:
+        """(b, d) the same, and less what rounding of the mean leaves, which is below any square of it."""
+        found = np.subtract(rows, self.mean, out=out)
+        if self.rest is not None:
+            found -= self.rest
+        return cast("Array", found)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Array:
+        """(b, d) listed rows, scaled, not centred."""
+        return self._prepared(self.x.take(rows))
+
+    def _prepared(self, found: Array) -> Array:
+        rows = np.multiply(found, 1.0 if self.normalize else self.scale)
+        if self.normalize:
+            largest = np.abs(rows).max(axis=1, keepdims=True)
+            rows /= np.where(largest > 0, largest, 1.0)
+            norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+            rows /= np.where(norms > 0, norms, 1.0)
+        return cast("Array", rows)
+
+    @property
+    def rounded(self) -> bool:
+        """Whether rows were stored in fewer digits than those of float64."""
+        return self.x.dtype != "float64"
+
+    @property
+    def exponent(self) -> int:
+        """K = 2^exponent · (what the scaled rows give)."""
+        return 0 if self.normalize else -2 * round(math.log2(self.scale))
+
+
+def stored_rounding(rows: Array, dtype: str) -> Array:
+    """(d,) Σ of u²/12, the variance of a rounding to multiples of u; 0 for float64."""
+    if dtype == "float64":
+        return np.zeros(rows.shape[1])
+    unit = stored_units(rows, dtype)
+    return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
+
+
+def stored_units(rows: Array, dtype: str) -> Array:
+    """(b, d) units in the last place of rows that were stored in float32 or 16 bits.
+
+    Zeros are taken for exact: a rectified unit that does not fire is 0, not a number too small to store.
+    """
+    digits, least = LAST_DIGITS[dtype]
+    units = np.ldexp(np.where(rows == 0, 0.0, 1.0), np.maximum(np.frexp(rows)[1] - 1 - digits, least))
+    return cast("Array", units)
+
+
+def blocks(n: int, widths: Sequence[int], size: int = _BLOCK) -> list[tuple[int, int]]:
+    """Row ranges of about `size` bytes of float64; they depend on the shapes only."""
+    rows = max(256, size // (8 * max(1, sum(widths))))
+    return [(start, min(n, start + rows)) for start in range(0, n, rows)]
+
+
+def in_range(x: Matrix) -> float:
+    """The power of two that keeps squares in range; a pass over the rows if they are float64."""
+    if x.dtype != "float64":
+        return 1.0
+    largest = max(float(np.abs(x.block(a, b)).max()) for a, b in blocks(x.n, [x.d]))
+    return 2.0 ** -max(-1000, min(1000, math.frexp(largest)[1])) if largest > 0 else 1.0
+
+
+def centre(x: Matrix, kernel: Kernel) -> CentredFeatures:
+    """One or two passes: the scale that keeps squares in range, then the mean."""
+    normalize = isinstance(kernel, Cosine)
+    scale = 1.0 if normalize else in_range(x)
+    first = CentredFeatures(x, normalize, scale, np.zeros(x.d))
+    total = np.zeros(x.d)
+    for a, b in blocks(x.n, [x.d]):
+        total += first.raw(a, b).sum(axis=0)
+    rough = total / x.n
+    # the mean of differences from the mean: exact for constants, and a digit or two better for everything else
+    correction = np.zeros(x.d)
+    for a, b in blocks(x.n, [x.d]):
+        correction += (first.raw(a, b) - rough).sum(axis=0)
+    correction /= x.n
+    mean = rough + correction
+    # what this sum was rounded by; far from 0 it is much beside what rows differ by
+    residual = correction - (mean - rough)
+    spread = np.abs(first.raw(0, min(x.n, _SPREAD_ROWS)) - mean).max(axis=0)
+    known = np.abs(residual) > _EPS * np.abs(correction) * x.n
+    told = known & (np.abs(residual) > _NEGLIGIBLE * spread)
+    return replace(
+        first,
+        mean=mean,
+        residual=np.where(told, residual, 0.0) if told.any() else None,
+        rest=np.where(known, residual, 0.0) if known.any() else None,
+    )
+
+
+def feature_statistics(
+    xs: Sequence[Matrix], kernels: Sequence[Kernel], *, progress: Progress | None = None
+) -> Statistics:
+    """`Statistics` of linear and cosine kernels from d×d moments.
+
+    Two to three passes over the rows, n·(Σd)² flops in BLAS, 8·(Σd)² bytes at most (one pair of arrays at a time when
+    that is more than 256 MB).
+    """
+    features = [centre(x, k) for x, k in zip(xs, kernels, strict=True)]
+    n, m = xs[0].n, len(xs)
+    widths = [x.d for x in xs]
+    joint = 8 * sum(widths) ** 2 <= _BUDGET
+    groups = [list(range(m))] if joint else [[p, q] for p in range(m) for q in range(p, m)]
+    square, raw_square = np.zeros((m, n)), np.zeros((m, n))
+    inner, raw_inner = np.zeros((m, m)), np.zeros((m, m))
+    spans = [blocks(n, [widths[p] for p in sorted(set(g))]) for g in groups]
+    total, done = sum(len(s) for s in spans), 0
+    for group, span in zip(groups, spans, strict=True):
+        members = sorted(set(group))
+        edges = np.concatenate([[0], np.cumsum([widths[p] for p in members])])
+        second = np.zeros((edges[-1], edges[-1]))
+        for a, b in span:
+            rows = np.empty((b - a, edges[-1]))
+            for k, p in enumerate(members):
+                raw = features[p].raw(a, b)
+                raw_square[p, a:b] = np.einsum("ij,ij->i", raw, raw)
+                part = features[p].centred(raw, out=rows[:, edges[k] : edges[k + 1]])
+                square[p, a:b] = np.einsum("ij,ij->i", part, part)
+            second += rows.T @ rows
+            done += 1
+            if progress:
+                progress(done, total)
+        for k, p in enumerate(members):
+            for l, q in enumerate(members):
+                block = second[edges[k] : edges[k + 1], edges[l] : edges[l + 1]]
+                inner[p, q] = np.vdot(block, block)
+                block += n * np.multiply.outer(features[p].mean, features[q].mean)
+                raw_inner[p, q] = np.vdot(block, block)
+    trace = square.sum(axis=1)
+    diagonal_inner, raw_diagonal = square @ square.T, raw_square @ raw_square.T
+    # x − μ of stored values is as good as exact, however far both are from 0; of normalised rows it has their rounding
+    size = square.mean(axis=1)
+    spread = np.where([f.normalize for f in features], np.sqrt(raw_square.mean(axis=1) / widths), 0.0)
+    return _statistics(
+        n,
+        inner,
+        raw_inner,
+        trace,
+        diagonal_inner,
+        raw_diagonal,
+        np.array([f.exponent for f in features], dtype=np.int32),
+        _EPS * (size + spread * np.sqrt(size)),
+    )
+
+
+def _statistics(
+    n: int,
+    inner: Array,  # (m, m) ‖X̄'Ȳ‖²
+    raw_inner: Array,  # (m, m) ‖X'Y‖²
+    trace: Array,  # (m,) Σ|x̄|²
+    diagonal_inner: Array,  # (m, m) Σ|x̄|²|ȳ|²
+    raw_diagonal: Array,  # (m, m) Σ|x|²|y|²
+    exponent: npt.NDArray[np.int32],
+    rounding: Array,
+) -> Statistics:
+    """V to U by the bridge of Theory, 3.1 (3e)."""
+    if n >= 4:
+        unbiased = (inner - n / (n - 2) * diagonal_inner + np.multiply.outer(trace, trace) / ((n - 1) * (n - 2))) / (
+            n * (n - 3)
+        )
+    else:
+        unbiased = np.full_like(inner, np.nan)
+    return Statistics(
+        n=n,
+        hsic_biased=inner / n**2,
+        hsic_unbiased=unbiased,
+        alignment_biased=raw_inner / n**2,
+        alignment_unbiased=(raw_inner - raw_diagonal) / (n * (n - 1)),
+        trace=trace,
+        diagonal_inner=diagonal_inner,
+        exponent=exponent,
+        rounding=rounding,
+    )
+
+
+def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Array:
+    """(3, n) Σ_j U(K_a)_ij U(K_b)_ij for (0,0), (0,1), (1,1) of two linear kernels, in O(n·d²).
+
+    With x̄ centred, U(K)_ij = x̄_i·x̄_j − ρ_i − ρ_j, and the sum over j factors through Σ_j x̄_j ȳ_j'.
+    """
+    features = [centre(x, k) for x, k in zip(xs, kernels, strict=True)]
+    n = xs[0].n
+    widths = [x.d for x in xs]
+    spans = blocks(n, widths)
+    square = [np.empty(n), np.empty(n)]
+    second = {(a, b): np.zeros((widths[a], widths[b])) for a, b in ((0, 0), (0, 1), (1, 1))}
+    for start, stop in spans:
+        rows = [f.centred(f.raw(start, stop)) for f in features]
+        for a in (0, 1):
+            square[a][start:stop] = np.einsum("ij,ij->i", rows[a], rows[a])
+        for a, b in second:
+            second[a, b] += rows[a].T @ rows[b]
+    rho = [-p / (n - 2) + p.sum() / (2 * (n - 1) * (n - 2)) for p in square]
+    weighted = {(a, b): np.zeros(widths[a]) for a in (0, 1) for b in (0, 1)}  # Σ_j x̄_a,j ρ_b,j
+    for start, stop in spans:
+        rows = [f.centred(f.raw(start, stop)) for f in features]
+        for a, b in weighted:
+            weighted[a, b] += rows[a].T @ rho[b][start:stop]
+    out = np.empty((3, n))
+    total = [r.sum() for r in rho]
+    for start, stop in spans:
+        rows = [f.centred(f.raw(start, stop)) for f in features]
+        for k, (a, b) in enumerate(second):
+            ra, rb = rho[a][start:stop], rho[b][start:stop]
+            out[k, start:stop] = (
+                np.einsum("ij,ij->i", rows[a] @ second[a, b], rows[b])
+                - rows[a] @ weighted[a, b]
+                - rows[b] @ weighted[b, a]
+                + n * ra * rb
+                + ra * total[b]
+                + rb * total[a]
+                + float(rho[a] @ rho[b])
+                - (square[a][start:stop] - 2 * ra) * (square[b][start:stop] - 2 * rb)
+            )
+    return out
+
+
+def raw_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Array:
+    """(3, n) Σ_{j≠i} K_a,ij K_b,ij for (0,0), (0,1), (1,1) of two linear kernels, uncentred."""
+    features = [centre(x, k) for x, k in zip(xs, kernels, strict=True)]
+    n = xs[0].n
+    widths = [x.d for x in xs]
+    spans = blocks(n, widths)
+    second = {(a, b): np.zeros((widths[a], widths[b])) for a, b in ((0, 0), (0, 1), (1, 1))}
+    for start, stop in spans:
+        rows = [f.raw(start, stop) for f in features]
+        for a, b in second:
+            second[a, b] += rows[a].T @ rows[b]
+    out = np.empty((3, n))
+    for start, stop in spans:
+        rows = [f.raw(start, stop) for f in features]
+        square = [np.einsum("ij,ij->i", r, r) for r in rows]
+        for k, (a, b) in enumerate(second):
+            out[k, start:stop] = np.einsum("ij,ij->i", rows[a] @ second[a, b], rows[b]) - square[a] * square[b]
+    return out
+
+
+def centred_squares(x: Matrix, kernel: Kernel) -> Array:
+    """(n,) |x̄_i|², the diagonal of a centred linear kernel, in scaled units."""
+    f = centre(x, kernel)
+    out = np.empty(x.n)
+    for a, b in blocks(x.n, [x.d]):
+        rows = f.centred(f.raw(a, b))
+        out[a:b] = np.einsum("ij,ij->i", rows, rows)
+    return out
+
+
+def covariance_cube_trace(x: Matrix, kernel: Kernel) -> float:
+    """tr K̄³ of a linear kernel, as tr (X̄'X̄)³, in scaled units."""
+    f = centre(x, kernel)
+    second = np.zeros((x.d, x.d))
+    for a, b in blocks(x.n, [x.d]):
+        rows = f.centred(f.raw(a, b))
+        second += rows.T @ rows
+    return float(np.vdot(second, second @ second))
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMoments:
+    """Second moments of paired features that merge: batches, shards and machines add.
+
+    Sums are over x − reference_x and y − reference_y. Everything that debiasing needs is kept (Theory, 3.4), so linear
+    HSIC and CKA, biased and unbiased, come from here at any number of rows.
+    """
+
+    n: int
+    reference_x: Array  # (p,)
+    reference_y: Array  # (q,)
+    sum_x: Array  # (p,)
+    sum_y: Array  # (q,)
+    xx: Array  # (p, p) Σ x x'
+    xy: Array  # (p, q)
+    yy: Array  # (q, q)
+    x_by_xx: Array  # (p,) Σ x |x|²
+    x_by_yy: Array  # (p,) Σ x |y|²
+    y_by_xx: Array  # (q,)
+    y_by_yy: Array  # (q,)
+    squares: Array  # (2,) Σ|x|², Σ|y|²
+    square_products: Array  # (2, 2) Σ|x|⁴, Σ|x|²|y|², Σ|y|⁴
+    rounding_x: Array  # (p,) Σ of squared roundings that X was stored with, 0 for float64: what is no direction of it
+    rounding_y: Array  # (q,)
+
+    def update(self, X: object, Y: object | None = None) -> FeatureMoments:
+        """These moments with a batch of rows added; a new value."""
+        return self.merge(feature_moments(X, Y, reference=(self.reference_x, self.reference_y)))
+
+    def merge(self, other: FeatureMoments) -> FeatureMoments:
+        """The moments of both sets of rows; a ValueError if their squares are beyond float64."""
+        return self + other
+
+    def __add__(self, other: FeatureMoments) -> FeatureMoments:
+        if not isinstance(other, FeatureMoments):
+            return NotImplemented
+        for mine, theirs, name in (
+            (self.reference_x, other.reference_x, "X"),
+            (self.reference_y, other.reference_y, "Y"),
+        ):
+            if mine.shape != theirs.shape:
+                raise ValueError(
+                    f"{name} has {theirs.size} features here but {mine.size} there; moments of equal widths add"
+                )
+        if self.n == 0:
+            return other
+        moved = other.moved(self.reference_x, self.reference_y)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = {name: getattr(self, name) + getattr(moved, name) for name in _SUMS}
+        return check_squares(replace(self, n=self.n + moved.n, **sums))
+
+    @np.errstate(over="ignore", invalid="ignore")  # `statistics` says so where it matters
+    def moved(self, reference_x: Array, reference_y: Array) -> FeatureMoments:
+        """The same rows about another reference."""
+        return self.shifted(reference_x - self.reference_x, reference_y - self.reference_y)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def shifted(self, a: Array, b: Array) -> FeatureMoments:
+        """The same rows about a reference as far from this one, however much larger that is."""
+        if not (a.any() or b.any()):
+            return self
+        reference_x, reference_y = self.reference_x + a, self.reference_y + b
+        n = self.n
+        aa, bb = float(a @ a), float(b @ b)
+        sx, sy = self.sum_x - n * a, self.sum_y - n * b
+        p, q = self.squares
+        # |x − a|² = |x|² − 2a·x + |a|²
+        p_new = p - 2 * float(a @ self.sum_x) + n * aa
+        q_new = q - 2 * float(b @ self.sum_y) + n * bb
+        pp, pq, qq = self.square_products[0, 0], self.square_products[0, 1], self.square_products[1, 1]
+
+        def vector(by: Array, second: Array, s: Array, c: Array, cc: float, off: Array, total: float) -> Array:
+            # Σ (u − off)(|w|² − 2c·w + |c|²) with by = Σ u|w|², second = Σ u w', s = Σ u
+            return by - 2 * second @ c + cc * s - off * total
+
+        x_by_xx = vector(self.x_by_xx, self.xx, self.sum_x, a, aa, a, p_new)
+        x_by_yy = vector(self.x_by_yy, self.xy, self.sum_x, b, bb, a, q_new)
+        y_by_xx = vector(self.y_by_xx, self.xy.T, self.sum_y, a, aa, b, p_new)
+        y_by_yy = vector(self.y_by_yy, self.yy, self.sum_y, b, bb, b, q_new)
+
+        def product(
+            u: float,
+            su: float,
+            sv: float,
+            v_by_u: Array,
+            v_by_v: Array,
+            sum_u: Array,
+            sum_v: Array,
+            cross: Array,
+            c: Array,
+            e: Array,
+        ) -> float:
+            # Σ (|u|² − 2c·u + |c|²)(|v|² − 2e·v + |e|²): v_by_u = Σ v|u|², v_by_v = Σ u|v|², cross = Σ u v'
+            cc, ee = float(c @ c), float(e @ e)
+            return (
+                u
+                - 2 * float(e @ v_by_u)
+                - 2 * float(c @ v_by_v)
+                + 4 * float(c @ cross @ e)
+                + ee * (su - 2 * float(c @ sum_u))
+                + cc * (sv - 2 * float(e @ sum_v))
+                + n * cc * ee
+            )
+
+        pq_new = product(pq, p, q, self.y_by_xx, self.x_by_yy, self.sum_x, self.sum_y, self.xy, a, b)
+        return FeatureMoments(
+            n=n,
+            reference_x=reference_x,
+            reference_y=reference_y,
+            sum_x=sx,
+            sum_y=sy,
+            xx=_moved_second(self.xx, self.sum_x, self.sum_x, a, a, n),
+            xy=_moved_second(self.xy, self.sum_x, self.sum_y, a, b, n),
+            yy=_moved_second(self.yy, self.sum_y, self.sum_y, b, b, n),
+            x_by_xx=x_by_xx,
+            x_by_yy=x_by_yy,
+            y_by_xx=y_by_xx,
+            y_by_yy=y_by_yy,
+            squares=np.array([p_new, q_new]),
+            square_products=np.array(
+                [
+                    [product(pp, p, p, self.x_by_xx, self.x_by_xx, self.sum_x, self.sum_x, self.xx, a, a), pq_new],
+                    [pq_new, product(qq, q, q, self.y_by_yy, self.y_by_yy, self.sum_y, self.sum_y, self.yy, b, b)],
+                ]
+            ),
+            rounding_x=self.rounding_x,
+            rounding_y=self.rounding_y,
+        )
+
+    def statistics(self) -> Statistics:
+        """What the linear measures need; X alone counts twice."""
+        if self.n < 2:
+            raise ValueError(f"linear measures need at least 2 rows but the moments hold {self.n}")
+        for name, square, reference in zip("XY", self.squares, (self.reference_x, self.reference_y), strict=True):
+            length = math.sqrt(float(square) / self.n)
+            largest = max(length, float(np.abs(reference).max(initial=0.0)))
+            if length > 0 and not (length > _SMALLEST and largest < _LARGEST):
+                raise ValueError(
+                    f"rows of {name} are of size {length:.1g}: their fourth powers, which linear measures of moments "
+                    f"need, are beyond float64; scale {name}"
+                )
+        c = self.shifted(self.sum_x / self.n, self.sum_y / self.n)
+        references = self.reference_x, self.reference_y
+        coarse = self.moved(*(np.where(exact_beyond(r), r, 0.0) for r in references))
+        raw = self.moved(np.zeros_like(self.reference_x), np.zeros_like(self.reference_y))
+
+        def norms(f: FeatureMoments) -> Array:
+            cross = float(np.vdot(f.xy, f.xy))
+            return np.array([[float(np.vdot(f.xx, f.xx)), cross], [cross, float(np.vdot(f.yy, f.yy))]])
+
+        size = np.maximum(c.squares, 0.0) / self.n
+        spread = np.sqrt(np.maximum(coarse.squares, 0.0) / self.n / np.maximum(1, [self.xx.shape[0], self.yy.shape[0]]))
+        eps = float(np.finfo(np.float64).eps)
+        return _statistics(
+            self.n,
+            norms(c),
+            norms(raw),
+            c.squares,
+            c.square_products,
+            raw.square_products,
+            np.zeros(2, dtype=np.int32),
+            eps * (size + spread * np.sqrt(size)),
+        )
+
+    def cka(self, estimator: Estimator = "unbiased") -> float:
+        """Linear CKA of the rows seen so far; nan with an `UndefinedWarning` where it is undefined."""
+        return self._measure("cka", estimator)
+
+    def hsic(self, estimator: Estimator = "unbiased") -> float:
+        """Linear HSIC of the rows seen so far; nan with an `UndefinedWarning` where it is undefined."""
+        return self._measure("hsic", estimator)
+
+    def kernel_alignment(self, estimator: Estimator = "biased") -> float:
+        """Linear (uncentred) kernel alignment of the rows seen so far."""
+        return self._measure("kernel_alignment", estimator)
+
+    def _measure(self, measure: Measure, estimator: Estimator) -> float:
+        if self.yy.shape[0] == 0:
+            raise ValueError(f"{measure} needs two arrays; these moments hold X alone")
+        check_estimator(estimator, measure, self.n)
+        found = self.statistics()
+        number, reason = value(found, measure, estimator)
+        if reason is None and not self._trusted(found, measure, estimator):
+            number, reason = math.nan, TOO_FEW_DIGITS
+        return told(number, reason, measure)
+
+    def _trusted(self, s: Statistics, measure: Measure, estimator: Estimator) -> bool:
+        """Whether moving the sums from their reference to the mean, or to 0, left a measure with digits."""
+        n, sums = self.n, s.matrix(measure, estimator)
+        raw = measure == "kernel_alignment"
+        shift = [
+            np.linalg.norm(r if raw else total / n)
+            for r, total in ((self.reference_x, self.sum_x), (self.reference_y, self.sum_y))
+        ]
+        summed = n * np.square(np.sqrt(self.squares / n) + shift)  # Σ|x|² at the size that it was rounded at
+        inner = s.alignment_biased if raw else s.hsic_biased
+        off = NOISE * (2 * n * np.sqrt(np.abs(inner)) * np.sqrt(np.multiply.outer(summed, summed)))
+        if estimator == "unbiased":
+            off += NOISE * np.multiply.outer(summed, summed) / n  # of Σ|x|²|y|²
+            off += 0 if raw else 2 * NOISE * np.abs(np.multiply.outer(s.trace, summed)) / n**2
+        size = np.sqrt(np.abs(np.diag(sums)))
+        return bool((off / n**2 <= TRUSTED * np.multiply.outer(size, size)).all())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to one .npz file with a checksum, by way of a temporary one beside it: all of it or none."""
+        arrays = {name: getattr(self, name) for name in ("reference_x", "reference_y", *_SUMS)}
+        statistics_files.save(path, "FeatureMoments", {"n": self.n}, arrays)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> FeatureMoments:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is damaged, holds something else, or is of a version that this one does not read (files of 0.1.0
+            had no checksum; compute the moments again). The message names the file.
+        """
+        return statistics_files.load(path, "FeatureMoments", _moments_from)
+
+    def __repr__(self) -> str:
+        return f"FeatureMoments(n={self.n}, p={self.xx.shape[0]}, q={self.yy.shape[0]})"
+
+
+_LEAST_SIZE, _LEAST_SQUARE = 1e-151, 1e-300  # of rows whose squares have all digits of float64
+_SMALLEST, _LARGEST = 1e-60, 1e60  # size of rows whose moments of fourth degree are within float64
+
+_SUMS = (
+    "sum_x", "sum_y", "xx", "xy", "yy", "x_by_xx", "x_by_yy", "y_by_xx", "y_by_yy", "squares", "square_products",
+    "rounding_x", "rounding_y",
+)  # fmt: skip
+
+
+def _moments_from(values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> FeatureMoments:
+    """Moments from a file, if they are of one shape; sums of high powers of large rows may be infinite."""
+    n = values["n"]
+    check_count(n, "n", 0)
+    statistics_files.only(arrays, {"reference_x", "reference_y", *_SUMS})
+    p, q = arrays["reference_x"].size, arrays["reference_y"].size
+    x, y, shapes = (p,), (q,), {"xx": (p, p), "xy": (p, q), "yy": (q, q), "squares": (2,), "square_products": (2, 2)}
+    for name in arrays:
+        side = x if name in ("reference_x", "sum_x", "x_by_xx", "x_by_yy", "rounding_x") else y
+        statistics_files.checked(arrays, name, "float64", shapes.get(name, side))
+    for name in ("reference_x", "reference_y"):
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not finite")
+    for name in ("rounding_x", "rounding_y"):
+        if not (arrays[name] >= 0).all():
+            raise ValueError(f"{name} must be at least 0")
+    found = FeatureMoments(n=n, **arrays)
+    _check_possible(found)
+    return found
+
+
+_LARGEST_COUNT = 1 << 53
+_DIGITS_KEPT = 1e-6  # part of a sum, far above the rounding of any number of rows
+_UNDERFLOW = 1e-290  # below which products have no digits
+_FOURTH_POWERS = 1e140  # size of squares up to which sums of fourth degree are within float64
+
+
+@np.errstate(all="ignore")  # large rows have infinite sums, tiny ones none
+def _check_possible(m: FeatureMoments) -> None:
+    """Raise unless sums could be those of some rows, by what all such sums obey; a few are infinite where rows are."""
+    if m.n > _LARGEST_COUNT:
+        raise ValueError(f"n is {m.n}, more rows than there are")
+    # moments that were moved here have the rounding of what the move cancelled
+    moved = [_DIGITS_KEPT * m.n * float(r @ r) + _UNDERFLOW for r in (m.reference_x, m.reference_y)]
+    sides = (("x", m.sum_x, m.xx), ("y", m.sum_y, m.yy))
+    for (name, total, second), slack, square in zip(sides, moved, m.squares, strict=True):
+        own = np.diag(second)
+        finite = np.isfinite(own)
+        if not np.isfinite(total[finite]).all():
+            raise ValueError(f"sum_{name} is not finite")
+        if (own < -slack).any():
+            raise ValueError(f"sums of squares of {name} must be at least 0")
+        _check_products(f"{name}{name}", second, own, own, slack, slack)
+        if not _near(
+            second, second.T, np.sqrt(np.multiply.outer(np.maximum(own, 0), np.maximum(own, 0))) + slack / _DIGITS_KEPT
+        )[np.ix_(finite, finite)].all():
+            raise ValueError(f"{name}{name} is not symmetric")
+        if not (np.square(total) <= m.n * (own * (1 + _DIGITS_KEPT) + slack))[finite].all():
+            raise ValueError(f"sum_{name} is larger than the squares allow")
+        if finite.all() and not _near(square, own.sum(), np.abs(own).sum() + own.size * slack / _DIGITS_KEPT):
+            raise ValueError(f"squares are not the trace of {name}{name}")
+    _check_products("xy", m.xy, np.diag(m.xx), np.diag(m.yy), *moved)
+    _check_fourth(m, moved)
+
+
+def _check_products(name: str, products: Array, xs: Array, ys: Array, slack_x: float, slack_y: float) -> None:
+    """Raise unless |Σuv|² ≤ Σu² Σv², up to rounding."""
+    both = np.multiply.outer(np.isfinite(xs), np.isfinite(ys))
+    most = np.sqrt(np.maximum(xs, 0) + slack_x)[:, None] * np.sqrt(np.maximum(ys, 0) + slack_y)
+    if not (np.abs(products) <= most * (1 + _DIGITS_KEPT))[both].all():
+        raise ValueError(f"{name} is larger than the squares allow")
+
+
+def _check_fourth(m: FeatureMoments, moved: list[float]) -> None:
+    s, n = m.square_products, max(m.n, 1)
+    names = ("x_by_xx", "x_by_yy", "y_by_xx", "y_by_yy", "square_products")
+    if max(*np.abs(m.squares), *moved) < _FOURTH_POWERS and not all(np.isfinite(getattr(m, k)).all() for k in names):
+        raise ValueError("sums of third or fourth degree are not finite, though those of squares are small")
+    if not np.isfinite(s).all():
+        return
+    slack = [t * t / n / _DIGITS_KEPT + _UNDERFLOW for t in moved]
+    if (
+        s[0, 0] < -slack[0]
+        or s[1, 1] < -slack[1]
+        or not _near(s[0, 1], s[1, 0], abs(s[0, 1]) + math.sqrt(slack[0] * slack[1]))
+    ):
+        raise ValueError("square_products are not sums of products of squares")
+    most = math.sqrt(max(s[0, 0], 0) + slack[0]) * math.sqrt(max(s[1, 1], 0) + slack[1])
+    if abs(s[0, 1]) > most * (1 + _DIGITS_KEPT):
+        raise ValueError("square_products are larger than the fourth powers allow")
+
+
+def _near(a: Any, b: Any, size: Any) -> Any:
+    return np.abs(a - b) <= _DIGITS_KEPT * size + _UNDERFLOW
+
+
+def check_squares(m: FeatureMoments) -> FeatureMoments:
+    """The moments, whose sums of squares are numbers."""
+    for name, second in (("X", m.xx), ("Y", m.yy)):
+        if not np.isfinite(second).all():
+            raise ValueError(
+                f"squares of rows of {name}, which moments hold, add up to more than float64 has; scale {name}"
+            )
+    return m
+
+
+def _moved_second(second: Array, su: Array, sv: Array, a: Array, b: Array, n: int) -> Array:
+    """Σ (u − a)(v − b)'."""
+    outer = np.multiply.outer
+    return cast("Array", second - outer(su, b) - outer(a, sv) + n * outer(a, b))
+
+
+@np.errstate(over="ignore", invalid="ignore")  # `FeatureMoments.statistics` says so where it matters
+def feature_moments(
+    X: object, Y: object | None = None, *, reference: tuple[Array, Array] | None = None
+) -> FeatureMoments:
+    """Moments of features, for the linear measures of more rows than fit in memory.
+
+    One pass: Σxx', Σxy', Σyy', and the sums with |x|² and |y|² that debiasing needs (Theory, 3.4, 3g).
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+    Y : array of shape (n, q), optional
+        Row i of both is the same sample.
+    reference : (p,) and (q,) arrays, optional
+        Points near the data that are subtracted from it; the mean of the first rows when left out. Moments about
+        different references add all the same.
+
+    Returns
+    -------
+    FeatureMoments
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not finite float matrices, or row numbers differ; or squares of rows are beyond float64, above or below.
+
+    Notes
+    -----
+    O(n·(p+q)²) time in BLAS, 8·(p+q)² bytes, all in float64 and on the CPU: of arrays on a CUDA device, blocks of 8 MB
+    are copied to the host. Fourth powers of the rows must be within its range for linear CKA, HSIC and kernel
+    alignment, which say so if they are not, squares for the measures of subspaces;
+    and unbiased values lose digits if single rows hold nearly all of Σ‖x‖⁴ (`gramian.cka` notices and takes the other
+    route). Where a reference far from the data, or features that squares cannot tell apart, leave a measure with fewer
+    than three digits, it is nan with an `UndefinedWarning`. Moments of rows whose squares are beyond float64 do not
+    add: a ValueError.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((1000, 5))
+    >>> parts = [gm.feature_moments(X[i : i + 250], X[i : i + 250, :2]) for i in range(0, 1000, 250)]
+    >>> whole = parts[0] + parts[1] + parts[2] + parts[3]
+    >>> abs(whole.cka() - gm.cka(X, X[:, :2])) < 1e-12
+    True
+    """
+    x = matrix(X, "X")
+    y = None if Y is None else matrix(Y, "Y")
+    if y is not None:
+        same_rows([x, y], ["X", "Y"])
+        same_device([x, y], ["X", "Y"])
+    q = 0 if y is None else y.d
+    spans = blocks(x.n, [x.d, q])
+
+    def rows(start: int, stop: int) -> tuple[Array, Array]:
+        return x.block(start, stop), (np.zeros((stop - start, 0)) if y is None else y.block(start, stop))
+
+    if reference is None:
+        first = rows(*spans[0])
+        reference = (first[0].mean(axis=0), first[1].mean(axis=0))
+    a, b = (np.asarray(r, dtype=np.float64) for r in reference)
+    if a.shape != (x.d,) or b.shape != (q,):
+        raise ValueError(f"reference has shapes {a.shape} and {b.shape}, the data needs ({x.d},) and ({q},)")
+    moved = about_reference(x, a), y and about_reference(y, b)
+    taken = [np.where(exact_beyond(r), 0.0, r) if m else r for r, m in zip((a, b), moved, strict=True)]
+    x, y = moved[0] or x, moved[1] or y
+    sums: dict[str, Array] = {}
+    for start, stop in spans:
+        u, v = rows(start, stop)
+        rounding = stored_rounding(u, x.dtype), stored_rounding(v, "float64" if y is None else y.dtype)
+        u, v = u - taken[0], v - taken[1]
+        p2, q2 = np.einsum("ij,ij->i", u, u), np.einsum("ij,ij->i", v, v)
+        squares = np.stack([p2, q2])
+        batch = (
+            u.sum(0),
+            v.sum(0),
+            u.T @ u,
+            u.T @ v,
+            v.T @ v,
+            p2 @ u,
+            q2 @ u,
+            p2 @ v,
+            q2 @ v,
+            squares.sum(1),
+            squares @ squares.T,
+            *rounding,
+        )
+        for name, term in zip(_SUMS, batch, strict=True):
+            sums[name] = sums[name] + term if name in sums else term
+    for name, side, second, about in (("X", x, sums["xx"], taken[0]), ("Y", y, sums["yy"], taken[1])):
+        if (side is not None and np.trace(second) < _LEAST_SQUARE) or not np.isfinite(second).all():
+            _check_size(name, side, about, bool(np.isfinite(second).all()))
+    return FeatureMoments(n=x.n, reference_x=a, reference_y=b, **sums)
+
+
+def _check_size(name: str, x: Matrix | None, about: Array, finite: bool) -> None:
+    """Raise ValueError where squares of rows leave float64, unless rows are constant; a pass over them."""
+    spans = [] if x is None else blocks(x.n, [x.d])
+    size = whole = 0.0
+    for start, stop in spans:
+        rows = cast(Matrix, x).block(start, stop)
+        size, whole = max(size, float(np.abs(rows - about).max())), max(whole, float(np.abs(rows).max()))
+    if not finite or 16 * _EPS * whole < size < _LEAST_SIZE:
+        raise ValueError(
+            f"rows of {name} are of size {size:.1g}: their squares, which moments hold, are beyond float64; "
+            f"scale {name}"
+        )
