@@ -153,13 +153,13 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
 def _turned_by_storing(s: Statistics, p: int, own: float) -> bool:
     """Whether a centred kernel of directions is no more than what storing the rows did to their directions.
 
-    A rounding by u of themselves turns rows by an angle of u at most, which cosines see squared.
+    A rounding of entries by up to u of themselves turns a row by some u/√3, which cosines see squared.
     """
     x = s.xs[p]
     if x.dtype == "float64" or not of_directions(x.kernel):
         return False
     u = 2.0 ** -(LAST_DIGITS[x.dtype][0] + 1)
-    return scaled(math.sqrt(own), int(s.exponent[p])) <= (4 * u * u if isinstance(x.kernel, Cosine) else 2 * u)
+    return scaled(math.sqrt(own), int(s.exponent[p])) <= (u * u / 2 if isinstance(x.kernel, Cosine) else 0.3 * u)
 
 
 def nothing_left(x: Representation, name: str) -> str:

@@ -22,6 +22,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 EPS = float(np.finfo(np.float64).eps)
 _BESIDE = 1e-6  # part of the rest that a map may add to it
+_HIDDEN = 1e-6  # part of the squares of another feature that one may have without being seen
 _CONCENTRATED = 8  # as many times more rows than hold the rounding of a column
 
 
@@ -267,9 +268,6 @@ def coefficients(basis: Basis, wanted: Array, rows: Array, outside: float, *, le
 def _refined(b: Array, wanted: Array, basis: Basis, rows: Array) -> Array:
     """b with u'rows·b = wanted, where it was so up to rounding: large maps of small columns keep their digits."""
     return b + basis.weights @ (wanted - basis.u.T @ (rows @ b))
-
-
-_HIDDEN = 1e-6  # part of the squares of another feature that one may have without being seen
 
 
 # ---- what sums of squares can tell -----------------------------------------------------------------------------------
