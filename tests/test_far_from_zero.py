@@ -11,7 +11,6 @@ import pytest
 
 import gramian as gm
 import oracle
-from accuracy import as_input, rounded
 from oracle import Array
 
 
@@ -358,12 +357,3 @@ def test_a_comparison_without_p_values_says_why() -> None:
     assert row.value == pytest.approx(1)
     assert math.isnan(row.pvalue or 0.0)
     assert "the kernel of X is 0 between different rows" in str(row.reason)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("kernel", ["cosine", gm.ArcCosine(0)])
-def test_rows_that_storing_alone_turned_from_one_direction_have_no_cka(dtype, kernel):
-    rng = np.random.default_rng(0)
-    X = rounded(rng.uniform(0.1, 5, (60, 1)) * rng.standard_normal(10), dtype)
-    with pytest.warns(gm.UndefinedWarning, match="point the same way, up to the rounding of"):
-        assert math.isnan(gm.cka(as_input(X, dtype), rng.standard_normal((60, 4)), kernel, kernel_y="linear"))

@@ -504,10 +504,12 @@ def test_columns_that_vary_by_rounding_alone_are_constant() -> None:
     flicker = 1e10 * (1 + 2.0**-52 * np.random.default_rng(0).integers(0, 3, size=(300, 1)))
     wide = np.hstack([X, flicker, np.full((300, 1), 0.1)])
     about_zero = gm.feature_moments(wide, Y, reference=(np.zeros(6), np.zeros(3)))
-    for data in ((wide, Y), (merged(wide, Y),), (about_zero,)):
+    for data in ((wide, Y), (merged(wide, Y),)):
         found = gm.canonical_correlations(*data)
         assert found.rank == (4, 3)
         assert found.mean == pytest.approx(gm.cca(X, Y), **FROM_MOMENTS)
+    # squares of 1e20 could hide whatever the others hold
+    assert "digits" in gm.canonical_correlations(about_zero).reason
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

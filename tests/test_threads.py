@@ -302,7 +302,7 @@ def test_an_exception_of_progress_comes_out_and_does_no_harm(kernel: str, at: st
 
 
 def test_a_callback_may_wait_for_other_threads_that_compute() -> None:
-    x, (small,) = np.random.default_rng(0).normal(size=(6000, 16)), arrays(n=700, widths=(5,))
+    x, (small,) = np.random.default_rng(0).normal(size=(24_000, 16)), arrays(n=700, widths=(5,))
     want, alone = gm.gram_moments(x, kernel="rbf"), gm.gram_moments(small, kernel="rbf")
     found: list[gm.GramMoments] = []
 
@@ -326,7 +326,7 @@ def test_a_callback_may_wait_for_other_threads_that_compute() -> None:
 
 
 def test_a_callback_may_compute() -> None:
-    x, (small,) = np.random.default_rng(0).normal(size=(6000, 16)), arrays(n=700, widths=(5,))
+    x, (small,) = np.random.default_rng(0).normal(size=(24_000, 16)), arrays(n=700, widths=(5,))
     want, alone = gm.gram_moments(x, kernel="rbf"), gm.gram_moments(small, kernel="rbf")
     found: list[gm.GramMoments] = []
 

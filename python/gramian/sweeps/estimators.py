@@ -121,8 +121,6 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
     if math.isnan(own):
         return f"{name} has a kernel matrix that is not finite"
     if own > (_TOLERANCE * s.rounding[p]) ** 2 and own > 0:
-        if measure != "kernel_alignment" and s.xs and _turned_by_storing(s, p, own):
-            return f"all rows of {name} point the same way, up to the rounding of {s.xs[p].dtype}"
         return None
     few = few_rows(name) if by_few_rows(s, p) and not (s.xs and s.xs[p].amplification > _COARSE) else None
     if measure == "kernel_alignment" and estimator == "biased":
@@ -148,18 +146,6 @@ def undefined(s: Statistics, p: int, measure: Measure, estimator: Estimator, nam
             "one are the same or all are equally far from each other"
         )
     return nothing_left(s.xs[p], name)
-
-
-def _turned_by_storing(s: Statistics, p: int, own: float) -> bool:
-    """Whether a centred kernel of directions is no more than what storing the rows did to their directions.
-
-    A rounding of entries by up to u of themselves turns a row by some u/√3, which cosines see squared.
-    """
-    x = s.xs[p]
-    if x.dtype == "float64" or not of_directions(x.kernel):
-        return False
-    u = 2.0 ** -(LAST_DIGITS[x.dtype][0] + 1)
-    return scaled(math.sqrt(own), int(s.exponent[p])) <= (u * u / 2 if isinstance(x.kernel, Cosine) else 0.3 * u)
 
 
 def nothing_left(x: Representation, name: str) -> str:
