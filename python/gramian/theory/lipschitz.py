@@ -138,11 +138,11 @@ def explain(head: object) -> UpperBound:
 
     Notes
     -----
-    Cost: an SVD of each linear layer, or matrix products where that would last for more than about half a second (9000
-    × 6000: 20 s on two cores); for a convolution one at each of many frequencies, until the constant is within
-    0.1% or some ten seconds are over, whichever is first: with some hundreds of channels it may then be more than 0.1%
-    too large, never too small. Ctrl-C is heard between pieces of a fraction of a second, but for one frequency of a
-    convolution with more than a thousand channels on both sides, which lasts for seconds. Source: Theory, 5.5.
+    Cost: an SVD of each linear layer, or matrix products where that would last for more than about half a second; for a
+    convolution one at each of many frequencies, until the constant is within 0.1% or some ten seconds are over,
+    whichever is first: with some hundreds of channels it may then be more than 0.1% too large, never too small. Ctrl-C
+    is heard between pieces of a fraction of a second, but for one frequency of a convolution with more than a thousand
+    channels on both sides, which lasts for seconds. Source: Theory, 5.5.
 
     Examples
     --------
