@@ -13,8 +13,9 @@ import gramian as gm
 import oracle
 from accuracy import CASES, as_input, hard_pair, rounded
 from gramian.rows.arrays import as_matrix
-from gramian.stitching import kernel_ridge
-from gramian.sweeps.moments import centre
+from gramian.stitching import kernel_ridge, kernel_values
+from gramian.stitching.kernel_values import KernelValues
+from gramian.sweeps.centred import centre
 
 Array = np.ndarray[Any, Any]
 WELL = [name for name in CASES if name != "rbf_narrow"]
@@ -49,7 +50,7 @@ def test_values_between_rows_are_those_of_the_formula(name: str, scale: float) -
         kernel = gm.Polynomial(scale=1 / 7 / scale / scale)
     elif name == "polynomial_cubic":
         kernel = gm.Polynomial(degree=3, scale=0.004 / scale / scale, offset=0.5)
-    values = kernel_ridge.KernelValues.of(kernel, centre(as_matrix(X * scale, "X"), gm.Linear()))
+    values = KernelValues.of(kernel, centre(as_matrix(X * scale, "X"), gm.Linear()))
     got = values.between(values.prepared(X * scale), values.prepared(Z * scale))
     power = {"linear": 2, "arc_cosine_1": 2, "distance": 1}.get(name, 0)
     want = case.gram(X, Z)
@@ -62,7 +63,7 @@ def test_distances_of_near_rows_keep_their_digits() -> None:
     X = 1e3 + normal(0, 60, 3)
     Z = X * (1 + 1e-9)
     kernel = gm.Exponential(1e-6)
-    values = kernel_ridge.KernelValues.of(kernel, centre(as_matrix(X, "X"), gm.Linear()))
+    values = KernelValues.of(kernel, centre(as_matrix(X, "X"), gm.Linear()))
     got = np.diag(values.between(values.prepared(X), values.prepared(Z)))
     want = np.exp(-np.linalg.norm(X - Z, axis=1) / 1e-6)
     np.testing.assert_allclose(got, want, rtol=1e-6)  # X and Z are 1e3 with 13 decimals, and 1e-6 apart
@@ -370,7 +371,8 @@ def test_files_and_blocks_change_nothing(tmp_path: Path, monkeypatch: Any) -> No
     np.save(tmp_path / "y.npy", Y)
     want = fit(X, Y, "rbf", 1e-3)
     got = fit(tmp_path / "x.npy", str(tmp_path / "y.npy"), "rbf", 1e-3)
-    monkeypatch.setattr(kernel_ridge, "_VALUES", 1000)
+    monkeypatch.setattr(kernel_ridge, "VALUES", 1000)
+    monkeypatch.setattr(kernel_values, "VALUES", 1000)
     monkeypatch.setattr(kernel_ridge, "_ROWS", 37)
     np.testing.assert_allclose(got(X), want(X), rtol=1e-9)
     assert got(tmp_path / "x.npy").shape == (260, 2)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from gramian.show import plots
+from gramian.show import heatmaps
 
 Array = np.ndarray[Any, Any]
 
@@ -243,7 +243,7 @@ def test_the_picture_dots_the_smallest_of_each_row_and_bright_is_better() -> Non
     first, second = networks()
     r = gm.layer_search(first, second)
 
-    svg = ElementTree.fromstring(plots.heatmap_svg(r.grid()))
+    svg = ElementTree.fromstring(heatmaps.heatmap_svg(r.grid()))
 
     name = "{http://www.w3.org/2000/svg}"
     dotted = [
@@ -316,7 +316,7 @@ def test_a_layer_that_is_nothing_is_undefined_with_a_reason() -> None:
 
     assert np.isnan(r.misalignment_ratio[:, 2]).all()
     assert r.reasons == {"layers2['dead']": "it is 0 on the held-out rows"}
-    assert "hatched: undefined" in plots.heatmap_svg(r.grid())
+    assert "hatched: undefined" in heatmaps.heatmap_svg(r.grid())
 
 
 def test_progress_is_told_to_the_end() -> None:

@@ -14,7 +14,9 @@ import gramian as gm
 import oracle
 from accuracy import CASES, ESTIMATORS, MEASURES, assert_as_accurate, hard_pair
 from gramian.rows.arrays import as_matrix
-from gramian.sweeps import estimators, gram, moments
+from gramian.sweeps import centred, estimators, gram, moments
+from gramian.sweeps.centred import feature_route, feature_statistics
+from gramian.sweeps.represent import represent
 
 # but for what second passes over the rows need, for a file has no rows
 GRAM_FIELDS = [f.name for f in fields(gm.GramMoments) if f.compare]
@@ -342,11 +344,8 @@ def dependent(dtype: str) -> tuple[Any, Any]:
 def test_features_are_chosen_where_they_cost_less_and_fit(
     n: int, widths: tuple[int, ...], dtype: str, kernel: str, memory: int | None, by_features: bool
 ) -> None:
-    xs = [
-        gram.represent(gm.RBF(1.0) if kernel == "rbf" else kernel, as_matrix(np.ones((n, d), dtype), "X"))
-        for d in widths
-    ]
-    assert moments.feature_route([x.parts[0] for x in xs], [x.kernel for x in xs], memory) is by_features
+    xs = [represent(gm.RBF(1.0) if kernel == "rbf" else kernel, as_matrix(np.ones((n, d), dtype), "X")) for d in widths]
+    assert feature_route([x.parts[0] for x in xs], [x.kernel for x in xs], memory) is by_features
 
 
 @routes
@@ -366,8 +365,8 @@ def test_both_routes_give_the_measure(
 @routes
 @kernels
 def test_both_routes_give_the_same_statistics(kernel: str, dtype: str) -> None:
-    xs = [gram.represent(kernel, as_matrix(Z, "X")) for Z in dependent(dtype)]
-    one = moments.feature_statistics([x.parts[0] for x in xs], [x.kernel for x in xs])
+    xs = [represent(kernel, as_matrix(Z, "X")) for Z in dependent(dtype)]
+    one = feature_statistics([x.parts[0] for x in xs], [x.kernel for x in xs])
     other = estimators.gram_statistics(gram.stable_moments(xs))
 
     def in_kernel_units(s: estimators.Statistics, name: str) -> Any:
@@ -458,7 +457,7 @@ def test_pairs_of_wide_layers_give_what_all_at_once_give(monkeypatch: pytest.Mon
     X, Y = dependent("float64")
     layers = [X, Y, X[:, :5]]
     joint = gm.cka_matrix(layers).values
-    monkeypatch.setattr(moments, "_BUDGET", 1)
+    monkeypatch.setattr(centred, "_BUDGET", 1)
     monkeypatch.setattr(moments, "feature_route", lambda *_: True)
     np.testing.assert_allclose(gm.cka_matrix(layers).values, joint, atol=1e-13)
 

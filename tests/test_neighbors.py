@@ -15,10 +15,11 @@ from hypothesis import given, settings, strategies as st
 import gramian as gm
 import oracle
 from accuracy import CASES, DTYPES, EPS, TILE_EDGE, as_input, hard_pair, rounded
-from gramian.measures import neighbors
+from gramian.measures import overlaps
 from gramian.measures.cknna import _kernel_values
 from gramian.rows.arrays import as_matrix
-from gramian.sweeps import gram
+from gramian.sweeps.products import Nearest, sweep_nearest
+from gramian.sweeps.represent import represent
 from test_threads import BUDGETS, run_python
 
 METRICS = ("cosine", "inner_product", "euclidean", "manhattan")
@@ -246,8 +247,8 @@ def test_lists_are_those_of_scikit_learn() -> None:
 # ---- by kernel -------------------------------------------------------------------------------------------------------
 
 
-def nearest_by(name: str, X: Any, k: int, dtype: str = "float64", **options: Any) -> gram.Nearest:
-    return gram.sweep_nearest(gram.represent(CASES[name].kernel, as_matrix(as_input(X, dtype), "X")), k, **options)
+def nearest_by(name: str, X: Any, k: int, dtype: str = "float64", **options: Any) -> Nearest:
+    return sweep_nearest(represent(CASES[name].kernel, as_matrix(as_input(X, dtype), "X")), k, **options)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
@@ -332,7 +333,7 @@ def test_cosines_do_not_notice_the_sizes_of_rows(metric: str) -> None:
     X[7] = 0
     powers = np.random.default_rng(0).integers(-500, 500, size=(300, 1))
     lists = [
-        gram.sweep_nearest(gram.represent(gm.Cosine() if metric == "cosine" else gm.ArcCosine(0), as_matrix(Z, "Z")), 9)
+        sweep_nearest(represent(gm.Cosine() if metric == "cosine" else gm.ArcCosine(0), as_matrix(Z, "Z")), 9)
         for Z in (X, np.ldexp(X, powers))
     ]
     np.testing.assert_array_equal(lists[0].index, lists[1].index)
@@ -351,16 +352,16 @@ def test_radial_kernels_rank_by_distance_where_their_values_underflow() -> None:
     X = normal(300, 5)
     want = gm.neighbors(X, 9, metric="euclidean")
     for kernel in (gm.RBF(1e-3), gm.Exponential(1e-4), gm.RationalQuadratic(1e-9, alpha=40.0)):
-        found = gram.sweep_nearest(gram.represent(kernel, as_matrix(X, "X")), 9)
+        found = sweep_nearest(represent(kernel, as_matrix(X, "X")), 9)
         np.testing.assert_array_equal(found.index, want)
-    narrow = gram.sweep_nearest(gram.represent(gm.Laplacian(1e-4), as_matrix(X, "X")), 9)
+    narrow = sweep_nearest(represent(gm.Laplacian(1e-4), as_matrix(X, "X")), 9)
     np.testing.assert_array_equal(narrow.index, gm.neighbors(X, 9, metric="manhattan"))
 
 
 # ---- the same bits ---------------------------------------------------------------------------------------------------
 
 
-def assert_same_bits(got: gram.Nearest, want: gram.Nearest) -> None:
+def assert_same_bits(got: Nearest, want: Nearest) -> None:
     np.testing.assert_array_equal(got.index, want.index)
     np.testing.assert_array_equal(got.similarity.view(np.int64), want.similarity.view(np.int64))
     assert got.exponent == want.exponent
@@ -428,7 +429,7 @@ found = {}
 for dtype in ("float64", "float32"):
     X = hard_pair(500, 33, 5, dtype=dtype)[0].astype(dtype)
     for name, case in CASES.items():
-        r = gram.sweep_nearest(gram.represent(case.kernel, as_matrix(X, "X")), 7)
+        r = sweep_nearest(represent(case.kernel, as_matrix(X, "X")), 7)
         found[name + dtype] = [r.index.tolist(), r.similarity.view(np.int64).tolist()]
 import hashlib
 print(json.dumps([gm.info()["instruction_set"], hashlib.sha256(json.dumps(found).encode()).hexdigest()]))
@@ -550,7 +551,7 @@ def test_measures_in_their_order() -> None:
 def test_blocks_of_rows_change_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     A, B = random_lists(50, 4, 0), random_lists(50, 4, 1)
     want = [gm.neighbor_overlap(A, B, measure=m) for m in OVERLAPS]  # type: ignore[arg-type]
-    monkeypatch.setattr(neighbors, "_ELEMENTS", 300)
+    monkeypatch.setattr(overlaps, "_ELEMENTS", 300)
     assert [gm.neighbor_overlap(A, B, measure=m) for m in OVERLAPS] == want  # type: ignore[arg-type]
 
 
@@ -820,7 +821,7 @@ def test_reference_variant_has_no_value_where_a_self_term_is_not_positive() -> N
 def test_blocks_of_rows_change_no_cknna(monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = normal(90, 5), normal(90, 5, 1)
     want = gm.cknna(X, Y, 6)
-    monkeypatch.setattr(neighbors, "_ELEMENTS", 200)
+    monkeypatch.setattr(overlaps, "_ELEMENTS", 200)
     assert gm.cknna(X, Y, 6) == pytest.approx(want, abs=1e-14)
 
 

@@ -14,7 +14,9 @@ import pytest
 
 import gramian as gm
 from gramian.matrix import AlignmentMatrix
-from gramian.show import plots
+from gramian.show import heatmaps
+from gramian.show.charts import Series, bounds_chart, chart_svg
+from gramian.show.svg import round_steps, stacked_svg, told_apart
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -30,7 +32,7 @@ def matrix(values: Any, *, rows: Any = None, columns: Any = None, **fields: Any)
 
 
 def draw(m: AlignmentMatrix, **options: Any) -> ElementTree.Element:
-    return ElementTree.fromstring(plots.heatmap_svg(m, **options))
+    return ElementTree.fromstring(heatmaps.heatmap_svg(m, **options))
 
 
 def cells(svg: ElementTree.Element) -> dict[str, ElementTree.Element]:
@@ -92,7 +94,7 @@ def test_undefined_cells_are_hatched_and_never_the_best() -> None:
 
 
 def test_a_matrix_without_undefined_cells_does_not_speak_of_them() -> None:
-    assert "undefined" not in plots.heatmap_svg(matrix([[0.5]]))
+    assert "undefined" not in heatmaps.heatmap_svg(matrix([[0.5]]))
 
 
 def test_brighter_is_larger() -> None:
@@ -126,7 +128,7 @@ def test_hsic_without_a_scale_is_still_drawn(values: Any) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.07, 1), (0, 5465), (-3e-9, 2e-7), (0, 1.01)])
 def test_ticks_are_round_and_inside(low: float, high: float) -> None:
-    ticks = plots._ticks(low, high)
+    ticks = round_steps(low, high)
 
     values = np.array([value for value, _ in ticks])
     assert 3 <= len(ticks) <= 8
@@ -161,7 +163,7 @@ def test_long_names_are_cut_to_what_tells_them_apart() -> None:
 
 
 def test_one_long_name_keeps_its_ends() -> None:
-    short = plots._labels(["start" + "x" * 100 + "end"])
+    short = told_apart(["start" + "x" * 100 + "end"])
 
     assert short[0].startswith("start")
     assert short[0].endswith("end")
@@ -190,7 +192,7 @@ def test_labels_of_a_large_matrix_do_not_overlap() -> None:
 
 
 def test_two_pictures_fit_on_one_page() -> None:
-    assert " id=" not in plots.heatmap_svg(matrix([[math.nan, 0.5]]))
+    assert " id=" not in heatmaps.heatmap_svg(matrix([[math.nan, 0.5]]))
 
 
 def test_the_description_names_the_best_matches() -> None:
@@ -254,7 +256,7 @@ def test_both_pictures_have_the_same_colours(pyplot: Any) -> None:
     magma = pyplot.get_cmap("magma")
     for value in np.linspace(0, 1, 50):
         want = np.array(magma(float(value))[:3]) * 255
-        assert np.abs(np.array(plots._colour(float(value), (0.0, 1.0))) - want).max() <= 4
+        assert np.abs(np.array(heatmaps._colour(float(value), (0.0, 1.0))) - want).max() <= 4
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,12 +295,12 @@ def test_bounds_that_are_undefined_or_infinite_are_left_out() -> None:
     bounds = report().bounds
     odd = [replace(bounds[0], value=math.nan), replace(bounds[1], value=math.inf), bounds[2]]
 
-    axes = plots.bounds_chart(odd)
+    axes = bounds_chart(odd)
 
     assert len(axes.lines) == 1
     assert axes.get_xlabel().endswith("\n2 of 3 bounds not drawn: undefined or infinite")
-    assert not plots.bounds_chart(odd[:2]).lines
-    assert "not drawn" not in plots.bounds_chart(bounds[2:3]).get_xlabel()
+    assert not bounds_chart(odd[:2]).lines
+    assert "not drawn" not in bounds_chart(bounds[2:3]).get_xlabel()
 
 
 def test_bounds_may_be_drawn_into_axes_that_are_there() -> None:
@@ -313,8 +315,8 @@ def test_bounds_may_be_drawn_into_axes_that_are_there() -> None:
 # ---- charts --------------------------------------------------------------------------------------------------------
 
 
-def chart(*series: plots.Series, **options: Any) -> ElementTree.Element:
-    return ElementTree.fromstring(plots.chart_svg(series, **{"title": "t", "x_label": "x"} | options))
+def chart(*series: Series, **options: Any) -> ElementTree.Element:
+    return ElementTree.fromstring(chart_svg(series, **{"title": "t", "x_label": "x"} | options))
 
 
 def points(svg: ElementTree.Element) -> dict[str, tuple[float, float]]:
@@ -328,7 +330,7 @@ def points(svg: ElementTree.Element) -> dict[str, tuple[float, float]]:
 
 
 def test_chart_puts_points_where_their_numbers_are() -> None:
-    at = points(chart(plots.Series("a", [0, 1, 3], [10.0, 20.0, 40.0])))
+    at = points(chart(Series("a", [0, 1, 3], [10.0, 20.0, 40.0])))
 
     (x0, y0), (x1, y1), (x3, y3) = at["a: 0, 10"], at["a: 1, 20"], at["a: 3, 40"]
     assert x0 < x1 < x3
@@ -338,7 +340,7 @@ def test_chart_puts_points_where_their_numbers_are() -> None:
 
 
 def test_logarithmic_axes_are_logarithmic() -> None:
-    at = points(chart(plots.Series("a", [1, 10, 1000], [0.1, 1.0, 100.0]), log_x=True, log_y=True))
+    at = points(chart(Series("a", [1, 10, 1000], [0.1, 1.0, 100.0]), log_x=True, log_y=True))
 
     (x0, y0), (x1, y1), (x3, y3) = at["a: 1, 0.1"], at["a: 10, 1"], at["a: 1000, 100"]
     assert (x3 - x0) == pytest.approx(3 * (x1 - x0), abs=0.05)
@@ -349,22 +351,22 @@ def test_logarithmic_axes_are_logarithmic() -> None:
     ("values", "shown"), [([1.0, 1e6], {"1", "1000", "1e+06"}), ([1.0, 30.0], {"1", "5", "20"}), ([1.0, 1.2], {"1.1"})]
 )
 def test_logarithmic_axes_have_round_ticks(values: list[float], shown: set[str]) -> None:
-    svg = chart(plots.Series("a", values, [1.0, 2.0]), log_x=True)
+    svg = chart(Series("a", values, [1.0, 2.0]), log_x=True)
 
     assert shown <= set(texts(svg))
 
 
 def test_points_that_cannot_be_drawn_are_counted() -> None:
-    svg = chart(plots.Series("a", [1, 2, 3, 4], [1.0, math.nan, -1.0, 2.0]), log_y=True)
+    svg = chart(Series("a", [1, 2, 3, 4], [1.0, math.nan, -1.0, 2.0]), log_y=True)
 
     assert set(points(svg)) == {"a: 1, 1", "a: 4, 2"}
     assert "a: 2 not drawn, undefined or not positive" in texts(svg)
     with pytest.raises(ValueError, match="'t' has no point to draw: none is finite, and positive where an axis is"):
-        chart(plots.Series("a", [1], [math.nan]))
+        chart(Series("a", [1], [math.nan]))
 
 
 def test_categories_run_from_the_top_and_intervals_along_x() -> None:
-    svg = chart(plots.Series("a", [1.0, 2.0], [0, 1], low=[0.5, 1.5], high=[1.5, 2.5]), categories=["first", "second"])
+    svg = chart(Series("a", [1.0, 2.0], [0, 1], low=[0.5, 1.5], high=[1.5, 2.5]), categories=["first", "second"])
 
     at = points(svg)
     assert at["a: 1 (0.5 to 1.5)"][1] < at["a: 2 (1.5 to 2.5)"][1]
@@ -373,8 +375,8 @@ def test_categories_run_from_the_top_and_intervals_along_x() -> None:
 
 
 def test_band_of_a_line_and_dashes_of_a_bound() -> None:
-    line = plots.Series("line", [1, 2], [1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5], line=True)
-    bound = plots.Series("bound", [1, 2], [3.0, 3.0], dashed=True)
+    line = Series("line", [1, 2], [1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5], line=True)
+    bound = Series("bound", [1, 2], [3.0, 3.0], dashed=True)
 
     paths = list(chart(line, bound).iter(f"{SVG}path"))
     assert [p for p in paths if p.get("fill-opacity") == "0.15"]
@@ -383,15 +385,13 @@ def test_band_of_a_line_and_dashes_of_a_bound() -> None:
 
 
 def test_chart_escapes_its_texts() -> None:
-    assert {"a < b", "x & y", "<t>"} <= set(
-        texts(chart(plots.Series("a < b", [1], [1.0]), title="<t>", x_label="x & y"))
-    )
+    assert {"a < b", "x & y", "<t>"} <= set(texts(chart(Series("a < b", [1], [1.0]), title="<t>", x_label="x & y")))
 
 
 def test_stacked_pictures_are_below_each_other() -> None:
-    part = plots.chart_svg([plots.Series("a", [1], [1.0])], title="part", x_label="x")
+    part = chart_svg([Series("a", [1], [1.0])], title="part", x_label="x")
 
-    whole = ElementTree.fromstring(plots.stacked_svg([part, part], title="whole"))
+    whole = ElementTree.fromstring(stacked_svg([part, part], title="whole"))
 
     parts = whole.findall(f"{SVG}svg")
     tops, heights = ([float(p.attrib[name]) for p in parts] for name in ("y", "height"))

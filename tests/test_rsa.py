@@ -23,9 +23,11 @@ import gramian as gm
 import oracle
 from accuracy import EPS, TILE_EDGE, as_input, assert_as_accurate, hard_pair, rounded
 from gramian.kernels import KERNELS
-from gramian.measures import rsa
+from gramian.measures import rsa, rsa_sums
+from gramian.measures.dissimilarities import _KERNEL
 from gramian.rows.sources import matrix
-from gramian.sweeps import moments, pairs
+from gramian.sweeps import pairs
+from gramian.sweeps.centred import centre
 
 KINDS = ("sqeuclidean", "euclidean", "cosine", "correlation")
 CORRELATIONS = ("pearson", "cosine", "spearman")
@@ -166,7 +168,7 @@ def test_order_within_tight_clusters_is_kept(kind, count):
     centres = rng.normal(size=(count, 40))
     X = centres[rng.integers(0, count, 450)] + 1e-9 * rng.normal(size=(450, 40))
     close = oracle.over_pairs(oracle.dissimilarities(X.astype(np.longdouble), kind))
-    source = pairs.Dissimilarities(moments.centre(matrix(X, "X"), KERNELS[rsa._KERNEL[kind]]()))
+    source = pairs.Dissimilarities(centre(matrix(X, "X"), KERNELS[_KERNEL[kind]]()))
     (found,) = (np.concatenate(parts) for parts in zip(*pairs.tiles([source], LITTLE, None), strict=True))
     (whole,) = (np.concatenate(parts) for parts in zip(*pairs.tiles([source], None, None), strict=True))
     units = math.ldexp(0.5 if kind == "cosine" else 1.0, source.exponent)
@@ -218,7 +220,7 @@ def test_rows_without_direction_are_half_a_unit_from_all_others(kind, correlatio
 def test_both_routes_agree(kind, monkeypatch):
     X, Y = hard_pair(300, 7, 9, mean=100.0)
     first = [gm.rsa_estimate(X, Y, dissimilarity=kind, correlation=c) for c in ("pearson", "cosine")]
-    monkeypatch.setattr(rsa, "_RESOLVED", math.inf)
+    monkeypatch.setattr(rsa_sums, "_RESOLVED", math.inf)
     second = [gm.rsa_estimate(X, Y, dissimilarity=kind, correlation=c) for c in ("pearson", "cosine")]
     assert [e.method for e in second] == ["sweep"] * 2
     assert [e.method for e in first] == ["sweep" if kind == "euclidean" else "features"] * 2
@@ -444,10 +446,10 @@ def test_parallel_rows_of_many_features_have_no_correlation(correlation, kind):
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_positive_numbers_in_float32_are_one_direction(correlation, seed, monkeypatch):
     """Normalised in float32 they are 1 up to a rounding, which no number of sweeps centres."""
-    rng, sweeps, sweep = np.random.default_rng(seed), [], rsa.gram.sweep_moments
+    rng, sweeps, sweep = np.random.default_rng(seed), [], rsa_sums.gram.sweep_moments
     x = (np.abs(rng.standard_normal((60, 1))) + 0.1).astype(np.float32)
     y = rng.standard_normal((60, 4)).astype(np.float32)
-    monkeypatch.setattr(rsa.gram, "sweep_moments", lambda *a, **o: (sweeps.append(1), sweep(*a, **o))[1])
+    monkeypatch.setattr(rsa_sums.gram, "sweep_moments", lambda *a, **o: (sweeps.append(1), sweep(*a, **o))[1])
     with pytest.warns(gm.UndefinedWarning, match=r"^rsa is nan: all rows of X point the same way") as told:
         value = gm.rsa(x, y, dissimilarity="cosine", dissimilarity_y="sqeuclidean", correlation=correlation)
     assert (math.isnan(value), len(told), len(sweeps) < 20) == (True, 1, True)

@@ -13,8 +13,8 @@ import pytest
 
 import gramian as gm
 from gramian.rows.arrays import as_matrix
-from gramian.show import plots
-from gramian.stitching import report as stitched
+from gramian.show import heatmaps
+from gramian.stitching.held_out import Rows, parted
 
 Array = np.ndarray[Any, Any]
 REPORTED = [
@@ -262,7 +262,7 @@ def test_reports_of_random_heads_break_nothing(kind: Any) -> None:
 def test_tight_case_is_met() -> None:
     """Golden G7: x and e orthonormal on both halves, so that ρ is fitted exactly and R_stitch is the bound."""
     rho, w, c = 0.6, 1.7, 0.8
-    fitted, held_out = stitched.parted(400, 0.5, 0, None)
+    fitted, held_out = parted(400, 0.5, 0, None)
     xe = np.empty((400, 2))
     for k, rows in enumerate((fitted, held_out)):
         xe[rows] = np.linalg.qr(normal(k, len(rows), 2))[0] * math.sqrt(len(rows))
@@ -511,7 +511,7 @@ def test_features_that_are_nothing_are_undefined_with_a_reason(kind: Any, word: 
 
 
 def test_the_split_is_that_of_the_seed() -> None:
-    first, again, other = (stitched.parted(101, 0.3, seed, None) for seed in (0, 0, 1))
+    first, again, other = (parted(101, 0.3, seed, None) for seed in (0, 0, 1))
 
     assert np.array_equal(first[0], again[0])
     assert not np.array_equal(first[0], other[0])
@@ -531,14 +531,14 @@ def test_groups_stay_on_one_side(labels: Any) -> None:
 
 def test_rows_are_read_as_if_they_had_been_copied() -> None:
     f1, f2, _ = models()
-    fitted, _ = stitched.parted(300, 0.5, 0, None)
-    part = stitched.Rows.of(as_matrix(f1, "F1"), fitted)
+    fitted, _ = parted(300, 0.5, 0, None)
+    part = Rows.of(as_matrix(f1, "F1"), fitted)
 
     assert np.array_equal(part.block(10, 40), f1[fitted][10:40])
     assert np.array_equal(part.take(np.array([5, 3])), f1[fitted][[5, 3]])
     assert np.array_equal(part.copied("F1").block(0, part.n), f1[fitted])
     assert np.array_equal(part.converted("float32", "F1").numpy(), f1[fitted].astype(np.float32))
-    lazy = gm.fit_stitch(part, stitched.Rows.of(as_matrix(f2, "F2"), fitted))
+    lazy = gm.fit_stitch(part, Rows.of(as_matrix(f2, "F2"), fitted))
     assert np.array_equal(lazy.matrix, gm.fit_stitch(f1[fitted], f2[fitted]).matrix)
 
 
@@ -593,7 +593,7 @@ def test_the_page_on_stitching_shows_what_is_printed(capsys: pytest.CaptureFixtu
     pytest.importorskip("matplotlib").use("Agg")
     page = (Path(__file__).parents[1] / "docs" / "stitching.md").read_text(encoding="utf-8")
     section = page[page.index("## The report") :]
-    scope: dict[str, Any] = {"heatmap_svg": plots.heatmap_svg}
+    scope: dict[str, Any] = {"heatmap_svg": heatmaps.heatmap_svg}
 
     for code in re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL):
         exec(code, scope)

@@ -16,7 +16,7 @@ import oracle
 from gramian import _core
 from gramian.kernels import KERNELS
 from gramian.rows.arrays import as_matrix
-from gramian.sweeps import gram
+from gramian.sweeps.represent import represent
 
 STUB = ast.parse((Path(__file__).parents[1] / "python/gramian/_core.pyi").read_text())
 # kernel functions of the native code alone: -d²/2 of rows and of normalised rows, and -d₁, for nearest neighbours
@@ -87,7 +87,7 @@ def test_constant_has_the_type_that_the_stub_says(name: str) -> None:
 
 def test_result_of_a_sweep_has_the_fields_that_the_stub_says() -> None:
     (node,) = (c for c in STUB.body if isinstance(c, ast.ClassDef) and c.name == "_Sweep")
-    x = gram.represent("linear", as_matrix(np.eye(4), "X"))
+    x = represent("linear", as_matrix(np.eye(4), "X"))
     found = _core.sweep([x.native()])
     declared = {ast.unparse(f.target): ast.unparse(f.annotation) for f in node.body if isinstance(f, ast.AnnAssign)}
     assert list(declared) == list(found)

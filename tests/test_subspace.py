@@ -17,8 +17,9 @@ from hypothesis import given, settings, strategies as st
 import gramian as gm
 import oracle
 from accuracy import as_input, hard_pair, rounded
-from gramian.measures import subspaces
+from gramian.measures.condensed import _condensed
 from gramian.sweeps import moments
+from gramian.sweeps.centred import stored_rounding
 
 Array = np.ndarray[Any, Any]
 
@@ -189,7 +190,7 @@ def test_rows_are_not_held_at_once() -> None:
 def test_blocks_of_rows_add_up_to_the_whole() -> None:
     X, Y = related(3000, 40, 30)  # eleven times as many rows as fit beside the triangle
     want = np.linalg.svd(np.linalg.qr(X - X.mean(0))[0].T @ np.linalg.qr(Y - Y.mean(0))[0], compute_uv=False)
-    assert len(subspaces._condensed(X, Y, "test", None).x) == 70
+    assert len(_condensed(X, Y, "test", None).x) == 70
     np.testing.assert_allclose(gm.canonical_correlations(X, Y).correlations, want, rtol=0, atol=1e-12)
 
 
@@ -197,7 +198,7 @@ def test_condensed_rows_keep_the_second_moments() -> None:
     X, Y = hard_pair(700, 9, 5, mean=1e4)
     x, y = X - X.mean(0), Y - Y.mean(0)
     for data in ((X, Y), (merged(X, Y), None)):
-        c = subspaces._condensed(*data, "test", None)
+        c = _condensed(*data, "test", None)
         u, v = c.x * 2.0 ** c.exponent[0], c.y * 2.0 ** c.exponent[1]
         for got, want in ((u.T @ u, x.T @ x), (u.T @ v, x.T @ y), (v.T @ v, y.T @ y)):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-8)
@@ -613,7 +614,7 @@ def test_columns_that_flicker_in_the_last_digit_they_were_stored_with_are_no_dir
 def test_rounding_of_stored_values_is_a_twelfth_of_their_last_digit_squared(dtype: str, power: int) -> None:
     wide = 2.0**power * np.random.default_rng(0).normal(size=(4000, 3)) * [1, 3, 0]
     lost = ((rounded(wide, dtype) - wide) ** 2).sum(axis=0)
-    found = moments.stored_rounding(rounded(wide, dtype), dtype)
+    found = stored_rounding(rounded(wide, dtype), dtype)
     assert found[2] == 0  # zeros are exact
     np.testing.assert_allclose(found[:2], lost[:2], rtol=0.1)
 

@@ -20,6 +20,8 @@ import gramian as gm
 from accuracy import CASES, ESTIMATORS, MEASURES, TILE_EDGE, as_input, assert_as_accurate, hard_pair, reference
 from gramian.rows.arrays import as_matrix
 from gramian.sweeps import gram
+from gramian.sweeps.products import multiply_centred, sweep_products, sweep_star
+from gramian.sweeps.represent import represent
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 N = 5 * TILE_EDGE + 7
@@ -117,16 +119,16 @@ def test_a_shard_without_tiles_adds_nothing() -> None:
 @pytest.mark.parametrize("memory", [None, 1])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_second_passes_change_no_bit_either(threads: int, memory: int | None) -> None:
-    x, y = (gram.represent("rbf", as_matrix(a, "X")) for a in arrays(widths=(7, WIDE)))
+    x, y = (represent("rbf", as_matrix(a, "X")) for a in arrays(widths=(7, WIDE)))
     g = gram.sweep_moments([x, y])
     vectors = np.random.default_rng(0).normal(size=(N, 5))
 
     def everything() -> list[Any]:
-        products = gram.sweep_products([x, y], g.scaled_shift, g.base, weights=(0.5, 0.25), memory=memory)
+        products = sweep_products([x, y], g.scaled_shift, g.base, weights=(0.5, 0.25), memory=memory)
         return [
             *(products.row_sums, products.squares, products.difference, products.diagonal),
-            gram.sweep_star(x, [y, x], memory=memory),
-            gram.multiply_centred(gram.shifted([x], g.scaled_shift[:1], g.base[:1])[0], vectors),
+            sweep_star(x, [y, x], memory=memory),
+            multiply_centred(gram.shifted([x], g.scaled_shift[:1], g.base[:1])[0], vectors),
         ]
 
     gm.set_num_threads(4)

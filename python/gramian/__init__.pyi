@@ -27,30 +27,30 @@ from .measures.kernel import (
     mmd2 as mmd2,
 )
 from .measures.neighbors import (
-    Overlap as Overlap,
     cycle_knn as cycle_knn,
     edit_knn as edit_knn,
     lcs_knn as lcs_knn,
     mutual_knn as mutual_knn,
-    neighbor_overlap as neighbor_overlap,
     neighbors as neighbors,
 )
+from .measures.overlaps import Overlap as Overlap, neighbor_overlap as neighbor_overlap
 from .measures.relative import relative_representation as relative_representation
 from .measures.rsa import RSAEstimate as RSAEstimate, rsa as rsa, rsa_estimate as rsa_estimate
+from .measures.shapes import procrustes as procrustes, shape_distance as shape_distance
 from .measures.subspaces import (
     CanonicalCorrelations as CanonicalCorrelations,
-    UnitMatching as UnitMatching,
-    bipartite_matching as bipartite_matching,
     canonical_correlations as canonical_correlations,
     cca as cca,
     coco as coco,
     linear_regression_r2 as linear_regression_r2,
     nocco as nocco,
-    procrustes as procrustes,
     pwcca as pwcca,
-    semi_matching as semi_matching,
-    shape_distance as shape_distance,
     svcca as svcca,
+)
+from .measures.units import (
+    UnitMatching as UnitMatching,
+    bipartite_matching as bipartite_matching,
+    semi_matching as semi_matching,
 )
 from .platonic import (
     PlatonicScore as PlatonicScore,
@@ -77,11 +77,8 @@ from .spectra.tasks import (
 )
 from .stitching.layers import LayerSearch as LayerSearch, layer_search as layer_search
 from .stitching.linear import fit_stitch as fit_stitch, misalignment as misalignment
-from .stitching.report import (
-    ReportedBound as ReportedBound,
-    StitchReport as StitchReport,
-    stitch_report as stitch_report,
-)
+from .stitching.report import stitch_report as stitch_report
+from .stitching.reported import ReportedBound as ReportedBound, StitchReport as StitchReport
 from .stitching.risks import (
     excess_stitching_risk as excess_stitching_risk,
     risk as risk,
@@ -89,13 +86,8 @@ from .stitching.risks import (
 )
 from .stitching.stitch import Stitch as Stitch
 from .stitching.trained import train_stitch as train_stitch
-from .sweeps.gram import (
-    GramMoments as GramMoments,
-    get_num_threads as get_num_threads,
-    gram_moments as gram_moments,
-    median_bandwidth as median_bandwidth,
-    set_num_threads as set_num_threads,
-)
+from .sweeps.gram import GramMoments as GramMoments, gram_moments as gram_moments
 from .sweeps.moments import FeatureMoments as FeatureMoments, feature_moments as feature_moments
-from .system import info as info
+from .sweeps.represent import median_bandwidth as median_bandwidth
+from .system import get_num_threads as get_num_threads, info as info, set_num_threads as set_num_threads
 from .theory import bounds as bounds, lipschitz as lipschitz

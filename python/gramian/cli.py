@@ -636,7 +636,7 @@ def _write(path: Path, result: AlignmentMatrix, document: str) -> None:
     elif path.suffix == ".csv":
         _write_csv(path, result)
     elif path.suffix == ".svg":
-        from gramian.show.plots import heatmap_svg
+        from gramian.show.heatmaps import heatmap_svg
 
         path.write_text(heatmap_svg(result), encoding="utf-8")
     else:

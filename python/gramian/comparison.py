@@ -16,7 +16,8 @@ from gramian.reasons import heard
 from gramian.rows.arrays import check_count, require_rows
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import Estimator, Measure
-from gramian.sweeps.gram import Precision, Progress
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
 
 

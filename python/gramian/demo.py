@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import gramian as gm
 from gramian.inference.independence import format_pvalue
-from gramian.show.plots import heatmap_svg
+from gramian.show.heatmaps import heatmap_svg
 
 Array = NDArray[Any]
 

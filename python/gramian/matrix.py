@@ -14,7 +14,8 @@ from gramian.rows.arrays import one_of
 from gramian.rows.sources import named_layers
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import MEASURES, Estimator, Measure
-from gramian.sweeps.gram import Precision, Progress
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.represent import Precision
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -61,9 +62,9 @@ class AlignmentMatrix:
 
     def plot(self, ax: Any = None) -> Any:
         """Draw a heat map with matplotlib; returns the axes."""
-        from gramian.show import plots
+        from gramian.show import heatmaps
 
-        return plots.heatmap(self, ax=ax)
+        return heatmaps.heatmap(self, ax=ax)
 
 
 def cka_matrix(

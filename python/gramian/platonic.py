@@ -22,8 +22,8 @@ from gramian.matrix import cka_matrix
 from gramian.reasons import heard, told
 from gramian.rows.arrays import as_matrix, check_count, check_number, one_of, require_rows
 from gramian.rows.sources import array_names, open_array, open_layers
+from gramian.sweeps.centred import blocks
 from gramian.sweeps.gram import Progress
-from gramian.sweeps.moments import blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -232,14 +232,15 @@ def _comparison(
         kernel = "cosine" if normalize else "linear"
         cknna = import_module("gramian.measures.cknna").cknna
         return *layers, lambda x, y: cknna(x, y, topk, kernel=kernel, variant="reference")
-    knn = import_module("gramian.measures.neighbors")
+    knn = import_module("gramian.measures.neighbors").neighbors
+    neighbor_overlap = import_module("gramian.measures.overlaps").neighbor_overlap
     space: str = "cosine" if normalize else "inner_product"
-    near, others = ([knn.neighbors(z, topk, metric=space) for z in zs] for zs in layers)
+    near, others = ([knn(z, topk, metric=space) for z in zs] for zs in layers)
     measure = "edit_knn" if metric == "edit_distance_knn" else metric
     factor = topk if metric == "lcs_knn" else 1  # a length, not a part of topk
 
     def overlap(a: Any, b: Any) -> float:
-        found = knn.neighbor_overlap(a, b, measure=measure, shuffles=1)
+        found = neighbor_overlap(a, b, measure=measure, shuffles=1)
         return factor * told(found.value, found.reason, metric)
 
     return near, others, overlap

@@ -56,3 +56,56 @@ def _describe(device: _core._Device) -> str:
     capability = "".join(map(str, device["capability"]))
     memory = f"{device['memory'] / 2**30:.0f} GiB"
     return f"cuda:{device['index']} {device['name']} (sm_{capability}, {device['multiprocessors']} SMs, {memory})"
+
+
+def set_num_threads(count: int | None) -> None:
+    """Set the number of threads of all sweeps to come.
+
+    Parameters
+    ----------
+    count : int, optional
+        None: as many CPUs as the process may use, by its affinity mask and cgroup quotas, or GRAMIAN_NUM_THREADS.
+
+    Raises
+    ------
+    ValueError
+        The count is not positive.
+
+    Notes
+    -----
+    No result depends on it. The feature route (linear and cosine kernels of many samples) runs in NumPy's BLAS, which
+    has threads of its own: threadpoolctl limits those.
+
+    Examples
+    --------
+    >>> import gramian as gm
+    >>> gm.set_num_threads(2)
+    >>> gm.get_num_threads()
+    2
+    >>> gm.set_num_threads(None)
+    """
+    if count is not None and not 1 <= count <= 1024:
+        raise ValueError(f"count must be from 1 to 1024, got {count}")
+    _core.set_threads(count or 0)
+
+
+def get_num_threads() -> int:
+    """The number of threads that the next sweep will use.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` was given, else the environment's GRAMIAN_NUM_THREADS, else the CPUs that the process may
+        use.
+
+    Notes
+    -----
+    Threads start with the first sweep, not with the import.
+
+    Examples
+    --------
+    >>> import gramian as gm
+    >>> gm.get_num_threads() >= 1
+    True
+    """
+    return _core.threads()

@@ -12,7 +12,8 @@ import numpy as np
 import gramian as gm
 from gramian.experiments import networks
 from gramian.experiments.frame import Array, Outcome, Settings, listed
-from gramian.show.plots import Series, chart_svg, stacked_svg
+from gramian.show.charts import Series, chart_svg
+from gramian.show.svg import stacked_svg
 
 CLAIM = (
     "The kernel alignment of n independent samples lies within √((32/n) log(2/δ)) of the population's with probability "

@@ -12,7 +12,9 @@ import numpy as np
 import gramian as gm
 from gramian.experiments import networks
 from gramian.experiments.frame import Array, Outcome, Settings, listed
-from gramian.show.plots import Series, chart_svg, heatmap_svg, stacked_svg
+from gramian.show.charts import Series, chart_svg
+from gramian.show.heatmaps import heatmap_svg
+from gramian.show.svg import stacked_svg
 
 if TYPE_CHECKING:
     from gramian.sweeps.estimators import Estimator, Measure

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 import gramian as gm
 from gramian.experiments import encoders, networks
 from gramian.experiments.frame import Array, Outcome, Settings, listed
-from gramian.show.plots import Series, chart_svg, stacked_svg
+from gramian.show.charts import Series, chart_svg
+from gramian.show.svg import stacked_svg
 
 CLAIM = (
     "Measures of alignment have different zeros and scales: what two models share can only be read beside what "

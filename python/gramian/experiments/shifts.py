@@ -14,7 +14,8 @@ import gramian as gm
 from gramian.experiments import networks
 from gramian.experiments.cuts import Cut, Head, cut
 from gramian.experiments.frame import Array, Outcome, Settings, rank_correlation
-from gramian.show.plots import Series, chart_svg, stacked_svg
+from gramian.show.charts import Series, chart_svg
+from gramian.show.svg import stacked_svg
 
 CLAIM = (
     "The bound on the stitching risk holds for every distribution: when the images shift, the misalignment Ã₂ of the "

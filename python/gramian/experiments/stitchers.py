@@ -13,7 +13,8 @@ import gramian as gm
 from gramian.experiments import networks
 from gramian.experiments.cuts import Cut, Head, cut
 from gramian.experiments.frame import Array, Outcome, Settings, rank_correlation
-from gramian.show.plots import Series, chart_svg, stacked_svg
+from gramian.show.charts import Series, chart_svg
+from gramian.show.svg import stacked_svg
 
 CLAIM = (
     "The risk of a network whose first layers are another's, stitched by a map s, is at most (√R₂ + κ₂√Ã₂(s))²: little "

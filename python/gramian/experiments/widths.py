@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 import gramian as gm
 from gramian.experiments import encoders, networks
 from gramian.experiments.frame import Array, Cell, Outcome, Settings, rank_correlation
-from gramian.show.plots import Series, chart_svg, stacked_svg
+from gramian.show.charts import Series, chart_svg
+from gramian.show.svg import stacked_svg
 
 CLAIM = (
     "The wider networks are, and the better, the more alike their representations (Kornblith et al. 2019; Huh et al. "

@@ -12,7 +12,8 @@ from gramian.kernels import Kernel
 from gramian.rows.arrays import one_of, require_rows
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
-from gramian.sweeps.gram import Precision, Progress
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
 
 

@@ -12,10 +12,13 @@ import numpy.typing as npt
 
 from gramian.kernels import Kernel
 from gramian.rows.arrays import check_count, check_seed, one_of, require_rows
-from gramian.sweeps import estimators, gram, moments, routes
+from gramian.sweeps import estimators, gram, routes
+from gramian.sweeps.centred import covariance_cube_trace
 from gramian.sweeps.estimators import Estimator, Statistics
-from gramian.sweeps.gram import Precision, Progress
+from gramian.sweeps.gram import Progress
 from gramian.sweeps.permuted import Index, permutation, permuted_sums, unbiased_from_biased
+from gramian.sweeps.products import multiply_centred
+from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -245,7 +248,7 @@ def pearson3_test(s: Statistics, cube_x: float, cube_y: float) -> tuple[float, f
 def cube_trace(pair: Paired, p: int) -> float:
     """tr K̄³ in the units of `Statistics`: from features, from all n unit vectors, or by Hutchinson's estimator."""
     if pair.by_features:
-        return moments.covariance_cube_trace(pair.matrices[p], pair.kernels[p])
+        return covariance_cube_trace(pair.matrices[p], pair.kernels[p])
     x, n = pair.xs[p], pair.n
     g = gram.stable_moments([x], precision=pair.precision, memory=pair.memory, progress=pair.progress)
     x = gram.shifted(gram.as_swept([x], g), gram.moved_shift(g, gram.half_offsets(g, hollow=False)), g.base)[0]
@@ -254,12 +257,12 @@ def cube_trace(pair: Paired, p: int) -> float:
         for begin in range(0, n, _PROBES):
             probes = np.zeros((n, min(_PROBES, n - begin)))
             probes[np.arange(begin, begin + probes.shape[1]), np.arange(probes.shape[1])] = 1.0
-            once = gram.multiply_centred(x, probes, precision=pair.precision)
-            total += float(np.vdot(once, gram.multiply_centred(x, once, precision=pair.precision)))
+            once = multiply_centred(x, probes, precision=pair.precision)
+            total += float(np.vdot(once, multiply_centred(x, once, precision=pair.precision)))
         return total
     probes = np.random.default_rng([p, n]).choice([-1.0, 1.0], (n, _PROBES))
-    once = gram.multiply_centred(x, probes, precision=pair.precision, progress=pair.progress)
-    twice = gram.multiply_centred(x, once, precision=pair.precision, progress=pair.progress)
+    once = multiply_centred(x, probes, precision=pair.precision, progress=pair.progress)
+    twice = multiply_centred(x, once, precision=pair.precision, progress=pair.progress)
     return float(np.vdot(once, twice)) / _PROBES
 
 

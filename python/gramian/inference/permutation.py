@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.inference import independence
-from gramian.measures import rsa
+from gramian.measures.rsa_sums import permuted_values
 from gramian.reasons import heard
 from gramian.rows.arrays import (
     Matrix,
@@ -62,8 +62,8 @@ _NAMED = {
     "coco": _Named("measures.subspaces", None),
     "nocco": _Named("measures.subspaces", None),
     "linear_regression_r2": _Named("measures.subspaces"),
-    "procrustes": _Named("measures.subspaces", None, "less"),
-    "shape_distance": _Named("measures.subspaces", None, "less"),
+    "procrustes": _Named("measures.shapes", None, "less"),
+    "shape_distance": _Named("measures.shapes", None, "less"),
 }
 _PLATONIC = {  # names of `platonic_score` that are others here
     "unbiased_cka": "'cka' with kernel='cosine', which is unbiased unless asked",
@@ -325,5 +325,5 @@ def _shortcut(a: _Asked) -> Iterator[float] | None:
         return independence.permuted_values(pair, measure, estimator, a.count, a.order)
     sums = {"dissimilarity", "dissimilarity_y", "correlation", "precision", "memory"}
     if name == "rsa" and given.keys() <= sums and given.get("correlation") != "spearman":
-        return rsa.permuted_values(a.x, a.y, a.count, a.order, progress=a.progress, **given)
+        return permuted_values(a.x, a.y, a.count, a.order, progress=a.progress, **given)
     return None

@@ -20,11 +20,15 @@ from gramian.kernels import (
     Polynomial,
     RationalQuadratic,
 )
-from gramian.measures.neighbors import check_k, first_reason, listed, spans
+from gramian.measures.neighbors import check_k, listed
+from gramian.measures.overlaps import first_reason, spans
 from gramian.reasons import told
 from gramian.rows.arrays import as_matrix, one_of, require_rows
-from gramian.sweeps import gram, moments, routes
-from gramian.sweeps.gram import Nearest, Progress, Representation
+from gramian.sweeps import gram, routes
+from gramian.sweeps.centred import blocks, centre
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.products import Nearest
+from gramian.sweeps.represent import Representation
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Lists: TypeAlias = npt.NDArray[np.int64]  # (n, k)
@@ -133,7 +137,7 @@ def _edges(
         values, lost = _centred_values(x, found, memory, progress)
         (rows,) = x.parts
         if rows.dtype != "float64" and not np.vdot(values, values) > (_DIGITS * lost) ** 2 * values.size:
-            wide = np.concatenate([rows.block(a, b) for a, b in moments.blocks(x.n, [rows.d])])
+            wide = np.concatenate([rows.block(a, b) for a, b in blocks(x.n, [rows.d])])
             values, lost = _centred_values(replace(x, parts=(as_matrix(wide, name),)), found, memory, progress)
     else:
         values, lost = _kernel_values(x.kernel, found, 0, int(gram.sweep_units([x], "highest")[0])), 0.0
@@ -148,7 +152,7 @@ def _inner_products(x: Representation, index: Lists, *, centred: bool) -> tuple[
     """K, or U(K), of a linear kernel at the listed pairs: with x̄ centred rows, Σ_{j≠i} x̄_i·x̄_j = −‖x̄_i‖²."""
     (rows,) = x.parts
     n, k = index.shape
-    features = moments.centre(rows, x.kernel)
+    features = centre(rows, x.kernel)
     mean = features.mean if centred else np.zeros(rows.d)
     values, square, raw_square = np.empty((n, k)), np.empty(n), 0.0
     for span in spans(n, (k + 1) * rows.d):

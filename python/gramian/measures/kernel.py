@@ -17,7 +17,9 @@ from gramian.rows.arrays import DType, Matrix, about_least, check_budget, one_of
 from gramian.rows.sources import matrix
 from gramian.sweeps import estimators, gram, routes
 from gramian.sweeps.estimators import Estimator, Measure
-from gramian.sweeps.gram import Precision, Progress, Representation
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.products import sweep_matmul, sweep_products
+from gramian.sweeps.represent import Precision, Representation, landmarks, represent, widened
 from gramian.sweeps.routes import Paired
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -298,7 +300,7 @@ def _distance_alignment_from_differences(
     w = np.array(weights) * np.ldexp(1.0, powers - top)
     total = float(w.max())
     w0, w1 = float(w[0] / total), float(w[1] / total)
-    products = gram.sweep_products(
+    products = sweep_products(
         xs,
         shift,
         np.zeros(2, dtype=np.int32),
@@ -376,7 +378,7 @@ def mmd2(
     chosen = as_kernel(kernel)
     if isinstance(chosen, (Linear, Distance, *OF_DIFFERENCES)):
         x, z = about_least([x, z])
-    pooled = gram.represent(chosen, x, z)
+    pooled = represent(chosen, x, z)
     if estimators.coarse(pooled):
         return told(math.nan, estimators.nothing_left(pooled, "X and Z together"), "mmd2")
     for again in (False, True):
@@ -400,7 +402,7 @@ def mmd2(
             if estimators.look_at(pooled)[0]:
                 return 0.0
             return told(math.nan, _too_far(pooled), "mmd2")
-        pooled = gram.widened(pooled)
+        pooled = widened(pooled)
     if estimator == "biased" and estimators.is_positive(pooled):
         value = max(value, 0.0)
     return estimators.scaled(value, blocks.exponent)
@@ -449,7 +451,7 @@ def _alike(pooled: Representation, lost: float, exponent: int) -> bool:
     kernel = pooled.kernel
     if isinstance(kernel, OF_DIFFERENCES):
         return True  # no row counts for more than 1
-    X = gram.landmarks(pooled.parts)
+    X = landmarks(pooled.parts)
     norm = np.sqrt(np.square(X).sum(axis=1))
     U = X / np.where(norm > 0, norm, 1.0)[:, None]
     by = U if estimators.of_directions(kernel) else X
@@ -552,7 +554,7 @@ def _sums_by_vector(
     """K' times the indicators of both samples: nothing but the samples themselves has to be on the device."""
     indicators = np.zeros((pooled.n, 2))
     indicators[:n, 0] = indicators[n:, 1] = 1
-    g = gram.sweep_matmul(pooled, indicators, precision=precision, memory=memory, progress=progress)
+    g = sweep_matmul(pooled, indicators, precision=precision, memory=memory, progress=progress)
     r, d = g.values, g.diagonal
     xx, zz, xz = (float(part.sum()) for part in (r[:n, 0], r[n:, 1], r[:n, 1]))
     return _BlockSums(xx, zz, xz, float(d[:n].sum()), float(d[n:].sum()), g.exponent, g.rounding)

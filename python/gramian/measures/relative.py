@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from gramian.rows.arrays import Matrix, as_matrix, check_budget, one_of
 from gramian.rows.sources import matrix
-from gramian.sweeps.moments import CentredFeatures, Progress, blocks
+from gramian.sweeps.centred import CentredFeatures, blocks
+from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Space: TypeAlias = Literal["cosine", "euclidean", "l1", "linf"]

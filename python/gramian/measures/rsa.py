@@ -7,46 +7,45 @@ ranks, and the geo-topological transform quantiles, for which tiles go by on the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, cast, get_args
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Cosine, Kernel, Linear
+from gramian.measures.dissimilarities import (
+    ANYWHERE,
+    STORED,
+    TOLERANCE,
+    Asked,
+    Correlation,
+    Dissimilarity,
+    Method,
+    checked,
+    noise_of,
+    represented,
+    turned_by_rounding,
+    why_undefined,
+)
+from gramian.measures.rsa_sums import of_sums
 from gramian.reasons import told
-from gramian.rows.arrays import Matrix, about_least, as_matrix, check_count, one_of, require_rows
-from gramian.rows.sources import matrix
-from gramian.sweeps import estimators, gram, moments, pairs, rounding, routes
-from gramian.sweeps.gram import Precision, Progress, Representation
+from gramian.rows.arrays import Matrix, check_count
+from gramian.sweeps import estimators, pairs, rounding
+from gramian.sweeps.centred import centre
+from gramian.sweeps.gram import Progress
 from gramian.sweeps.pairs import Dissimilarities
-from gramian.sweeps.permuted import Index, permuted_sums, swept_sums
-from gramian.sweeps.routes import Paired
+from gramian.sweeps.represent import Precision
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Dissimilarity: TypeAlias = Literal["sqeuclidean", "euclidean", "cosine", "correlation"]
-Correlation: TypeAlias = Literal["pearson", "spearman", "cosine"]
-Method: TypeAlias = Literal["features", "sweep", "tiles", "sorted ranks", "binned ranks"]
 
 EXACT_ROWS = 50_000  # up to which ranks are exact unless bins are asked for
 BINS = 65_536
 
-_KERNEL = {"sqeuclidean": "linear", "euclidean": "distance", "cosine": "cosine", "correlation": "cosine"}
-_FUNCTION = {"linear": "squared_distance", "cosine": "cosine_distance", "distance": None}
-_RESOLVED = 1e-6  # variance over mean square below which sums of features give way to a sweep around the mean
-_AMPLIFICATION = 1e4  # mean square over variance above which the sweep is made again, around its own mean
-_AGAIN = 3  # times at most; each leaves a few roundings of what the one before left of the mean
-_TOLERANCE = 16.0  # roundings of one dissimilarity, below which a standard deviation is nothing else
-_STORED = 2.0  # the same, in standard deviations of what the rounding of the rows does to a dissimilarity
-# roundings of a tile that a standard deviation must have, or all is done again in float64, about the mean of the rows
-_DIGITS = {"float32": 1e4, "float64": 1e10}
-_FAR = 1e-20  # ‖X̄'X̄‖² over ‖X'X‖² below which means are 10⁵ spreads away and are taken off first
 _CLEAR = 8.0  # the same, of some pairs, beyond which no more are looked at
 _SAMPLED = 512  # pairs that show whether all dissimilarities may be the same
 _LOOKED_AT = 1 << 16  # pairs that show whether any differ by more than their own rounding
 _EQUAL = 2.0**-38  # part of a value, above the bits that values are rounded to
-_ANYWHERE = 1 / 32  # radians of rounding after which a row's direction says little
 _APART = 1e3  # times what rounding does to parallel rows: below that, rounding and differences cannot be told apart
 
 
@@ -198,14 +197,14 @@ def rsa_estimate(
     >>> e.method, e.pairs, e.error < 0.03
     ('binned ranks', 4950, True)
     """
-    kinds = _checked(dissimilarity, dissimilarity_y, correlation)
+    kinds = checked(dissimilarity, dissimilarity_y, correlation)
     limits = None if geotopological is None else _check_limits(geotopological)
     if bins is not None:
         check_count(bins, "bins", 2)
         if correlation != "spearman":
             raise ValueError(f"bins are of ranks, which correlation='spearman' has; got correlation={correlation!r}")
     ordered = correlation == "spearman" or limits is not None
-    asked = _represented(X, Y, kinds, correlation, precision, memory, progress, ordered=ordered)
+    asked = represented(X, Y, kinds, correlation, precision, memory, progress, ordered=ordered)
     n = asked.pair.n
     thresholds = None
     if correlation == "spearman" and bins is None and n > EXACT_ROWS:
@@ -222,7 +221,7 @@ def rsa_estimate(
         method: Method = "tiles" if correlation != "spearman" else "sorted ranks" if bins is None else "binned ranks"
     else:
         error = 0.0
-        value, method, reason = _of_sums(asked, correlation)
+        value, method, reason = of_sums(asked, correlation)
     return RSAEstimate(
         value=value,
         error=error,
@@ -238,97 +237,6 @@ def rsa_estimate(
     )
 
 
-def _checked(
-    dissimilarity: Dissimilarity, dissimilarity_y: Dissimilarity | None, correlation: Correlation
-) -> tuple[Dissimilarity, Dissimilarity]:
-    """The two dissimilarities; all choices are known."""
-    one_of(dissimilarity, get_args(Dissimilarity), "dissimilarity")
-    if dissimilarity_y is not None:
-        one_of(dissimilarity_y, get_args(Dissimilarity), "dissimilarity_y")
-    one_of(correlation, get_args(Correlation), "correlation")
-    return dissimilarity, dissimilarity_y or dissimilarity
-
-
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """Two arrays as they are compared, and as they came."""
-
-    pair: Paired
-    kinds: tuple[Dissimilarity, Dissimilarity]
-    stored: tuple[Matrix, Matrix]
-
-
-def _represented(
-    X: object,
-    Y: object,
-    kinds: tuple[Dissimilarity, Dissimilarity],
-    correlation: Correlation,
-    precision: Precision,
-    memory: int | None,
-    progress: Progress | None,
-    *,
-    ordered: bool = False,
-) -> _Asked:
-    """Two arrays through the gate, each with the kernel that its dissimilarity belongs to; `ordered`: ties matter."""
-    given = matrix(X, "X"), matrix(Y, "Y")
-    # distances do not change where all rows move
-    x, y = (about_least([x])[0] if "euclidean" in kind else x for x, kind in zip(given, kinds, strict=True))
-    stored = x, y
-    arrays = list(stored)
-    if "correlation" in kinds:
-        arrays = [
-            _host_copy(x, name, row_centred=kind == "correlation", exact=ordered)
-            if kind == "correlation" or x.data is None
-            else x
-            for x, kind, name in zip(arrays, kinds, "XY", strict=True)
-        ]
-    pair = _paired(arrays, kinds, precision, memory, progress)
-    require_rows(pair.n, 2 if correlation == "cosine" else 3, f"rsa with correlation={correlation!r}")
-    return _Asked(pair, kinds, stored)
-
-
-def _paired(
-    arrays: Sequence[Matrix],
-    kinds: Sequence[Dissimilarity],
-    precision: Precision,
-    memory: int | None,
-    progress: Progress | None,
-) -> Paired:
-    return routes.gathered(
-        arrays,
-        ["X", "Y"],
-        [(_KERNEL[kind], "dissimilarity") for kind in kinds],
-        precision=precision,
-        memory=memory,
-        progress=progress,
-    )
-
-
-def _host_copy(x: Matrix, name: str, *, row_centred: bool, exact: bool) -> Matrix:
-    """The rows as float64, or as float32 where x has no more digits; each less its own mean and scaled if asked.
-
-    `exact`: as float64 whatever x has, for a mean that is taken off leaves more digits than x had.
-    """
-    out = np.empty(x.shape, dtype=np.float64 if exact or x.dtype == "float64" else np.float32)
-    for start, stop in moments.blocks(x.n, [x.d]):
-        rows = x.block(start, stop)
-        # correlations do not notice a row's size
-        out[start:stop] = rounding.less_row_means(rows)[0] if row_centred else rows
-    return as_matrix(out, name)
-
-
-def _far_copy(x: Matrix, kind: Dissimilarity, name: str) -> Matrix:
-    """The rows as float64; distances do not notice that their mean is taken off, which leaves all their digits."""
-    if kind == "correlation":
-        return _host_copy(x, name, row_centred=True, exact=True)
-    if kind == "cosine":
-        return x if x.data is not None and x.dtype == "float64" else _host_copy(x, name, row_centred=False, exact=True)
-    features, out = moments.centre(x, Linear()), np.empty(x.shape)
-    for start, stop in moments.blocks(x.n, [x.d]):
-        features.fill(start, stop, out[start:stop])
-    return as_matrix(out, name)
-
-
 def _check_limits(limits: Sequence[float]) -> tuple[float, float]:
     try:
         low, high = (float(p) for p in limits)
@@ -342,64 +250,15 @@ def _check_limits(limits: Sequence[float]) -> tuple[float, float]:
 # ---- what rounding alone does ---------------------------------------------------------------------------------------
 
 
-def _turned(stored: Matrix, kind: Dissimilarity, dtype: str | None = None) -> Array | None:
-    """(n,) radians that rounding to a dtype, or its own, may have turned each row by, if directions are compared."""
-    if kind not in ("cosine", "correlation"):
-        return None
-    return rounding.turned(stored, dtype or stored.dtype, row_centred=kind == "correlation")
-
-
-def _noise(stored: Matrix, kind: Dissimilarity, compared: Matrix, kernel: Kernel, *, centred: bool) -> float:
-    """What rounding the rows did to a squared distance, over the mean squared distance: standard deviation, or size.
-
-    A difference x − y is off by e, so ‖x − y‖² by 2(x − y)·e + ‖e‖². A last place u is off by u²/12 in the square.
-    """
-    f = moments.centre(compared if isinstance(kernel, Cosine) else stored, kernel)
-    n, d = f.x.shape
-    lost, spread, of_rows = np.zeros(d), np.zeros(d), np.zeros(n)
-    for start, stop in moments.blocks(n, [d]):
-        part, rows = f.raw(start, stop) - f.mean, stored.block(start, stop)
-        spread += np.einsum("ij,ij->j", part, part) / n
-        if f.normalize:
-            last, own = rounding.relative(rows, stored.dtype, row_centred=kind == "correlation")
-            of_rows[start:stop] = rounding.lengths(last) ** 2 / 12 + own**2
-            lost += float((own**2).sum()) / (n * d)
-        else:
-            last = f.scale * rounding.last_places(rows, stored.dtype)
-        lost += np.einsum("ij,ij->j", last, last) / (12 * n)
-    mean = 2 * float(spread.sum())
-    if mean == 0:
-        return 0.0
-    if not f.normalize:
-        lost = np.minimum(lost, spread)  # a unit that is constant lost nothing, whatever its size
-    along = mean * 2 * float(lost.mean()) if f.normalize else 4 * float(lost @ spread)
-    # of ‖e‖²: its size, or how it varies from pair to pair and with the rows
-    square = 8 * float(lost @ lost) + 2 * float(of_rows.var()) if centred else 4 * float(lost.sum()) ** 2
-    return (2 * math.sqrt(along) + math.sqrt(square)) / mean
-
-
-def _why(
-    name: str, kind: Dissimilarity, stored: Matrix, correlation: Correlation, square: float, *, equal: bool
-) -> str:
-    """Why dissimilarities have no correlation: they are `equal`, or differ by rounding; `square`: the mean ‖x̂ − ŷ‖²."""
-    turned = _turned(stored, kind)
-    if turned is not None and turned.any() and square <= 4 * min(_ANYWHERE, float(np.median(turned))) ** 2:
-        which = "rows" if kind == "cosine" else "rows less their own mean"
-        return f"all {which} of {name} point the same way, up to the rounding of {stored.dtype}"
-    if equal:
-        return f"the dissimilarities of {name} are all {'0' if correlation == 'cosine' else 'the same, up to rounding'}"
-    return f"the dissimilarities of {name} differ by no more than the rounding of its rows, which are {stored.dtype}"
-
-
 # ---- values of all pairs --------------------------------------------------------------------------------------------
 
 
-def _streams(asked: _Asked) -> list[Dissimilarities]:
+def _streams(asked: Asked) -> list[Dissimilarities]:
     """Values; rows that rounding alone may have turned apart tie at 0, if that is far below what other pairs have."""
     found = []
     for x, kernel, kind, stored in zip(asked.pair.matrices, asked.pair.kernels, asked.kinds, asked.stored, strict=True):
-        source = Dissimilarities(moments.centre(x, kernel), root=kind == "euclidean")
-        turned = _turned(stored, kind)
+        source = Dissimilarities(centre(x, kernel), root=kind == "euclidean")
+        turned = turned_by_rounding(stored, kind)
         found.append(source if turned is None else replace(source, turned=_tied_below(source, stored, kind, turned)))
     return found
 
@@ -410,9 +269,9 @@ def _tied_below(source: Dissimilarities, stored: Matrix, kind: Dissimilarity, tu
     It can where no pair is a little more than its rounding apart. Rows that rounding may have turned anywhere are not
     parallel to others for that.
     """
-    in_float64 = _turned(stored, kind, dtype="float64")
+    in_float64 = turned_by_rounding(stored, kind, dtype="float64")
     assert in_float64 is not None
-    known = turned <= _ANYWHERE
+    known = turned <= ANYWHERE
     sample, i, j = source.drawn(min(_SAMPLED, source.pairs), 0)
     own = np.square(turned[i] + turned[j])
     apart = known[i] & known[j] & (sample > own)
@@ -420,23 +279,23 @@ def _tied_below(source: Dissimilarities, stored: Matrix, kind: Dissimilarity, tu
     return np.where(known, turned, in_float64) if apart.any() and not near.any() else in_float64
 
 
-def _stream_reason(asked: _Asked, sources: Sequence[Dissimilarities], correlation: Correlation) -> str | None:
+def _stream_reason(asked: Asked, sources: Sequence[Dissimilarities], correlation: Correlation) -> str | None:
     """Why values have no order, or None: they differ by what rounding the rows did to them."""
     for source, name, kind, stored, x, kernel in zip(
         sources, "XY", asked.kinds, asked.stored, asked.pair.matrices, asked.pair.kernels, strict=True
     ):
-        turned = _turned(stored, kind)
+        turned = turned_by_rounding(stored, kind)
         if _clear(source, stored, turned):
             continue
         mean, deviation = pairs.spread(source, memory=asked.pair.memory, progress=None)
         if deviation == 0:
-            return _why(name, kind, stored, correlation, mean, equal=True)
+            return why_undefined(name, kind, stored, correlation, mean, equal=True)
         size = math.hypot(mean, deviation)
-        noise = _noise(stored, kind, x, kernel, centred=correlation != "cosine") / (2 if source.root else 1)
-        if (size if correlation == "cosine" else deviation) <= _STORED * noise * size:
-            if turned is not None and _apart(source, turned, _LOOKED_AT) > 2 * _STORED:
+        noise = noise_of(stored, kind, x, kernel, centred=correlation != "cosine") / (2 if source.root else 1)
+        if (size if correlation == "cosine" else deviation) <= STORED * noise * size:
+            if turned is not None and _apart(source, turned, _LOOKED_AT) > 2 * STORED:
                 continue
-            return _why(name, kind, stored, correlation, mean, equal=False)
+            return why_undefined(name, kind, stored, correlation, mean, equal=False)
     return None
 
 
@@ -474,7 +333,7 @@ def _in_units(source: Dissimilarities, kind: Dissimilarity) -> tuple[float, floa
 
 
 def _of_tiles(
-    asked: _Asked,
+    asked: Asked,
     sources: Sequence[Dissimilarities],
     correlation: Correlation,
     bins: int | None,
@@ -495,205 +354,13 @@ def _of_tiles(
         if correlation == "pearson":
             second -= np.multiply.outer(first, first)
         own = np.diag(second)
-        constant = [bool(v <= _TOLERANCE * np.finfo(np.float64).eps * m) for v, m in zip(own, first, strict=True)]
+        constant = [bool(v <= TOLERANCE * np.finfo(np.float64).eps * m) for v, m in zip(own, first, strict=True)]
         error = 0.0
         value = math.nan if any(constant) else pairs.ratio(second[0, 1], own[0], own[1])
     for flag, name, kind, stored in zip(constant, "XY", asked.kinds, asked.stored, strict=True):
         if flag:
-            return value, error, _why(name, kind, stored, correlation, math.inf, equal=True)
+            return value, error, why_undefined(name, kind, stored, correlation, math.inf, equal=True)
     return value, error, None
 
 
 # ---- sums over pairs: Pearson and cosine ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """(2, 2) means over pairs of d_X², d_X d_Y, d_Y², in any unit; less the products of their means if centred."""
-
-    values: Array
-    centred: bool
-    mean: Array  # (2,)
-    level: Array  # (2,) the mean dissimilarity, in the same unit
-    unit: Array  # (2,) of squared distances between normalised rows; 1 for rows that are not
-    rounding: Array  # (2,) of one dissimilarity
-    digits: float  # how many times that a standard deviation must be
-    far: bool  # from 0: sums of features about a mean that has too few digits itself
-    pair: Paired
-    xs: tuple[Representation, ...] | None  # with their shifts, where a sweep made them
-    reason: str | None = None
-
-    @property
-    def deviation(self) -> Array:
-        """(2,) root of what stands beside the product in the correlation."""
-        return cast("Array", np.sqrt(np.maximum(np.diag(self.values), 0)))
-
-    def ratio(self, cross: float) -> float:
-        return pairs.ratio(cross, float(self.values[0, 0]), float(self.values[1, 1]))
-
-
-def _of_sums(asked: _Asked, correlation: Correlation) -> tuple[float, Method, str | None]:
-    """(value, method, reason)."""
-    sums = _sums(asked, centred=correlation == "pearson")
-    value = math.nan if sums.reason else sums.ratio(float(sums.values[0, 1]))
-    return value, "features" if sums.xs is None else "sweep", sums.reason
-
-
-def _sums(asked: _Asked, *, centred: bool) -> _Sums:
-    """With the digits that float64 has, or a reason."""
-    sums = _measured(asked.pair, centred=centred)
-    if not _doubtful(sums, asked):
-        return sums
-    given = asked.pair
-    compared = [_far_copy(x, kind, name) for x, kind, name in zip(asked.stored, asked.kinds, "XY", strict=True)]
-    pair = _paired(compared, asked.kinds, given.precision, given.memory, given.progress)
-    sums = _measured(pair, centred=centred)
-    correlation: Correlation = "pearson" if centred else "cosine"
-    for p, (stored, kind, name) in enumerate(zip(asked.stored, asked.kinds, "XY", strict=True)):
-        deviation, level = float(sums.deviation[p]), float(sums.level[p])
-        noise = _noise(stored, kind, compared[p], pair.kernels[p], centred=centred) / (2 if kind == "euclidean" else 1)
-        equal = deviation <= _TOLERANCE * float(sums.rounding[p])
-        if equal or deviation <= _STORED * noise * level:
-            square = level * float(sums.unit[p])
-            return replace(sums, reason=_why(name, kind, stored, correlation, square, equal=equal))
-    return sums
-
-
-def _doubtful(sums: _Sums, asked: _Asked) -> bool:
-    """Whether rounding, of these sums or of the rows, may have had a part in them."""
-    if sums.far:
-        return True
-    for deviation, level, unit, tile, stored, compared, kind in zip(
-        sums.deviation,
-        sums.level,
-        sums.unit,
-        sums.rounding,
-        asked.stored,
-        asked.pair.matrices,
-        asked.kinds,
-        strict=True,
-    ):
-        eps, lost = rounding.epsilon(stored.dtype), 0.0
-        if kind in ("cosine", "correlation"):
-            along = math.sqrt(level * unit / stored.d)
-            lost = (along * eps + eps**2) / unit
-            if compared.dtype == "float32":
-                own = rounding.epsilon("float32")
-                tile = max(tile, (along * own + own**2) / unit)
-        if not deviation > max(sums.digits * tile, 8 * max(lost, eps * level)):
-            return True
-    return False
-
-
-def _measured(pair: Paired, *, centred: bool) -> _Sums:
-    """By the cheaper route that has the digits."""
-    normalize = [isinstance(k, Cosine) for k in pair.kernels]
-    if pair.by_features:
-        s, n = pair.statistics, pair.n
-        mean = 2 * s.trace / (n - 1)
-        covariance = _covariance(s.hsic_biased * n**2, s.diagonal_inner, np.multiply.outer(s.trace, s.trace), n)
-        square = covariance + np.multiply.outer(mean, mean)
-        if np.all(np.diag(covariance) > _RESOLVED * np.diag(square)):
-            near = np.diag(s.hsic_biased) > _FAR * np.diag(s.alignment_biased)
-            return _Sums(
-                values=covariance if centred else square,
-                centred=centred,
-                mean=mean,
-                level=mean,
-                unit=np.ones(2),
-                rounding=np.zeros(2),  # found to have the digits
-                digits=_DIGITS["float32"],  # where rows less their own mean are float32
-                far=not all(near | normalize),
-                pair=pair,
-                xs=None,
-            )
-    return _swept(pair, normalize, centred=centred)
-
-
-def _covariance(inner: Array, diagonal: Array, traces: Array, n: int) -> Array:
-    """Of squared distances over pairs, from ⟨K̄, L̄⟩, Σ K̄_ii L̄_ii and tr K̄·tr L̄ of linear kernels (Theory, 9.1)."""
-    return (2 * (diagonal - traces / n) + 4 / n * (inner - traces / (n - 1))) / (n - 1)
-
-
-def _swept(pair: Paired, normalize: Sequence[bool], *, centred: bool) -> _Sums:
-    """From φ = −d²/2, or −d/2, around its mean if centred."""
-    xs = [replace(x, native_name=_FUNCTION[x.kernel.name]) for x in pair.xs]
-    n, ordered = pair.n, pair.n * (pair.n - 1)
-    start = _no_tiles(xs, pair.precision)
-    # K = φ + b_i + b_j: with b taken off, tiles hold φ itself
-    rows = _no_tiles(gram.shifted(xs, np.zeros((2, n)), start.base), pair.precision).scaled_diagonal / 2
-    # a float32 sweep reports and takes b in float32: what that left on the diagonal is added
-    rows = rows + _no_tiles(gram.shifted(xs, rows, start.base), pair.precision).scaled_diagonal / 2
-    level = (start.scaled_shift - rows).mean(axis=1, keepdims=True) if centred else np.zeros((2, 1))
-    unit = np.where(normalize, np.ldexp(2.0, start.exponent), 1.0)
-    for _ in range(_AGAIN):
-        around = gram.shifted(xs, rows + level, start.base)
-        g = gram.sweep_moments(around, precision=pair.precision, memory=pair.memory, progress=pair.progress)
-        # the length of a normalised row is itself rounded
-        lost = g.rounding * g.eps + np.where(normalize, (8 * g.eps) ** 2, 0.0) / unit
-        # what is taken off values in a tile is float64 at best
-        lost = np.maximum(lost, np.finfo(np.float64).eps * np.abs(rows).max(axis=1))
-        mean = g.scaled_rows.sum(axis=1) / ordered
-        square = g.scaled_inner / ordered
-        values = square - np.multiply.outer(mean, mean) if centred else square
-        if not centred:
-            break
-        far = (np.diag(square) > _AMPLIFICATION * np.diag(values)) & (np.abs(mean) > lost)
-        if not far.any():
-            break
-        level, done = level + mean[:, None] / 2, level
-    else:
-        level = done
-    return _Sums(
-        values=values,
-        centred=centred,
-        mean=mean,
-        level=np.abs(mean + 2 * level[:, 0]),
-        unit=unit,
-        rounding=lost,
-        digits=next((_DIGITS[t] for t in ("float64", "float32") if g.eps <= np.finfo(t).eps), _TOLERANCE),
-        far=False,
-        pair=pair,
-        xs=tuple(around),
-    )
-
-
-def _no_tiles(xs: Sequence[Representation], precision: Precision) -> gram.GramMoments:
-    """What a sweep would start from: shifts, diagonals and units."""
-    return gram.sweep_moments(xs, shard=(0, 1 << 62), precision=precision)
-
-
-def permuted_values(
-    X: object,
-    Y: object,
-    count: int,
-    order: Callable[[int], Index],
-    *,
-    dissimilarity: Dissimilarity = "sqeuclidean",
-    dissimilarity_y: Dissimilarity | None = None,
-    correlation: Literal["pearson", "cosine"] = "pearson",
-    precision: Precision = "highest",
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> Iterator[float]:
-    """`rsa` with the rows of Y as they are, then in the orders 0 to `count` − 1: only the products are new."""
-    kinds = _checked(dissimilarity, dissimilarity_y, correlation)
-    asked = _represented(X, Y, kinds, correlation, precision, memory, progress)
-    sums = _sums(asked, centred=correlation == "pearson")
-    pair, n = sums.pair, sums.pair.n
-    means = float(sums.mean[0] * sums.mean[1])
-    if sums.reason:
-        yield from [told(math.nan, sums.reason, "rsa")] * (count + 1)
-        return
-    yield sums.ratio(float(sums.values[0, 1]))
-    if sums.xs is None:
-        s = pair.statistics
-        traces = np.array(s.trace[0] * s.trace[1])
-        x, y = pair.centred_diagonals
-        for b, inner in permuted_sums(pair, count, order):
-            cross = float(_covariance(np.array(inner), np.array(x @ y[order(b)]), traces, n))
-            yield sums.ratio(cross if sums.centred else cross + means)
-    else:
-        for _, inner in swept_sums(pair, sums.xs, count, order):
-            cross = inner / (n * (n - 1))
-            yield sums.ratio(cross - means if sums.centred else cross)

@@ -8,239 +8,40 @@ of rows after another, which never squares a condition number; merged `FeatureMo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Linear
+from gramian.measures.condensed import (
+    CONSTANT,
+    Condensed,
+    basis_of,
+    check_part,
+    check_rcond,
+    check_ridge,
+    condense,
+    filter_factors,
+    saturated,
+    square_of,
+    untold,
+    why_constant,
+)
 from gramian.reasons import told
-from gramian.rows.arrays import (
-    about_least,
-    check_budget,
-    check_count,
-    exact_beyond,
-    require_rows,
-    same_device,
-    same_rows,
-)
-from gramian.rows.sources import matrix
-from gramian.sweeps import factor
+from gramian.rows.arrays import check_count
 from gramian.sweeps.estimators import scaled
-from gramian.sweeps.factor import EPS, Basis, norms, svd, upper
-from gramian.sweeps.moments import (
-    NOISE,
-    TOO_FEW_DIGITS,
-    TRUSTED,
-    CentredFeatures,
-    FeatureMoments,
-    Progress,
-    centre,
-    check_squares,
-)
+from gramian.sweeps.factor import Basis, norms, svd
+from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 
-_CONSTANT = "{} is constant up to rounding: nothing is left after centring"
-
-
 # ---- from arrays or moments to few rows -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Condensed:
-    """Centred features after an orthogonal map of their rows: x'x = X̄'X̄, x'y = X̄'Ȳ, y'y = Ȳ'Ȳ."""
-
-    n: int
-    x: Array  # (m, p), m ≤ p + q; columns that are constant up to rounding are 0
-    y: Array  # (m, q)
-    rcond: tuple[float, float]  # singular values below this part of the largest are rounding of float64
-    rounding: tuple[Array, Array]  # (p,), (q,) Σ of squared roundings that columns were stored with; 0 for float64
-    exponent: tuple[int, int]  # X̄ = 2^exponent · x
-    raw: tuple[Array, Array] | None = None  # (p,), (q,) of moments, at which sizes their sums were rounded
-    gone: bool = False  # whether moments left some feature without digits
-    even: tuple[factor.Even | None, factor.Even | None] = (None, None)  # where a few rows hold most of the rounding
-
-
-def _condensed(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
-    """The gate: two arrays, or the `FeatureMoments` of both."""
-    check_budget(None, progress)
-    if isinstance(X, FeatureMoments):
-        if Y is not None:
-            raise ValueError(f"{what} takes FeatureMoments alone, they hold both arrays; leave Y out")
-        if X.yy.shape[0] == 0:
-            raise ValueError(f"{what} needs two arrays; these moments hold X alone")
-        require_rows(X.n, least, what)
-        return _from_moments(X)
-    if Y is None:
-        raise TypeError(f"{what} needs X and Y, or FeatureMoments of both in place of X; Y is missing")
-    x, y = matrix(X, "X"), matrix(Y, "Y")
-    same_rows([x, y], ["X", "Y"])
-    same_device([x, y], ["X", "Y"])
-    require_rows(x.n, least, what)
-    (x,), (y,) = about_least([x]), about_least([y])
-    features = [centre(x, Linear()), centre(y, Linear())]
-    found = factor.triangle(features, progress)
-    return Condensed(
-        n=x.n,
-        x=found.rows[:, : x.d],
-        y=found.rows[:, x.d :],
-        rcond=(max(x.n, x.d) * EPS, max(x.n, y.d) * EPS),
-        rounding=(found.rounding[: x.d], found.rounding[x.d :]),
-        exponent=(features[0].exponent // 2, features[1].exponent // 2),
-        even=(_even(features[0], found, slice(x.d)), _even(features[1], found, slice(x.d, None))),
-    )
-
-
-def _even(features: CentredFeatures, found: factor.Triangle, columns: slice) -> factor.Even | None:
-    even = factor.evened(features, found.rounding[columns], found.fourth[columns])
-    return even and even.centred(True)
-
-
-def _from_moments(given: FeatureMoments) -> Condensed:
-    """Rows with the moments that were merged: half of float64's digits, since moments are squares."""
-    mean_x, mean_y = given.sum_x / given.n, given.sum_y / given.n
-    m = check_squares(given.shifted(mean_x, mean_y))
-    second = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
-    # integers that a reference was taken from exactly are known to the last digit
-    offset = np.concatenate(
-        [
-            np.where(exact_beyond(reference), 0.0, reference + mean)
-            for reference, mean in ((given.reference_x, mean_x), (given.reference_y, mean_y))
-        ]
-    )
-    raw = factor.summed_squares(
-        np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, np.concatenate([mean_x, mean_y])
-    )
-    rows, gone = factor.of_squares(second, raw, given.n, least=np.square(16 * EPS * offset) * given.n)
-    p, q = m.xy.shape
-    rcond = (math.sqrt(max(given.n, p) * EPS), math.sqrt(max(given.n, q) * EPS))
-    return Condensed(
-        n=given.n,
-        x=rows[:, :p],
-        y=rows[:, p:],
-        rcond=rcond,
-        rounding=(given.rounding_x, given.rounding_y),
-        exponent=(0, 0),
-        raw=(raw[:p], raw[p:]),
-        gone=gone,
-    )
-
-
 # ---- algebra on few rows ----------------------------------------------------------------------------------
-
-
-def _basis(
-    c: Condensed, side: int, rcond: float | None, *, unit_columns: bool, reciprocal: Array | float = 1.0
-) -> Basis:
-    """Of columns times `reciprocal`; in these units, or where none matter in those that keep the most digits."""
-    rows = (c.x, c.y)[side] * reciprocal
-    rounding = c.rounding[side] * np.square(reciprocal)
-    if rcond is not None:
-        return factor.basis(rows, rcond, unit_columns=unit_columns)
-    even = c.even[side]
-    return factor.ranked_basis(
-        rows, c.rcond[side], rounding, c.n, unit_columns=unit_columns, even=even and even.scaled(reciprocal)
-    )
-
-
-def _filtered(basis: Basis, ridge: float, n: int, exponent: int) -> Array:
-    """(r,) s/√(s² + nλ): what a ridge leaves of each direction; λ in the units of the variance of the features."""
-    if ridge == 0:
-        return np.ones(basis.rank)
-    added = math.sqrt(n) * scaled(math.sqrt(ridge), -exponent)
-    kept: Array = basis.singular / np.hypot(basis.singular, added)
-    return kept
-
-
-def _constant(c: Condensed, ranks: Sequence[int]) -> str | None:
-    """Why a measure of subspaces has no value, or None."""
-    for name, rank, rows in zip("XY", ranks, (c.x, c.y), strict=True):
-        if rank == 0 and rows.any():
-            return (
-                f"{name} varies by no more than the rounding that it was stored with: its dtype is too coarse for rows "
-                "this far from 0"
-            )
-        if rank == 0:
-            return _CONSTANT.format(name)
-    return None
-
-
-def _without_variation(c: Condensed) -> str | None:
-    """The same of measures that divide by the size alone."""
-    return next((_CONSTANT.format(name) for name, rows in zip("XY", (c.x, c.y), strict=True) if not rows.any()), None)
-
-
-def _sides(c: Condensed, bases: tuple[Basis | None, Basis | None]) -> list[factor.Side]:
-    raw = c.raw or (np.zeros(c.x.shape[1]), np.zeros(c.y.shape[1]))
-    return [
-        factor.whole(rows, r) if basis is None else factor.side(rows, basis, r, rounding, c.n)
-        for rows, r, basis, rounding in zip((c.x, c.y), raw, bases, c.rounding, strict=True)
-    ]
-
-
-def _untold(
-    c: Condensed, x: Basis | None, y: Basis | None, value: float | None = None, *, selected: bool = False
-) -> str | None:
-    """Why Σ of the squares of u_x'u_y has no digits, of moments; bases that are None are the features themselves."""
-    if c.raw is None or not (c.x.any() and c.y.any()):
-        return None
-    sides = _sides(c, (x, y))
-    error = factor.energy_error(*sides, whitened=y is not None, selected=selected)
-    if value is None:
-        value = float(np.square(sides[0].basis.u.T @ sides[1].basis.u).sum())
-    return TOO_FEW_DIGITS if c.gone or not factor.trusted(error, value) else None
-
-
-def _untold_gap(c: Condensed, gap: float, unit: float, x: Basis | None = None, y: Basis | None = None) -> str | None:
-    """Why a distance that is left of the sizes of both has no digits, of moments."""
-    if c.raw is None or not (c.x.any() and c.y.any()):
-        return None
-    sides = _sides(c, (x, y))
-    error = 2 * unit * float(np.linalg.norm(factor.cross_errors(*sides, whitened=True)))
-    return TOO_FEW_DIGITS if c.gone or not factor.trusted(error, gap) else None
-
-
-def _saturated(ranks: Sequence[int], n: int) -> str | None:
-    """Why a measure of subspaces says nothing about the data, or None."""
-    for name, rank in zip("XY", ranks, strict=False):
-        if rank >= n - 1:
-            return (
-                f"{name} has rank {rank} = n − 1 after centring, so it fits anything perfectly, related or not; "
-                "take more rows than features, fewer components (svcca), or a ridge"
-            )
-    return None
-
-
-def _check_ridge(ridge: object) -> None:
-    if isinstance(ridge, bool) or not isinstance(ridge, Real):
-        raise TypeError(f"ridge must be a number, got {type(ridge).__name__}")
-    if not (math.isfinite(ridge) and float(ridge) >= 0):
-        raise ValueError(f"ridge must be finite and at least 0, got {ridge}")
-
-
-def _part(value: object, argument: str, *, zero: bool) -> float:
-    """A number from 0 to 1; where sums in float64 took it past an end by their rounding, the end."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
-    near = 4 * EPS
-    if not (0 < float(value) <= 1 + near or (zero and -near <= float(value) <= 0)):
-        raise ValueError(f"{argument} must be {'from 0 to 1' if zero else 'above 0 and at most 1'}, got {value}")
-    return min(1.0, max(0.0, float(value)))
-
-
-def _check_rcond(rcond: object) -> None:
-    if rcond is None:
-        return
-    if isinstance(rcond, bool) or not isinstance(rcond, Real):
-        raise TypeError(f"rcond must be a number or None, got {type(rcond).__name__}")
-    if not 0 <= float(rcond) < 1:
-        raise ValueError(f"rcond must be at least 0 and below 1, got {rcond}")
 
 
 # ---- canonical correlations -----------------------------------------------------------------------------------
@@ -363,9 +164,9 @@ def canonical_correlations(
     >>> gm.canonical_correlations(x, y).correlations.round(12)
     array([0.8])
     """
-    _check_rcond(rcond)
+    check_rcond(rcond)
     if variance is not None:
-        variance = _part(variance, "variance", zero=False)
+        variance = check_part(variance, "variance", zero=False)
     if components is not None:
         check_count(components, "components")
     if variance is not None and components is not None:
@@ -374,8 +175,8 @@ def canonical_correlations(
     if len(ridges) != 2:
         raise ValueError(f"ridge must be a number or a pair (of X, of Y), got {len(ridges)} numbers")
     for value in ridges:
-        _check_ridge(value)
-    c = _condensed(X, Y, "a canonical correlation", progress)
+        check_ridge(value)
+    c = condense(X, Y, "a canonical correlation", progress)
     return _canonical(c, variance, components, standardize, (float(ridges[0]), float(ridges[1])), rcond)
 
 
@@ -392,7 +193,7 @@ def _canonical(
         deviation = norms(given) / math.sqrt(c.n) if standardize else np.ones(given.shape[1])
         reciprocal = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
         unit_columns = penalty == 0 and variance is None and components is None
-        basis = _basis(c, side, rcond, unit_columns=unit_columns, reciprocal=reciprocal)
+        basis = basis_of(c, side, rcond, unit_columns=unit_columns, reciprocal=reciprocal)
         if basis.rank and components is not None:
             basis = basis.leading(components)
         elif basis.rank and variance is not None:
@@ -400,7 +201,7 @@ def _canonical(
             basis = basis.leading(int(np.searchsorted(energy / energy[-1], variance)) + 1)
         rows.append(given * reciprocal)
         bases.append(replace(basis, weights=reciprocal[:, None] * basis.weights))
-        filters.append(_filtered(basis, penalty, c.n, 0 if standardize else exponent))
+        filters.append(filter_factors(basis, penalty, c.n, 0 if standardize else exponent))
     (bx, by), (fx, fy) = bases, filters
     k = min(bx.rank, by.rank)
     if k:
@@ -428,7 +229,7 @@ def _canonical(
         forced=0 if any(ridge) else max(0, sum(ranks) - (c.n - 1)),
         n=c.n,
         chance=float((fx @ fx) * (fy @ fy) / ((c.n - 1) * k)) if k else math.nan,
-        reason=_constant(c, ranks) or _saturated(free, c.n) or _untold(c, filtered[0], filtered[1], selected=selected),
+        reason=why_constant(c, ranks) or saturated(free, c.n) or untold(c, filtered[0], filtered[1], selected=selected),
     )
 
 
@@ -613,21 +414,21 @@ def linear_regression_r2(
     >>> round(gm.linear_regression_r2(x, y), 12)  # 1 - (9/20)/(5/4)
     0.64
     """
-    _check_ridge(ridge)
-    _check_rcond(rcond)
-    c = _condensed(X, Y, "linear_regression_r2", progress)
+    check_ridge(ridge)
+    check_rcond(rcond)
+    c = condense(X, Y, "linear_regression_r2", progress)
     total = float(np.vdot(c.y, c.y))
-    basis = _basis(c, 0, rcond, unit_columns=ridge == 0)
-    reason = _constant(c, (basis.rank, 1)) if total else _CONSTANT.format("Y")
+    basis = basis_of(c, 0, rcond, unit_columns=ridge == 0)
+    reason = why_constant(c, (basis.rank, 1)) if total else CONSTANT.format("Y")
     if ridge == 0:
-        reason = reason or _saturated((basis.rank,), c.n)
+        reason = reason or saturated((basis.rank,), c.n)
     if reason:
         return told(math.nan, reason, "linear_regression_r2")
-    filters = _filtered(basis, float(ridge), c.n, c.exponent[0])
+    filters = filter_factors(basis, float(ridge), c.n, c.exponent[0])
     filtered = Basis(basis.u * filters, basis.singular, basis.weights * filters)
     residual = c.y - filtered.u @ (filtered.u.T @ c.y)
     value = max(0.0, 1 - float(np.vdot(residual, residual)) / total)
-    reason = _untold(c, filtered, None, selected=rcond is not None or ridge > 0)
+    reason = untold(c, filtered, None, selected=rcond is not None or ridge > 0)
     return told(math.nan if reason else value, reason, "linear_regression_r2")
 
 
@@ -666,9 +467,9 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
     >>> round(gm.coco(x, y), 12)
     1.0
     """
-    c = _condensed(X, Y, "coco", progress)
-    value = scaled(float(svd(_square(c.x).T @ _square(c.y))[1][0]) / c.n, sum(c.exponent))
-    reason = _untold(c, None, None)
+    c = condense(X, Y, "coco", progress)
+    value = scaled(float(svd(square_of(c.x).T @ square_of(c.y))[1][0]) / c.n, sum(c.exponent))
+    reason = untold(c, None, None)
     return told(math.nan if reason else value, reason, "coco")
 
 
@@ -717,283 +518,4 @@ def nocco(
 # ---- shapes ------------------------------------------------------------------------------------------------------
 
 
-def procrustes(
-    X: object, Y: object | None = None, *, normalize: bool = True, progress: Progress | None = None
-) -> float:
-    """Squared Procrustes distance, min over rotations Q of ‖X̄ − ȲQ‖² = ‖X̄‖² + ‖Ȳ‖² − 2‖X̄'Ȳ‖_*.
-
-    Parameters
-    ----------
-    X, Y, progress
-        As in `canonical_correlations`. Arrays of different widths are compared as if the narrower one had features of
-        zeros.
-    normalize : bool
-        Divide both centred arrays by their Frobenius norms first.
-
-    Returns
-    -------
-    float
-        From 0, alike up to rotation and shift (and scale, if normalised), to 2 where normalised; else in squared units
-        of the features, summed over samples. nan with an `UndefinedWarning` if normalised and an array is constant, or
-        if FeatureMoments have not three digits of it.
-
-    Raises
-    ------
-    TypeError, ValueError, FileNotFoundError
-        Naming the argument, what came and what is needed.
-
-    Notes
-    -----
-    Cost, and what Ctrl-C waits for, as `canonical_correlations`. It is taken from the differences themselves, so that
-    small distances have digits. `scipy.spatial.procrustes` also scales the second array and reports 1 − s² where this
-    is 2 − 2s. The square root is a metric. Source: Schönemann 1966; Ding et al. 2021; Theory, 8.4.
-
-    Examples
-    --------
-    >>> import numpy as np, gramian as gm
-    >>> X = np.random.default_rng(0).standard_normal((100, 3))
-    >>> gm.procrustes(X, 2 * X[:, ::-1] + 1) < 1e-15
-    True
-    """
-    c = _condensed(X, Y, "procrustes", progress)
-    if normalize:
-        gap = _shape_gap(c.x, c.y)
-        reason = _without_variation(c) or _untold_gap(c, gap, 1.0)
-        return told(math.nan if reason else gap, reason, "procrustes")
-    top = max(c.exponent)
-    x, y = (np.ldexp(rows, e - top) for rows, e in zip((c.x, c.y), c.exponent, strict=True))
-    gap = _gap(x, y)
-    reason = _untold_gap(c, gap, max(float(np.vdot(x, x)), float(np.vdot(y, y))))
-    return told(math.nan if reason else scaled(gap, 2 * top), reason, "procrustes")
-
-
-def shape_distance(
-    X: object,
-    Y: object | None = None,
-    *,
-    alpha: float = 1.0,
-    rcond: float | None = None,
-    progress: Progress | None = None,
-) -> float:
-    """Angle between two shapes, arccos ‖X_φ'Y_φ‖_* / (‖X_φ‖‖Y_φ‖), with X_φ = X̄(α + (1 − α) C_xx^−½).
-
-    Parameters
-    ----------
-    X, Y, rcond, progress
-        As in `canonical_correlations`; arrays of different widths are compared as if the narrower one had features of
-        zeros.
-    alpha : float
-        From 0, shapes alike up to any invertible map, to 1, alike up to rotation and scale; a rounding beyond is
-        taken for the end.
-
-    Returns
-    -------
-    float
-        Radians, from 0 to π/2; nan with an `UndefinedWarning` if an array is constant, with alpha = 0 has rank n − 1,
-        or if FeatureMoments have not three digits of it.
-
-    Raises
-    ------
-    TypeError, ValueError, FileNotFoundError
-        Naming the argument, what came and what is needed.
-
-    Notes
-    -----
-    Cost, and what Ctrl-C waits for, as `canonical_correlations`. A metric between representations of the same samples
-    for each alpha: symmetric, with the triangle inequality, 0 for equal shapes. Between 0 and 1, alpha weighs the
-    features, in their units, against white ones of variance 1: there a scaling of X changes the distance. netrep
-    whitens with X̄'X̄ in place of C_xx = X̄'X̄/n: its alpha a is a√n/(a√n + 1 − a) here. Source: Williams et al. 2021;
-    Theory, 8.4.
-
-    Examples
-    --------
-    >>> import math, numpy as np, gramian as gm
-    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
-    >>> round(math.cos(gm.shape_distance(x, y)), 12)
-    0.8
-    """
-    alpha = _part(alpha, "alpha", zero=True)
-    _check_rcond(rcond)
-    c = _condensed(X, Y, "shape_distance", progress)
-    reason = _without_variation(c)
-    if alpha == 1:
-        gap = _shape_gap(c.x, c.y)
-        reason = reason or _untold_gap(c, gap, 1.0)
-    else:
-        sides, bases = [], []
-        for side, exponent in enumerate(c.exponent):
-            basis = _basis(c, side, rcond, unit_columns=alpha == 0)
-            deviation = np.ldexp(basis.singular, exponent) / math.sqrt(c.n)
-            sides.append(basis.u * (alpha * deviation + 1 - alpha))
-            bases.append(basis)
-        ranks = [basis.rank for basis in bases]
-        reason = _constant(c, ranks) or (_saturated(ranks, c.n) if alpha == 0 else None)
-        gap = math.nan if reason else _shape_gap(*sides)
-        if not reason:
-            reason = _untold(c, bases[0], bases[1], selected=rcond is not None)
-            reason = reason or _untold_gap(c, gap, 1 / math.sqrt(math.prod(ranks)), *bases)
-    angle = math.nan if reason else 2 * math.asin(min(math.sqrt(gap / 2), 1.0) / math.sqrt(2))
-    return told(angle, reason, "shape_distance")
-
-
-def _shape_gap(x: Array, y: Array) -> float:
-    """2 − 2‖x'y‖_*/(‖x‖‖y‖); nan if one of them is 0."""
-    if not (x.any() and y.any()):
-        return math.nan
-    x, y = x / np.abs(x).max(), y / np.abs(y).max()
-    return _gap(x / np.linalg.norm(x), y / np.linalg.norm(y))
-
-
-def _gap(x: Array, y: Array) -> float:
-    """min ‖x − yQ‖², the narrower one padded with zeros, from the differences after both are turned."""
-    x, y = _square(x), _square(y)
-    left, _, right = svd(x.T @ y, full=True)
-    x, y = x @ left, y @ right.T
-    k = min(x.shape[1], y.shape[1])
-    return float(sum(np.vdot(part, part) for part in (x[:, :k] - y[:, :k], x[:, k:], y[:, k:])))
-
-
-def _square(rows: Array) -> Array:
-    """As many columns as rows at most, by a rotation of the features."""
-    return rows if rows.shape[1] <= rows.shape[0] else upper(rows.T).T
-
-
 # ---- single units ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class UnitMatching:
-    """Which unit (feature) of Y each unit of X is matched with, and how well they correlate."""
-
-    units_x: Indices  # (k,) units of X that have a match, ascending; constant units have none
-    units_y: Indices  # (k,) their matches
-    correlations: Array  # (k,) signed
-    signed: bool
-    n: int
-    reason: str | None  # why there is no score
-
-    @property
-    def score(self) -> float:
-        """Mean absolute correlation of the matches, or mean correlation where signs count."""
-        if self.reason:
-            return math.nan
-        return float((self.correlations if self.signed else np.abs(self.correlations)).mean())
-
-    def __repr__(self) -> str:
-        if self.reason:
-            return f"UnitMatching(nan: {self.reason})"
-        return f"UnitMatching(score = {self.score:.4g}, {len(self.units_x)} units of X, n = {self.n})"
-
-
-def bipartite_matching(
-    X: object, Y: object | None = None, *, signed: bool = False, progress: Progress | None = None
-) -> UnitMatching:
-    """Match the units of X and Y one to one, so that the mean correlation of the pairs is largest.
-
-    Parameters
-    ----------
-    X, Y, progress
-        As in `canonical_correlations`.
-    signed : bool
-        Whether a correlation of −1 is a bad match; left out, its absolute value counts.
-
-    Returns
-    -------
-    UnitMatching
-        ``.units_x``, ``.units_y``, ``.correlations``, ``.score``; as many pairs as the narrower array has units that
-        vary. The score is nan, and ``.reason`` says why, if an array is constant.
-
-    Raises
-    ------
-    TypeError, ValueError, FileNotFoundError
-        Naming the argument, what came and what is needed; n < 3.
-
-    Notes
-    -----
-    Cost, and what Ctrl-C waits for, as `canonical_correlations`, and O((p+q)³) for the assignment
-    (`scipy.optimize.linear_sum_assignment`). Does not change under permutations, scaling and shifts of single features;
-    with ``signed``, scaling by positive factors. The largest of many correlations is above 0 for independent data too:
-    shuffle the rows of Y for its level. Source: Li et al. 2016; Theory, 8.5.
-
-    Examples
-    --------
-    >>> import numpy as np, gramian as gm
-    >>> X = np.random.default_rng(0).standard_normal((100, 3))
-    >>> gm.bipartite_matching(X, X[:, [2, 0, 1]]).units_y
-    array([1, 2, 0])
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    c = _condensed(X, Y, "bipartite_matching", progress, least=3)
-    correlations = _unit_correlations(c)
-    defined_x, defined_y = _defined(correlations)
-    inner = correlations[np.ix_(defined_x, defined_y)]
-    rows, columns = linear_sum_assignment(inner if signed else np.abs(inner), maximize=True)
-    return _matching(correlations, defined_x[rows], defined_y[columns], signed, c)
-
-
-def semi_matching(
-    X: object, Y: object | None = None, *, signed: bool = False, progress: Progress | None = None
-) -> UnitMatching:
-    """Match each unit of X with the unit of Y that it correlates with most; units of Y may serve several times.
-
-    Parameters
-    ----------
-    X, Y, signed, progress
-        As in `bipartite_matching`.
-
-    Returns
-    -------
-    UnitMatching
-        A pair for each unit of X that varies; the lowest unit of Y among equals. The score is nan, and ``.reason`` says
-        why, if an array is constant.
-
-    Raises
-    ------
-    TypeError, ValueError, FileNotFoundError
-        Naming the argument, what came and what is needed; n < 3.
-
-    Notes
-    -----
-    Cost, and what Ctrl-C waits for, as `canonical_correlations`. Not symmetric; at least the score of
-    `bipartite_matching` where p ≤ q. Does not change under permutations, scaling and shifts of single features; with
-    ``signed``, scaling by positive factors. Source: Li et al. 2016; Theory, 8.5.
-
-    Examples
-    --------
-    >>> import numpy as np, gramian as gm
-    >>> X = np.random.default_rng(0).standard_normal((100, 3))
-    >>> gm.semi_matching(X, X[:, :1]).units_y
-    array([0, 0, 0])
-    """
-    c = _condensed(X, Y, "semi_matching", progress, least=3)
-    correlations = _unit_correlations(c)
-    defined_x, defined_y = _defined(correlations)
-    inner = correlations[np.ix_(defined_x, defined_y)]
-    best = (inner if signed else np.abs(inner)).argmax(axis=1) if inner.size else np.zeros(0, dtype=np.int64)
-    return _matching(correlations, defined_x[: len(best)], defined_y[best], signed, c)
-
-
-def _unit_correlations(c: Condensed) -> Array:
-    """(p, q) correlations of single units; nan for constant ones."""
-    x, y = (np.divide(z, norms(z), out=np.full_like(z, np.nan), where=norms(z) > 0) for z in (c.x, c.y))
-    found: Array = np.clip(x.T @ y, -1.0, 1.0)
-    return found
-
-
-def _defined(correlations: Array) -> tuple[Indices, Indices]:
-    """Units that vary, of X and of Y."""
-    known = ~np.isnan(correlations)
-    return np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
-
-
-def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: bool, c: Condensed) -> UnitMatching:
-    reason = None if len(units_x) else "X or Y is constant: nothing is left after centring"
-    if c.raw is not None and not reason:
-        parts = [
-            np.divide(r, norms(z) ** 2, out=np.zeros_like(r), where=norms(z) > 0)
-            for r, z in zip(c.raw, (c.x, c.y), strict=True)
-        ]
-        if c.gone or NOISE * max(part.max() for part in parts) > TRUSTED:
-            reason = TOO_FEW_DIGITS
-    return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, c.n, reason)

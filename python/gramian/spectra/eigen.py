@@ -17,8 +17,11 @@ import numpy.typing as npt
 
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.rows.arrays import Matrix
-from gramian.sweeps import estimators, factor, gram, moments
-from gramian.sweeps.gram import Precision, Progress, Representation
+from gramian.sweeps import estimators, factor, gram
+from gramian.sweeps.centred import CentredFeatures, blocks, centre
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.products import multiply_centred
+from gramian.sweeps.represent import Precision, Representation, represent
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -58,7 +61,7 @@ class KernelMatrix:
     def multiply(self, vectors: Array) -> Array:
         """(n, k) K·V; one sweep for each 64 vectors."""
         v = vectors - vectors.mean(axis=0) if self.centered else vectors
-        product = gram.multiply_centred(self.x, v, precision=self.precision, memory=self.memory, progress=self.progress)
+        product = multiply_centred(self.x, v, precision=self.precision, memory=self.memory, progress=self.progress)
         if self.centered:
             return cast("Array", product - product.mean(axis=0))
         return cast("Array", product + np.multiply.outer(self.shift, v.sum(axis=0)) + self.shift @ v)
@@ -74,7 +77,7 @@ def kernel_matrix(
     progress: Progress | None,
 ) -> KernelMatrix:
     """Rows with a kernel, shifted by landmarks; if centred, by the exact row means, which take a sweep of their own."""
-    found = gram.represent(kernel, x)
+    found = represent(kernel, x)
     if centered:
         g = gram.stable_moments([found], precision=precision, memory=memory)
         by = gram.half_offsets(g, hollow=False)
@@ -240,7 +243,7 @@ class Features:
     From the singular values s of the triangle of X, η = s²/n: features of condition number κ lose κ and not κ².
     """
 
-    rows: moments.CentredFeatures
+    rows: CentredFeatures
     centered: bool
     values: Array  # (r,) above the rounding of float64, largest first
     weights: Array  # (d, r) that make eigenvectors of K of the rows
@@ -251,7 +254,7 @@ class Features:
 
     @staticmethod
     def of(x: Matrix, kernel: Kernel, *, centered: bool) -> Features:
-        rows = moments.centre(x, kernel)
+        rows = centre(x, kernel)
         rows = rows if centered else replace(rows, mean=np.zeros(x.d))
         found = factor.triangle([rows])
         kept = found.rows
@@ -298,7 +301,7 @@ class Features:
         """
         out = np.empty((self.n, len(which)))
         weights = self.weights[:, which]
-        for a, b in moments.blocks(self.n, [self.rows.x.d]):
+        for a, b in blocks(self.n, [self.rows.x.d]):
             out[a:b] = (self.rows.raw(a, b) - self.rows.mean) @ weights
         # far from 0 the mean itself is rounded, by as much as that is
         return out - out.mean(axis=0) if self.centered else out

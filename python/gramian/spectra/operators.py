@@ -12,7 +12,8 @@ from gramian.kernels import Kernel
 from gramian.rows.arrays import check_budget, one_of, require_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen
-from gramian.sweeps.gram import Precision, Progress
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.represent import Precision
 
 Array = npt.NDArray[np.float64]
 

@@ -14,8 +14,9 @@ from gramian.rows.arrays import Matrix, about_least, check_budget, check_count, 
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen
 from gramian.spectra.eigen import EPS
-from gramian.sweeps import estimators, gram, routes
-from gramian.sweeps.gram import Precision, Progress
+from gramian.sweeps import estimators, routes
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.represent import Precision, represent
 from gramian.sweeps.routes import Paired
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -213,7 +214,7 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
     check_count(k, "k")
     if k > x.n:
         raise ValueError(f"k must be at most the number of rows, {x.n}, got {k}")
-    represented = gram.represent(kernel, x)
+    represented = represent(kernel, x)
     found, (x,) = represented.kernel, represented.parts
     if centered and isinstance(found, Linear | Distance):
         (x,) = about_least([x])  # neither changes where all rows move

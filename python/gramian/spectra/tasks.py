@@ -15,8 +15,9 @@ from gramian.rows.sources import matrix
 from gramian.spectra import eigen, spectral
 from gramian.spectra.eigen import EPS, Features, KernelMatrix, Krylov
 from gramian.spectra.spectral import Spectrum
-from gramian.sweeps import estimators, gram
-from gramian.sweeps.gram import Precision, Progress
+from gramian.sweeps import estimators
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.represent import Precision, represent
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -120,7 +121,7 @@ def kare(
     require_rows(x.n, 2, "kare")
     ridges = _ridges(ridge)
     targets, unit = _targets(y, x.n)
-    found = gram.represent(kernel, x).kernel
+    found = represent(kernel, x).kernel
     if eigen.by_features(x, found, memory):
         solved = _feature_resolvents(Features.of(x, found, centered=False), targets, ridges)
     else:

@@ -13,33 +13,21 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import (
-    RBF,
-    ArcCosine,
-    Cosine,
-    Distance,
-    Exponential,
-    Kernel,
-    Laplacian,
-    Linear,
-    Polynomial,
-    RationalQuadratic,
-    with_bandwidth,
-)
+from gramian.kernels import Kernel, Linear
 from gramian.rows.arrays import Matrix, check_count, require_rows, same_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen, tasks
 from gramian.spectra.eigen import EPS, KernelMatrix
+from gramian.stitching.kernel_values import VALUES, KernelValues, like
 from gramian.stitching.stitch import Stitch
-from gramian.sweeps import gram, moments
+from gramian.sweeps.centred import CentredFeatures, blocks, centre
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.gram import Progress
-from gramian.sweeps.moments import CentredFeatures, FeatureMoments
+from gramian.sweeps.moments import FeatureMoments
+from gramian.sweeps.represent import represent
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
-_NEAR = 1e-3  # squared distances, as a part of the squared norms, below which differences are taken
-_VALUES = 1 << 21  # kernel values at once,
 _ROWS = 2048  # of at most so many rows of the fit
 # residuals of linear systems as a part of their right-hand sides, for tiles of float32 and float64:
 _GOAL = {True: 1e-8, False: 1e-11}  # where to stop,
@@ -60,117 +48,6 @@ _GRID = {
 
 
 # ---- kernel values between rows of two arrays ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class KernelValues:
-    """k(x, z) in units of 2^exponent, of rows that are scaled by a power of two and, where k allows it, centred."""
-
-    kernel: Kernel  # of prepared rows
-    scale: float
-    centre: Array  # (d,) of scaled rows
-    exponent: int
-
-    @staticmethod
-    def of(kernel: Kernel, rows: CentredFeatures) -> KernelValues:
-        scale, power = rows.scale, -round(math.log2(rows.scale))
-        invariant = isinstance(kernel, RBF | Exponential | Laplacian | RationalQuadratic)
-        found, exponent = kernel, 0
-        if isinstance(kernel, RBF | Exponential | Laplacian | RationalQuadratic):
-            # all distances are 0 where there is no bandwidth
-            found = with_bandwidth(
-                kernel, 1.0 if math.isnan(kernel.bandwidth or 1.0) else cast("float", kernel.bandwidth) * scale
-            )
-        elif isinstance(kernel, Polynomial):
-            found = replace(kernel, scale=cast("float", kernel.scale) / scale / scale)
-        elif isinstance(kernel, Distance):
-            exponent = power
-        elif isinstance(kernel, Linear) or (isinstance(kernel, ArcCosine) and kernel.order == 1):
-            exponent = 2 * power
-        return KernelValues(found, scale, rows.mean if invariant else np.zeros_like(rows.mean), exponent)
-
-    def prepared(self, x: Any) -> Any:
-        """(b, d) rows as `between` takes them; of any array library."""
-        return x * self.scale - _like(self.centre, x)
-
-    def between(self, a: Any, b: Any) -> Any:
-        """(len(a), len(b)) values for prepared rows of one library."""
-        return _values(self.kernel, a, b)
-
-
-def _like(values: Array, x: Any) -> Any:
-    """float64 values in the library, on the device and of the dtype of x."""
-    if isinstance(x, np.ndarray):
-        return values
-    from array_api_compat import array_namespace, device
-
-    return array_namespace(x).asarray(values, dtype=x.dtype, device=device(x))
-
-
-def _values(kernel: Kernel, a: Any, b: Any) -> Any:
-    from array_api_compat import array_namespace
-
-    xp = array_namespace(a)
-    width = cast("float", getattr(kernel, "bandwidth", None))
-    match kernel:
-        case Linear():
-            return a @ b.T
-        case Cosine():
-            return _unit(xp, a) @ _unit(xp, b).T
-        case Polynomial():
-            return (cast("float", kernel.scale) * (a @ b.T) + kernel.offset) ** kernel.degree
-        case RBF():
-            return xp.exp(_squares(xp, a, b) * (-0.5 / width**2))
-        case Exponential():
-            return xp.exp(_root(xp, _squares(xp, a, b)) * (-1 / width))
-        case RationalQuadratic():
-            return (1 + _squares(xp, a, b) * (0.5 / (kernel.alpha * width**2))) ** -kernel.alpha
-        case Laplacian():
-            total = xp.abs(a[:, 0, None] - b[None, :, 0])
-            for j in range(1, a.shape[1]):
-                total = total + xp.abs(a[:, j, None] - b[None, :, j])
-            return xp.exp(total * (-1 / width))
-        case Distance():
-            return (_norms(xp, a)[:, None] + _norms(xp, b)[None, :] - _root(xp, _squares(xp, a, b))) / 2
-        case ArcCosine():
-            return _arc_cosine(xp, kernel.order, a, b)
-
-
-def _arc_cosine(xp: Any, order: int, a: Any, b: Any) -> Any:
-    u, v = _unit(xp, a), _unit(xp, b)
-    # the arccos of a cosine would lose half of the digits near 0 and π
-    angle = 2 * xp.atan2(_root(xp, _squares(xp, u, v)), _root(xp, _squares(xp, u, -v)))
-    sizes = _norms(xp, a)[:, None] * _norms(xp, b)[None, :]
-    if order == 0:
-        return xp.where(sizes > 0, 1 - angle / math.pi, xp.zeros_like(angle))
-    return sizes * (xp.sin(angle) + (math.pi - angle) * xp.cos(angle)) / math.pi
-
-
-def _squares(xp: Any, a: Any, b: Any) -> Any:
-    """(len(a), len(b)) ‖a − b‖², from differences where the expansion would cancel."""
-    size = xp.sum(a * a, axis=1)[:, None] + xp.sum(b * b, axis=1)[None, :]
-    found = size - 2 * (a @ b.T)
-    i, j = xp.nonzero(found < _NEAR * size)
-    step = max(1, _VALUES // a.shape[1])
-    for start in range(0, len(i), step):
-        p, q = i[start : start + step], j[start : start + step]
-        found[p, q] = xp.sum((a[p] - b[q]) ** 2, axis=1)
-    return found
-
-
-def _root(xp: Any, squares: Any) -> Any:
-    """√ with the derivative 0 at 0."""
-    positive = squares > 0
-    return xp.where(positive, xp.sqrt(xp.where(positive, squares, xp.ones_like(squares))), xp.zeros_like(squares))
-
-
-def _norms(xp: Any, a: Any) -> Any:
-    return _root(xp, xp.sum(a * a, axis=1))
-
-
-def _unit(xp: Any, a: Any) -> Any:
-    norms = _norms(xp, a)[:, None]
-    return a / xp.where(norms > 0, norms, xp.ones_like(norms))
 
 
 # ---- the map ---------------------------------------------------------------------------------------------------------
@@ -203,16 +80,16 @@ class KernelMap:
 
         xp = array_namespace(F)
         dtype = F.dtype if xp.isdtype(F.dtype, "real floating") else xp.float64
-        step = max(1, _VALUES // min(len(self.weights), _ROWS))
+        step = max(1, VALUES // min(len(self.weights), _ROWS))
         parts = [self._at(xp, F[start : start + step], dtype) for start in range(0, max(1, len(F)), step)]
         return xp.concat(parts) if len(parts) > 1 else parts[0]
 
     def _at(self, xp: Any, rows: Any, dtype: Any) -> Any:
         x = self.values.prepared(xp.astype(rows, xp.float64))
-        out = x @ _like(np.zeros((x.shape[1], self.weights.shape[1])), x)
+        out = x @ like(np.zeros((x.shape[1], self.weights.shape[1])), x)
         for start, stop in _spans(len(self.weights), _ROWS):
-            z = _like(self.values.prepared(_taken(self.rows, start, stop)), x)
-            out = out + self.values.between(x, z) @ _like(self.weights[start:stop], x)
+            z = like(self.values.prepared(_taken(self.rows, start, stop)), x)
+            out = out + self.values.between(x, z) @ like(self.weights[start:stop], x)
         return xp.astype(out, dtype)
 
     def to_torch(self, dtype: Any = None) -> Any:
@@ -278,12 +155,12 @@ def fit(
             raise ValueError(f"rank must be at most {x.n}, the number of rows to draw landmarks from, got {rank}")
         if memory is not None and 8 * rank**2 > memory:
             raise ValueError(f"kernel values of {rank} landmarks take {8 * rank**2} bytes, but memory is {memory}")
-    found = gram.represent("rbf" if kernel is None else kernel, x).kernel
+    found = represent("rbf" if kernel is None else kernel, x).kernel
     problem = _Problem(
         x,
-        moments.centre(y, Linear()),
+        centre(y, Linear()),
         found,
-        KernelValues.of(found, moments.centre(x, Linear())),
+        KernelValues.of(found, centre(x, Linear())),
         None if ridges is None else np.array(ridges),
         bool(loo),
         int(seed),
@@ -430,7 +307,7 @@ def _by_landmarks(problem: _Problem, rank: int) -> Stitch:
     marks = _Landmarks.drawn(x, values, rank, problem.seed)
     r = marks.root.shape[1]
     second, cross, total = np.zeros((r, r)), np.zeros((r, d2)), 0.0
-    spans = moments.blocks(n, [x.d, rank, r, d2])
+    spans = blocks(n, [x.d, rank, r, d2])
     for done, (start, stop) in enumerate(spans, 1):
         psi, f2 = marks.between(x.block(start, stop)) @ marks.root, targets.raw(start, stop)
         second += psi.T @ psi / n
@@ -496,7 +373,7 @@ class _System:
         m = min(x.n, _LANDMARKS, max(1, max(_BUDGET, memory or 0) // (8 * x.n)))
         marks = _Landmarks.drawn(x, values, m, seed)
         features = np.empty((x.n, marks.root.shape[1]))
-        for start, stop in moments.blocks(x.n, [x.d, m]):
+        for start, stop in blocks(x.n, [x.d, m]):
             features[start:stop] = marks.between(x.block(start, stop)) @ marks.root
         features *= 2.0 ** ((values.exponent - a.exponent) / 2)
         theta, w = np.linalg.eigh(features.T @ features)
@@ -604,7 +481,7 @@ def _by_gradients(problem: _Problem) -> Stitch:
         df_se=0.0 if exact else float(kept.std(ddof=1)) / math.sqrt(_PROBES),
     )
     if a.single:  # tiles round the kernel's values, and large coefficients show it; the map itself has them in float64
-        for start, stop in moments.blocks(n, [x.d, d2]):
+        for start, stop in blocks(n, [x.d, d2]):
             predicted[start:stop] = np.ldexp(function(x.block(start, stop)), -unit)
     e = f2 - predicted
     # a certificate, so no less for what K is rounded by: n² independent errors of values of the size of K_ii

@@ -15,12 +15,15 @@ from gramian.kernels import Linear
 from gramian.rows import heads
 from gramian.rows.arrays import Matrix, check_budget, check_seed, one_of, same_device, same_rows
 from gramian.rows.sources import matrix, named_layers
-from gramian.show import plots
-from gramian.stitching.report import Indices, Rows, certified, norm, parted
+from gramian.show import heatmaps
+from gramian.stitching.certificates import certified
+from gramian.stitching.held_out import Rows, norm, parted
+from gramian.stitching.report import Indices
 from gramian.sweeps import factor
+from gramian.sweeps.centred import CentredFeatures, blocks, centre, in_range
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, Basis
-from gramian.sweeps.moments import CentredFeatures, Progress, blocks, centre, in_range
+from gramian.sweeps.moments import Progress
 from gramian.theory import bounds
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -96,8 +99,8 @@ class LayerSearch:
             for i, (name, j) in enumerate(zip(self.rows, grid.matches, strict=True))
         )
 
-    def grid(self, by: By | None = None) -> plots.Grid:
-        """One of the tables as `plots.heatmap` and `plots.heatmap_svg` draw it."""
+    def grid(self, by: By | None = None) -> heatmaps.Grid:
+        """One of the tables as `heatmaps.heatmap` and `heatmaps.heatmap_svg` draw it."""
         chosen = by or self.measured
         one_of(chosen, get_args(By), "by")
         values = getattr(self, chosen)
@@ -109,11 +112,13 @@ class LayerSearch:
         limits = (low, high if high > low else low + 1.0)
         best = "largest" if chosen == "alignment" else "smallest"
         caption = f"{_CAPTIONS[chosen]}, {self.kind} stitch"
-        return plots.Grid(values, self.rows, self.columns, caption, self.n, list(self.reasons.values()), limits, best)
+        return heatmaps.Grid(
+            values, self.rows, self.columns, caption, self.n, list(self.reasons.values()), limits, best
+        )
 
     def plot(self, ax: Any = None, *, by: By | None = None) -> Any:
         """Draw a heat map with matplotlib, the best layer of each row dotted; returns the axes."""
-        return plots.heatmap(self.grid(by), ax=ax)
+        return heatmaps.heatmap(self.grid(by), ax=ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -20,27 +20,29 @@ import numpy.typing as npt
 from gramian.kernels import Kernel
 from gramian.once import once
 from gramian.reasons import told
-from gramian.rows.arrays import (
-    about_least,
-    as_matrix,
-    check_budget,
-    check_count,
-    check_number,
-    check_seed,
-    one_of,
-    require_rows,
-    same_device,
-    same_rows,
+from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, require_rows
+from gramian.stitching.parts import (
+    Few,
+    Labels,
+    Map,
+    Pair,
+    Part,
+    Spectrum,
+    energy,
+    few_of,
+    joined,
+    pair_of,
+    part_of_moments,
+    procrustes,
 )
-from gramian.rows.sources import matrix
 from gramian.stitching.stitch import Stitch
 from gramian.sweeps import factor
+from gramian.sweeps.centred import blocks
 from gramian.sweeps.estimators import scaled
-from gramian.sweeps.factor import EPS, Basis, norms, svd, upper
-from gramian.sweeps.moments import CentredFeatures, FeatureMoments, Progress, blocks, check_squares, in_range
+from gramian.sweeps.factor import EPS, norms, svd
+from gramian.sweeps.moments import FeatureMoments, Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Labels: TypeAlias = npt.NDArray[np.int16]
 Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge"]
 
 _WELL_CONDITIONED = 1e4  # of Σ11: sums of squares keep 12 digits of the map up to here,
@@ -51,276 +53,13 @@ _DOUBTFUL = (
 )
 _FEW = 4  # rows for each feature: from there on sums of squares are worth a try
 _MOST_FOLDS = 1000
-_BLOCK = 16 << 20  # bytes of float64 rows at a time: threads of BLAS want long products
 _PER_DECADE = 10  # ridges that "gcv" tries before it refines
 
 
 # ---- moments of parts of the rows ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some rows z = [x, y], of affine maps [x, y, 1], of scaled features: their sums of squares, or an R of them."""
-
-    n: int
-    sums: Array | None  # (w, w) Σ zz'
-    rows: Array | None  # (m, w) with rows'rows = Σ zz'
-    raw: Array  # (w,) Σ of squares before a reference was subtracted
-    rounding: Array  # (w,) Σ of squared roundings that features were stored with
-    total: Array  # (w,) Σ z
-    even: factor.Even | None = None  # of x, where a few rows hold most of its rounding
-
-    def error(self, out: Array) -> float:
-        """Σ ‖out'z‖²."""
-        if self.rows is not None:
-            left = self.rows @ out
-            return float(np.vdot(left, left))
-        return float(np.vdot(out, cast(Array, self.sums) @ out))
-
-
-def _joined(parts: Sequence[_Part]) -> _Part:
-    """All their rows."""
-    if len(parts) == 1:
-        return parts[0]
-    sums = rows = None
-    if parts[0].rows is None:
-        sums = np.sum([cast(Array, p.sums) for p in parts], axis=0)
-    else:
-        stacked = np.concatenate([cast(Array, p.rows) for p in parts])
-        rows = upper(stacked) if len(stacked) > stacked.shape[1] else stacked
-    raw, rounding, total = (np.sum([getattr(p, name) for p in parts], axis=0) for name in ("raw", "rounding", "total"))
-    even = [p.even for p in parts if p.even is not None]
-    return _Part(sum(p.n for p in parts), sums, rows, raw, rounding, total, factor.joined(even) if even else None)
-
-
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Both features, scaled, about a point near their mean if the map is affine."""
-
-    x: CentredFeatures
-    y: CentredFeatures
-    affine: bool
-    taken: tuple[Array, Array]  # from rows of large integers before that, in scaled units
-
-    @property
-    def columns(self) -> list[CentredFeatures]:
-        if not self.affine:
-            return [self.x, self.y]
-        ones = as_matrix(np.broadcast_to(np.ones((1, 1)), (self.x.x.n, 1)), "ones")
-        return [self.x, self.y, CentredFeatures(ones, False, 1.0, np.zeros(1))]
-
-    def sums(self, part_of: Labels | None, parts: int, progress: Progress | None) -> list[_Part]:
-        """One pass, at the price of its products."""
-        n, d1, d2 = self.x.x.n, self.x.x.d, self.y.x.d
-        width = d1 + d2 + self.affine
-        found, totals = np.zeros((parts, width, width)), np.zeros((parts, width))
-        spans = blocks(n, [width], _BLOCK)
-        rows = np.ones((min(n, spans[0][1]), d1 + d2))
-        for done, (start, stop) in enumerate(spans, 1):
-            block = rows[: stop - start]
-            self.x.fill(start, stop, block[:, :d1])
-            self.y.fill(start, stop, block[:, d1:])
-            for k in range(parts):
-                own = block if part_of is None else block[part_of[start:stop] == k]
-                x, y = own[:, :d1], own[:, d1:]
-                # three products take less time than one of both, and a fold half of that of all columns
-                found[k, :d1, :d1] += x.T @ x
-                found[k, d1 : d1 + d2, :d1] += y.T @ x
-                found[k, d1 : d1 + d2, d1 : d1 + d2] += y.T @ y
-                totals[k, : d1 + d2] += own.sum(axis=0)
-                if self.affine:
-                    totals[k, -1] += len(own)
-                    found[k, -1] = totals[k]
-            if progress:
-                progress(done, len(spans))
-        for sums in found:
-            sums[:] = np.tril(sums) + np.tril(sums, -1).T
-        sizes = [n] if part_of is None else np.bincount(part_of, minlength=parts).tolist()
-        exact = np.zeros(width)
-        return [
-            _Part(m, sums, None, np.diag(sums), exact, total)
-            for m, sums, total in zip(sizes, found, totals, strict=True)
-        ]
-
-    def triangles(self, part_of: Labels | None, parts: int, progress: Progress | None) -> list[_Part]:
-        """One pass, without squaring."""
-        labels = np.zeros(self.x.x.n, dtype=np.int16) if part_of is None else part_of
-        sizes = np.bincount(labels, minlength=parts).tolist()
-        found = factor.triangles(self.columns, labels, parts, progress)
-        x = slice(self.x.x.d)
-        rounding, fourth = (np.sum([getattr(t, name)[x] for t in found], axis=0) for name in ("rounding", "fourth"))
-        even = factor.evened_parts(self.x, rounding, fourth, labels, parts)
-        return [
-            _Part(size, None, t.rows, t.raw, t.rounding, t.total, even[k] if even else None)
-            for k, (size, t) in enumerate(zip(sizes, found, strict=True))
-        ]
-
-
-def _pair(F1: object, F2: object, affine: bool) -> _Pair:
-    """The gate for two arrays."""
-    xs = [matrix(F1, "F1"), matrix(F2, "F2")]
-    same_rows(xs, ["F1", "F2"])
-    same_device(xs, ["F1", "F2"])
-    features, taken = [], []
-    for given in xs:
-        x = about_least([given])[0] if affine else given
-        f = CentredFeatures(x, False, in_range(x), np.zeros(x.d))
-        features.append(replace(f, mean=f.raw(*blocks(x.n, [x.d])[0]).mean(axis=0)) if affine else f)
-        taken.append(np.zeros(x.d) if x is given else (given.block(0, 1) - x.block(0, 1))[0] * f.scale)
-    return _Pair(features[0], features[1], affine, (taken[0], taken[1]))
-
-
-def _part_of_moments(given: FeatureMoments, affine: bool) -> tuple[_Part, tuple[Array, Array]]:
-    """Moments about their mean if the map is affine, about 0 if not, and that point."""
-    mean = (given.sum_x / given.n, given.sum_y / given.n)
-    about = [r + m if affine else 0 * r for r, m in zip((given.reference_x, given.reference_y), mean, strict=True)]
-    m = check_squares(given.shifted(*mean) if affine else given.moved(about[0], about[1]))
-    sums = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
-    shift = np.concatenate(mean if affine else [about[0] - given.reference_x, about[1] - given.reference_y])
-    raw = factor.summed_squares(np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, shift)
-    total = np.concatenate([m.sum_x, m.sum_y])
-    rounding = np.concatenate([given.rounding_x, given.rounding_y])
-    if affine:
-        sums = np.block([[sums, total[:, None]], [total[None, :], np.array([[float(given.n)]])]])
-        raw, rounding, total = np.append(raw, given.n), np.append(rounding, 0.0), np.append(total, given.n)
-    return _Part(given.n, sums, None, raw, rounding, total), (about[0], about[1])
-
-
 # ---- least squares on few rows --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Few:
-    """Few rows with the moments of the data, centred for affine maps."""
-
-    n: int
-    x: Array  # (m, d1)
-    y: Array  # (m, d2)
-    mean_x: Array  # (d1,) from the reference; 0 unless affine
-    mean_y: Array  # (d2,)
-    rcond: float  # singular values of x below this part of the largest are rounding of float64
-    rounding: Array  # (d1,)
-    lost: float  # the largest part of Σ (x − reference)² that centring took away, 1 and above; of y in all
-    raw: Array  # (d1 + d2,) Σ of squares before a reference and the mean were subtracted
-    gone: bool  # whether centring left some feature without digits
-    centred: bool  # whether rows add up to 0, of x and of y, without a map having seen to it
-    affine: bool
-    even: factor.Even | None  # of x, centred alike
-
-
-def _few(part: _Part, d1: int, affine: bool) -> _Few:
-    n, w = part.n, len(part.raw) - affine
-    mean, lost, gone = np.zeros(w), 1.0, False
-    if part.rows is not None:
-        rows, rcond = part.rows, max(n, d1) * EPS
-        if affine:
-            r = upper(np.hstack([rows[:, -1:], rows[:, :-1]]))
-            mean, rows = r[0, 1:] / r[0, 0], r[1:, 1:].copy()
-            had = np.maximum(np.sqrt(part.raw[:-1]), norms(part.rows[:, :-1]))  # about 0, and about the reference
-            rows[:, norms(rows) <= 16 * EPS * had] = 0.0
-    else:
-        second, rcond = cast(Array, part.sums), math.sqrt(max(n, d1) * EPS)
-        if affine:
-            mean = second[-1, :-1] / n
-            second = second[:-1, :-1] - n * np.multiply.outer(mean, mean)
-        square = np.diag(second)
-        rows, gone = factor.of_squares(second, part.raw[:w], n)
-        had, kept = (np.append(z[:d1], z[d1:].sum()) for z in (part.raw[:w], square))
-        lost = float(np.divide(had, kept, out=np.where(had > 0, np.inf, 1.0), where=kept > 0).max())
-    # the mean of rounded rows is that of their roundings
-    least = 4 * np.sqrt(part.rounding) + 16 * EPS * np.sqrt(n * part.raw)
-    return _Few(
-        n=n,
-        x=rows[:, :d1],
-        y=rows[:, d1:],
-        mean_x=mean[:d1],
-        mean_y=mean[d1:],
-        rcond=rcond,
-        rounding=part.rounding[:d1],
-        lost=lost,
-        raw=part.raw[:w],
-        gone=gone,
-        centred=not affine and bool((np.abs(part.total) <= least).all()),
-        affine=affine,
-        even=part.even and part.even.centred(affine),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Map:
-    """y ≈ b'x + offset, in scaled units about the reference."""
-
-    b: Array  # (d1, d2)
-    offset: Array  # (d2,)
-    df: float
-    mean: bool  # whether the mean takes one of the rows from what the error of new rows is told by
-    spread: Array  # (d1, r) of centred rows: the squares of x'spread add up to the leverage
-
-    def error_weights(self, affine: bool) -> Array:
-        """(w, d2) that give y − s(x) from a row z."""
-        out = np.vstack([-self.b, np.eye(len(self.offset))])
-        return np.vstack([out, -self.offset]) if affine else out
-
-
-@dataclass(frozen=True, eq=False)
-class _Spectrum:
-    """What ridge regression needs for any λ: the principal components of x, and y in them."""
-
-    few: _Few
-    basis: Basis
-    inside: Array  # (r, d2) U'y
-    outside: float  # ‖y − UU'y‖²
-
-    @staticmethod
-    def of(few: _Few, rcond: float | None, *, unit_columns: bool) -> _Spectrum:
-        if rcond is None:
-            basis = factor.ranked_basis(few.x, few.rcond, few.rounding, few.n, unit_columns=unit_columns, even=few.even)
-        else:
-            basis = factor.basis(few.x, rcond, unit_columns=unit_columns)
-        inside = basis.u.T @ few.y
-        rest = few.y - basis.u @ inside
-        return _Spectrum(few, basis, inside, float(np.vdot(rest, rest)))
-
-    def kept(self, ridge: float) -> Array:
-        """(r,) η/(η + λ)."""
-        s = self.basis.singular
-        return cast("Array", np.square(s / np.hypot(s, math.sqrt(self.few.n * ridge))))
-
-    def solution(self, ridge: float) -> _Map:
-        few, basis, kept = self.few, self.basis, self.kept(ridge)
-        wanted = kept[:, None] * self.inside
-        b = factor.coefficients(basis, wanted, few.x, self.outside, least=ridge == 0)
-        spread = basis.weights * np.sqrt(kept)
-        return _Map(b, few.mean_y - few.mean_x @ b, float(kept.sum()) + few.affine, self.mean, spread)
-
-    @property
-    def mean(self) -> bool:
-        """Rows that add up to 0 are one less, which tells where they are all that there is to tell by."""
-        return self.few.affine or (self.few.centred and self.basis.rank == self.few.n - 1)
-
-    def gcv(self, ridge: float) -> float:
-        """n times Ã₂/(1 − df/n)², nan where there is nothing left to estimate from."""
-        kept = self.kept(ridge)
-        left = 1 - (kept.sum() + self.mean) / self.few.n
-        power = np.einsum("ij,ij->i", self.inside, self.inside)
-        missed = self.outside + float(power @ (1 - kept) ** 2)
-        return missed / left**2 if left > EPS * self.few.n else math.nan
-
-
-def _energy(rows: Array) -> float:
-    return float(np.vdot(rows, rows))
-
-
-def _procrustes(few: _Few, scale: bool, exponents: tuple[int, int]) -> _Map:
-    """(Theory, 5.7): b = VU' of x'y = VΣU'."""
-    left, singular, right = svd(few.x.T @ few.y)
-    b = left @ right
-    if scale:
-        total = float(np.vdot(few.x, few.x))
-        b = b * (singular.sum() / total if total > 0 else 0.0)
-    else:
-        b = np.ldexp(b, exponents[0] - exponents[1])
-    return _Map(b, np.zeros(few.y.shape[1]), math.nan, False, np.zeros((few.x.shape[1], 0)))
 
 
 # ---- fitting --------------------------------------------------------------------------------------------------------
@@ -425,7 +164,7 @@ def fit_stitch(
         return _from_moments(fit, F1, F2, loo, folds, memory)
     if F2 is None:
         raise TypeError("fit_stitch needs F1 and F2, or FeatureMoments of both in place of F1; F2 is missing")
-    pair = _pair(F1, F2, fit.affine)
+    pair = pair_of(F1, F2, fit.affine)
     n, d1, d2 = pair.x.x.n, pair.x.x.d, pair.y.x.d
     parts = 1 if folds is None else int(folds)
     require_rows(n, max(2, parts), "fit_stitch" if folds is None else f"fit_stitch with {folds} folds")
@@ -510,10 +249,10 @@ class _Fit:
     def rotates(self) -> bool:
         return self.kind in ("orthogonal", "scaled_orthogonal")
 
-    def best(self, parts: Sequence[_Part], units: _Units) -> _Found:
+    def best(self, parts: Sequence[Part], units: _Units) -> _Found:
         """Of all ridges; with more than one part, by what is left of each part after a fit to the others."""
         d1 = units.widths[0]
-        whole = _Solver(self, units, _few(_joined(parts), d1, self.affine))
+        whole = _Solver(self, units, few_of(joined(parts), d1, self.affine))
         n = whole.few.n
         if self.ridges is None:
             tried = [_least_gcv(whole.by_components)]
@@ -523,7 +262,7 @@ class _Fit:
         if len(parts) > 1:
             left = np.zeros(len(tried))
             for k, part in enumerate(parts):
-                others = _Solver(self, units, _few(_joined([*parts[:k], *parts[k + 1 :]]), d1, self.affine))
+                others = _Solver(self, units, few_of(joined([*parts[:k], *parts[k + 1 :]]), d1, self.affine))
                 left += [part.error(others.solved(r).error_weights(self.affine)) for r in tried]
             scores = left / n
         elif len(tried) > 1:
@@ -548,24 +287,24 @@ class _Solver:
 
     fit: _Fit
     units: _Units
-    few: _Few
+    few: Few
 
     @once
-    def by_components(self) -> _Spectrum:
-        return _Spectrum.of(self.few, self.fit.rcond, unit_columns=False)
+    def by_components(self) -> Spectrum:
+        return Spectrum.of(self.few, self.fit.rcond, unit_columns=False)
 
     @once
-    def _without_units(self) -> _Spectrum:
-        return _Spectrum.of(self.few, self.fit.rcond, unit_columns=True)
+    def _without_units(self) -> Spectrum:
+        return Spectrum.of(self.few, self.fit.rcond, unit_columns=True)
 
-    def spectrum(self, ridge: float) -> _Spectrum:
+    def spectrum(self, ridge: float) -> Spectrum:
         return self.by_components if ridge else self._without_units
 
-    def solved(self, ridge: float) -> _Map:
+    def solved(self, ridge: float) -> Map:
         """For a ridge in scaled units."""
         fit = self.fit
         if fit.rotates:
-            return _procrustes(self.few, fit.kind == "scaled_orthogonal", self.units.exponents)
+            return procrustes(self.few, fit.kind == "scaled_orthogonal", self.units.exponents)
         spectrum = self.spectrum(ridge)
         found = spectrum.solution(ridge)
         if fit.rank is None:
@@ -636,9 +375,9 @@ class _Found:
     fit: _Fit
     units: _Units
     squared: bool  # whether few rows come from sums of squares
-    few: _Few
-    spectrum: _Spectrum
-    map: _Map
+    few: Few
+    spectrum: Spectrum
+    map: Map
     ridge: float  # in scaled units
     scores: Array | None  # of a sequence of ridges, in scaled units
     cv: float  # in scaled units; nan without folds
@@ -662,7 +401,7 @@ class _Found:
     def untold(self) -> bool:
         """Whether sums of squares, where there is nothing else, leave the misalignment without digits."""
         few, basis = self.few, self.spectrum.basis
-        left, total = _energy(self.error), _energy(few.y)
+        left, total = energy(self.error), energy(few.y)
         if self.fit.rotates:
             basis = factor.whole(few.x, few.raw[: few.x.shape[1]]).basis
         x = factor.side(few.x, basis, few.raw[: few.x.shape[1]], few.rounding, few.n)
@@ -740,7 +479,7 @@ class _Found:
         )
 
 
-def _least_gcv(spectrum: _Spectrum) -> float:
+def _least_gcv(spectrum: Spectrum) -> float:
     """The λ of the least generalised cross-validation: on a grid, then between its neighbours."""
     from scipy.optimize import minimize_scalar
 
@@ -759,7 +498,7 @@ def _least_gcv(spectrum: _Spectrum) -> float:
     return float(10**found.x) if found.fun < scores[best] else float(10**at)
 
 
-def _leave_one_out(pair: _Pair, found: _Found, progress: Progress | None) -> tuple[float, str | None]:
+def _leave_one_out(pair: Pair, found: _Found, progress: Progress | None) -> tuple[float, str | None]:
     """The mean of ‖e‖²/(1 − h)² (Theory, 5.8), and why there is none; a pass over the rows."""
     n, few = found.few.n, found.few
     spans = blocks(n, [pair.x.x.d, pair.y.x.d])
@@ -797,7 +536,7 @@ def _from_moments(fit: _Fit, F1: FeatureMoments, F2: object, loo: bool, folds: o
     require_rows(F1.n, 2, "fit_stitch")
     d1, d2 = F1.xy.shape
     _check_shape(fit, d1, d2, 1, memory)
-    part, reference = _part_of_moments(F1, fit.affine)
+    part, reference = part_of_moments(F1, fit.affine)
     found = fit.best([part], _Units((d1, d2), (0, 0), reference))
     if not found.untold:
         return found.stitch((math.nan, None))

@@ -10,11 +10,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.rows.arrays import (
-    Matrix,
-)
+from gramian.rows.arrays import Matrix
 from gramian.rows.sources import matrix
-from gramian.sweeps.moments import blocks
+from gramian.sweeps.centred import blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
 

@@ -25,7 +25,9 @@ from gramian.kernels import (
     RationalQuadratic,
 )
 from gramian.rows.arrays import LAST_DIGITS, one_of, require_rows
-from gramian.sweeps.gram import GramMoments, Representation, RowProducts
+from gramian.sweeps.gram import GramMoments
+from gramian.sweeps.products import RowProducts
+from gramian.sweeps.represent import Representation
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Estimator: TypeAlias = Literal["biased", "unbiased"]

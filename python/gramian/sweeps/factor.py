@@ -16,7 +16,8 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.sweeps.moments import NOISE, TRUSTED, CentredFeatures, Progress, blocks, stored_units
+from gramian.sweeps.centred import CentredFeatures, blocks, stored_units
+from gramian.sweeps.moments import NOISE, TRUSTED, Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 

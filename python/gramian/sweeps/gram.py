@@ -8,248 +8,24 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
-from gramian.kernels import (
-    KERNELS,
-    OF_DIFFERENCES,
-    RBF,
-    ArcCosine,
-    Cosine,
-    Exponential,
-    Kernel,
-    Laplacian,
-    Polynomial,
-    RationalQuadratic,
-    as_kernel,
-    parameters,
-    with_bandwidth,
-)
-from gramian.reasons import told
+from gramian.kernels import KERNELS, Kernel, parameters, with_bandwidth
 from gramian.rows import statistics_files
-from gramian.rows.arrays import (
-    DType,
-    Matrix,
-    about_least,
-    as_matrix,
-    check_budget,
-    check_count,
-    check_seed,
-    one_of,
-    require_rows,
-    same_device,
-    same_rows,
-)
+from gramian.rows.arrays import check_budget, check_count, one_of, require_rows, same_device, same_rows
 from gramian.rows.sources import matrix
+from gramian.sweeps.represent import NARROW, Precision, Representation, represent, widened
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Words: TypeAlias = npt.NDArray[np.uint64]
 Progress: TypeAlias = Callable[[int, int], object]
-Precision: TypeAlias = Literal["highest", "high", "medium"]
 
 _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
-_AT_ONCE = 1 << 20  # numbers
-_REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
-_DEEP = 1000  # power of two under 1 below which lengths of rows have no inverse
-_LEAST = 900  # power of two below which they cannot be brought up by one factor
-_LANDMARKS = 32  # rows from which it is told how much of a kernel's values centring takes away
-_UNKNOWN = 1e6  # the amplification where these are all the same: float64 tiles, which may have enough digits
 _SMALL = 1e-15  # of values in scaled units, from which on float32 has room for their squares
-_NARROW = 1e3  # times what is left from which on float32 tiles lose digits that a measure shows: an error of (1e-4)²
-
-
-NativeRepresentation: TypeAlias = tuple[
-    list[_core.View], _core.KernelFunction, npt.NDArray[np.int64] | None, Array | None, int
-]
-
-
-@dataclass(frozen=True, eq=False)
-class Representation:
-    """Rows with a kernel: what a sweep takes one or more of."""
-
-    parts: tuple[Matrix, ...]  # one array, or two of a dtype, one below the other
-    kernel: Kernel  # resolved
-    index: npt.NDArray[np.int64] | None = None  # row order
-    shift: Array | None = None  # (n,), or (2, n) of a sum, in the sweep's scaled units; None: from the landmarks
-    native_name: str | None = None  # a function without parameters in place of the kernel's; −d²/2 is no public kernel
-    bandwidth_from_rows: bool = False
-    amplification: float = 1.0  # how many times the rounding of one value is its share of what centring leaves
-    base: int = -1  # the sweep's choice of k − 0 or k − 1, as an earlier one made it; −1: not made yet
-    power: int = 0  # of two, by which a kernel of degree 2 is that of rows brought up from the least float64 numbers
-
-    @property
-    def n(self) -> int:
-        return sum(p.n for p in self.parts) if self.index is None else len(self.index)
-
-    @property
-    def dtype(self) -> DType:
-        return self.parts[0].dtype
-
-    @property
-    def wide(self) -> bool:
-        """Whether float32 tiles would lose digits, so that float64 ones are taken for narrower rows too."""
-        return self.amplification > _NARROW
-
-    def native(self) -> NativeRepresentation:
-        values = {} if self.native_name else parameters(self.kernel)
-        if math.isnan(values.get("bandwidth", 0.0)):
-            values["bandwidth"] = 1.0  # all distances are 0: any bandwidth gives the same
-        function = _core.KernelFunction(self.native_name or self.kernel.name, values)
-        return [p.view for p in self.parts], function, self.index, self.shift, self.base
-
-
-def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") -> Representation:
-    """Rows with a kernel whose parameters are all set: bandwidths from the data, scales from the width."""
-    found = as_kernel(kernel, argument)
-    if isinstance(found, Polynomial) and found.scale is None:
-        found = replace(found, scale=1.0 / parts[0].d)
-    if isinstance(found, OF_DIFFERENCES):
-        parts = tuple(about_least(parts))
-    if isinstance(found, RBF | Exponential | Laplacian | RationalQuadratic) and found.bandwidth is None:
-        norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
-        found = with_bandwidth(found, median_distance(parts, norm=norm))
-        return Representation(parts, found, bandwidth_from_rows=True)
-    power = 0
-    if isinstance(found, ArcCosine) and parts[0].dtype == "float64" and np.abs(landmarks(parts)).max() < 2.0**-_DEEP:
-        parts, power = _brought_up(parts)
-        power *= found.order  # the kernel of directions alone does not notice
-    return Representation(parts, found, amplification=amplification(parts, found), power=power)
-
-
-def _brought_up(parts: Sequence[Matrix]) -> tuple[tuple[Matrix, ...], int]:
-    """Rows times a power of two, which is exact, where 1 over their length would be no float64 number."""
-    if any(p.device != "cpu" for p in parts):
-        return tuple(parts), 0
-    rows = [p.block(0, p.n) for p in parts]
-    power = -int(np.frexp(max(np.abs(r).max() for r in rows))[1])
-    if power < _DEEP:
-        return tuple(parts), 0
-    return tuple(as_matrix(np.ldexp(r, power), "rows") for r in rows), power
-
-
-def landmarks(parts: Sequence[Matrix]) -> Array:
-    """A few rows from all over the data."""
-    n = sum(p.n for p in parts)
-    count = min(n, _LANDMARKS)
-    listed = np.arange(count) * (n - 1) // max(count - 1, 1)
-    first = parts[0].n
-    X = parts[0].take(listed[listed < first])
-    if len(parts) > 1:
-        X = np.concatenate([X, parts[1].take(listed[listed >= first] - first)])
-    return X
-
-
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # inf and nan: no digits are left
-def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
-    """How much larger a value's rounding is beside what centring leaves of the kernel than beside the value itself.
-
-    From some rows all over the data, in float64. Only where tiles hold values that centring then cancels: of
-    polynomials and arc-cosines ‖K‖/‖K̄‖; of the cosine, whose tiles hold rows less a reference, the rows' length, 1,
-    over what is left of it. All other kernels are functions of differences of rows, which have their own size.
-    """
-    if not isinstance(kernel, Polynomial | ArcCosine | Cosine):
-        return 1.0
-    X = landmarks(parts)
-    if (X[0] == X).all():
-        return _UNKNOWN
-    largest = float(np.abs(X).max())
-    X = X / largest
-    norm = np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]
-    if not isinstance(kernel, Polynomial):
-        X = X / np.where(norm > 0, norm, 1.0)
-    if isinstance(kernel, Cosine):
-        left = X - X.mean(axis=0)
-        return float(np.sqrt(np.einsum("ij,ij->", X, X) / np.einsum("ij,ij->", left, left)))
-    K = X @ X.T
-    if isinstance(kernel, Polynomial):
-        unit = cast("float", kernel.scale) * largest * largest  # inf, where a power would raise
-        base = K * unit + kernel.offset if unit < math.inf else K
-        K = (base / np.abs(base).max()) ** kernel.degree
-    else:
-        cosine = np.clip(K, -1.0, 1.0)
-        K = 1 - np.arccos(cosine) / np.pi
-        if kernel.order == 1:
-            K = (np.sqrt((1 - cosine) * (1 + cosine)) / np.pi + K * cosine) * norm * norm.T
-    left = K - K.mean(axis=0) - K.mean(axis=1)[:, None] + K.mean()
-    np.fill_diagonal(left, 0.0)
-    ratio = float(np.sqrt(np.vdot(K, K) / np.vdot(left, left)))
-    return ratio if ratio >= 1 else math.inf if math.isnan(ratio) else 1.0
-
-
-def median_bandwidth(
-    X: object, *, norm: Literal["l2", "l1"] = "l2", max_pairs: int = 1_000_000, seed: int = 0
-) -> float:
-    """The median distance between two rows, the default bandwidth of every kernel that has one.
-
-    median over i < j of ‖x_i − x_j‖ (no factor ½, zeros kept).
-
-    Parameters
-    ----------
-    X : array of shape (n, p)
-    norm : {"l2", "l1"}
-        L1 is what `Laplacian` uses.
-    max_pairs : int
-        With more pairs than this, so many of them are drawn at random.
-    seed : int
-        Seed of the draw; the same seed gives the same value.
-
-    Returns
-    -------
-    float
-        In the units of X. If the median is 0 (half of the rows are equal) the mean of the positive distances; if there
-        is none, nan.
-
-    Raises
-    ------
-    TypeError, ValueError
-        X is not a finite float matrix of at least 2 rows, or max_pairs is not positive.
-
-    Notes
-    -----
-    Costs O(max_pairs · p) time and O(max_pairs) memory.
-
-    Examples
-    --------
-    >>> import numpy as np, gramian as gm
-    >>> gm.median_bandwidth(np.array([[0.0], [1.0], [3.0]]))
-    2.0
-    """
-    x = matrix(X, "X")
-    require_rows(x.n, 2, "median_bandwidth")
-    if norm not in ("l1", "l2"):
-        raise ValueError(f"norm must be 'l2' or 'l1', got {norm!r}")
-    check_seed(seed)
-    if max_pairs < 1:
-        raise ValueError(f"max_pairs must be at least 1, got {max_pairs}")
-    found = median_distance(about_least([x]), norm=norm, max_pairs=max_pairs, seed=seed)
-    return told(found, "all rows of X are the same" if math.isnan(found) else None, "median_bandwidth")
-
-
-def median_distance(
-    parts: Sequence[Matrix], *, norm: Literal["l2", "l1"], max_pairs: int = 1_000_000, seed: int = 0
-) -> float:
-    """`median_bandwidth` of rows that lie in several arrays."""
-    n = sum(p.n for p in parts)
-    if n * (n - 1) // 2 <= max_pairs:
-        i, j = np.triu_indices(n, 1)
-    else:
-        rng = np.random.default_rng(seed)
-        i = rng.integers(0, n, max_pairs)
-        j = (i + rng.integers(1, n, max_pairs)) % n
-    d = _core.pair_distances(
-        [p.view for p in parts], i.astype(np.int64, copy=False), j.astype(np.int64, copy=False), l1=norm == "l1"
-    )
-    if d.size == 0:
-        return math.nan
-    median = float(np.median(d))
-    if median > 0:
-        return median
-    positive = d[d > 0]
-    return float(positive.mean()) if positive.size else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -574,7 +350,7 @@ def gram_moments(
     return sweep_moments(represented, shard=(rank, size), precision=precision, memory=memory, progress=progress)
 
 
-def _swept(xs: Sequence[Representation], statistic: str, precision: Precision, **how: Any) -> Any:
+def sweep(xs: Sequence[Representation], statistic: str, precision: Precision, **how: Any) -> Any:
     """The native sweep."""
     raw = _core.sweep(
         [x.native() for x in xs], statistic=statistic, precision=precision, wide=any(x.wide for x in xs), **how
@@ -592,7 +368,7 @@ def sweep_moments(
     progress: Progress | None = None,
 ) -> GramMoments:
     """`gram_moments` behind the gate."""
-    raw = _swept(xs, "moments", precision, shard=shard, memory=memory or 0, progress=progress)
+    raw = sweep(xs, "moments", precision, shard=shard, memory=memory or 0, progress=progress)
     shift, diagonal = np.stack(raw["shift"]), np.stack(raw["diagonal"])
     kernels = tuple(x.kernel for x in xs)
     digest = hashlib.sha256()
@@ -623,7 +399,7 @@ def sweep_moments(
 def sweep_units(xs: Sequence[Representation], precision: Precision) -> npt.NDArray[np.int32]:
     """(m,) exponents of the sweeps' scaled units, from a sweep over no tiles."""
     nothing = 1 << 62  # shards: the first of so many owns no tile
-    return cast("npt.NDArray[np.int32]", _swept(xs, "star", precision, shard=(0, nothing))["exponent"])
+    return cast("npt.NDArray[np.int32]", sweep(xs, "star", precision, shard=(0, nothing))["exponent"])
 
 
 def half_offsets(g: GramMoments, *, hollow: bool) -> Array:
@@ -678,12 +454,7 @@ def too_coarse(g: GramMoments) -> bool:
         left = left + r.sum(axis=1) ** 2 / ((n - 1) * (n - 2)) - 2 / (n - 2) * (r * r).sum(axis=1)
     left = np.minimum(left, np.ldexp(np.diag(g.scaled_unshifted()), 2 * g.excess)) / (n * (n - 1))
     # squares of values far below 1 are no float32 numbers
-    return bool(np.any(left < np.maximum((g.rounding / _NARROW) ** 2, _SMALL**2)))
-
-
-def widened(x: Representation) -> Representation:
-    """The same rows for float64 tiles."""
-    return replace(x, amplification=max(x.amplification, _UNKNOWN))
+    return bool(np.any(left < np.maximum((g.rounding / NARROW) ** 2, _SMALL**2)))
 
 
 def as_swept(xs: Sequence[Representation], g: GramMoments) -> list[Representation]:
@@ -705,247 +476,3 @@ def moved_shift(g: GramMoments, by: Array | float = 0.0) -> Array:
 def shifted(xs: Sequence[Representation], shift: Array, base: npt.NDArray[np.int32]) -> list[Representation]:
     """The same rows with the shift, (m, n) or (m, 2, n), of an earlier sweep, or one made from it."""
     return [replace(x, shift=np.ascontiguousarray(s), base=int(b)) for x, s, b in zip(xs, shift, base, strict=True)]
-
-
-@dataclass(frozen=True, eq=False)
-class RowProducts:
-    """Per-row sums of products of shifted values v = K − s_i − s_j, diagonal left out; in scaled units."""
-
-    row_sums: Array  # (pairs, n) Σ_j v_p v_q for (0,0), (0,1), (1,1)
-    squares: Array  # (pairs,) Σ (v_p v_q)²
-    difference: float  # Σ (w_0 v_0 − w_1 v_1)²
-    diagonal: Array  # (m, n) v_ii
-    exponent: npt.NDArray[np.int32]
-
-
-def sweep_products(
-    xs: Sequence[Representation],
-    shift: Array,
-    base: npt.NDArray[np.int32],
-    *,
-    weights: tuple[float, float] = (1.0, 1.0),
-    precision: Precision = "highest",
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> RowProducts:
-    """The second pass: products around a given shift (m, n), in scaled units."""
-    moved = shifted(xs, shift, base)
-    raw = _swept(moved, "products", precision, weights=weights, memory=memory or 0, progress=progress)
-    return RowProducts(
-        row_sums=_core.fixed_values(raw["rows"]),
-        squares=_core.fixed_values(raw["squares"]),
-        difference=float(_core.fixed_values(raw["difference"])[0]),
-        diagonal=np.stack(raw["diagonal"]),
-        exponent=raw["exponent"],
-    )
-
-
-def sweep_star(
-    centre: Representation,
-    others: Sequence[Representation],
-    *,
-    precision: Precision = "highest",
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> Array:
-    """(len(others),) Σ_{i≠j} of the first's shifted values times each other's, in scaled units."""
-    raw = _swept((centre, *others), "star", precision, memory=memory or 0, progress=progress)
-    return _core.fixed_values(raw["pairs"])
-
-
-@dataclass(frozen=True, eq=False)
-class VectorProducts:
-    """K'V of shifted values K' = K − s_i − s_j, diagonal left out; in units of 2^exponent."""
-
-    values: Array  # (n, k) Σ_{j≠i} K'_ij v_j
-    diagonal: Array  # (n,) K'_ii
-    exponent: int
-    rounding: float  # of one value
-
-
-def sweep_matmul(
-    x: Representation,
-    vectors: Array,  # (n, k) of size 1 at most; k up to 64
-    *,
-    precision: Precision = "highest",
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> VectorProducts:
-    """Products of the shifted values with a few vectors."""
-    vectors = np.ascontiguousarray(vectors)
-    raw = _swept([x], "matmul", precision, vectors=vectors, memory=memory or 0, progress=progress)
-    return VectorProducts(
-        _core.fixed_values(raw["rows"]),
-        raw["diagonal"][0],
-        int(raw["exponent"][0]),
-        float(raw["rounding"][0] * raw["epsilon"]),
-    )
-
-
-def multiply_hollow(
-    x: Representation,
-    vectors: Array,
-    *,
-    precision: Precision = "highest",
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> Array:
-    """(K − s_i − s_j) V without its diagonal, s the representation's shift; vectors (n, k); in scaled units."""
-    return _multiply(x, vectors, False, precision, memory, progress)
-
-
-def multiply_centred(
-    x: Representation,
-    vectors: Array,
-    *,
-    precision: Precision = "highest",
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> Array:
-    """K̄ V for K̄ = K − s_i − s_j with its diagonal, s the representation's shift; vectors (n, k); in scaled units."""
-    return _multiply(x, vectors, True, precision, memory, progress)
-
-
-def _multiply(
-    x: Representation,
-    vectors: Array,
-    diagonal: bool,
-    precision: Precision,
-    memory: int | None,
-    progress: Progress | None,
-) -> Array:
-    largest = np.abs(vectors).max(axis=0)
-    largest[largest == 0] = 1.0
-    out = np.empty_like(vectors)
-    for begin in range(0, vectors.shape[1], 64):
-        part = slice(begin, begin + 64)
-        found = sweep_matmul(x, vectors[:, part] / largest[part], precision=precision, memory=memory, progress=progress)
-        out[:, part] = found.values * largest[part]
-        if diagonal:
-            out[:, part] += found.diagonal[:, None] * vectors[:, part]
-    return out
-
-
-@dataclass(frozen=True, eq=False)
-class Nearest:
-    """For every row its k nearest others, from all tiles or from a shard of them; shards of the same rows add with
-    ``+``.
-
-    Every entry is an exact float64 value of its pair, whoever computed it, so any shards in any order give the same
-    bits.
-    """
-
-    index: npt.NDArray[np.int64]  # (n, k) nearest first, ties to the lower index; −1 where the shard has fewer
-    similarity: Array  # (n, k) what they are ranked by, in units of 2^exponent (csrc/core/exact_value.hpp); nan at −1
-    exponent: int
-
-    def __add__(self, other: Nearest) -> Nearest:
-        if not isinstance(other, Nearest):
-            return NotImplemented
-        if (self.index.shape, self.exponent) != (other.index.shape, other.exponent):
-            raise ValueError("these neighbours are of different rows, or not of as many, and cannot be added")
-        index = np.concatenate([self.index, other.index], axis=1)
-        similarity = np.concatenate([self.similarity, other.similarity], axis=1)
-        # by index first, then, keeping that order among equals, by similarity; nan sorts behind everything
-        order = np.argsort(index, axis=1)
-        by_index = np.take_along_axis(-similarity, order, axis=1)
-        order = np.take_along_axis(order, np.argsort(by_index, axis=1, kind="stable"), axis=1)[:, : self.index.shape[1]]
-        return replace(
-            self,
-            index=np.take_along_axis(index, order, axis=1),
-            similarity=np.take_along_axis(similarity, order, axis=1),
-        )
-
-
-def sweep_nearest(
-    x: Representation,
-    k: int,
-    *,
-    shard: tuple[int, int] = (0, 1),
-    precision: Precision = "highest",
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> Nearest:
-    """The k nearest of every row by its kernel. No precision changes a bit of it."""
-    raw = _core.sweep(
-        [_alike_in_size(x).native()],
-        statistic="topk",
-        neighbors=k,
-        shard=shard,
-        precision=precision,
-        memory=memory or 0,
-        progress=progress,
-    )
-    if shard == (0, 1) and raw["index"].min() < 0:
-        raise ValueError(f"values of {x.kernel} of these rows are beyond float64; scale the rows down")
-    return Nearest(raw["index"], raw["similarity"], int(raw["exponent"][0]) - 2 * x.power)
-
-
-def _alike_in_size(x: Representation) -> Representation:
-    """The same directions, each row times a power of two of its own, where squares of the least would underflow."""
-    (rows,) = x.parts
-    if rows.dtype != "float64" or not (isinstance(x.kernel, Cosine) or x.kernel == ArcCosine(0)):
-        return x
-    step = max(1, _AT_ONCE // rows.d)
-    spans = [(a, min(rows.n, a + step)) for a in range(0, rows.n, step)]
-    exponents = np.frexp(np.concatenate([np.abs(rows.block(a, b)).max(axis=1) for a, b in spans]))[1]
-    # a row of zeros has the exponent 0, which changes nothing: it stays a row of zeros
-    if np.ptp(exponents) <= _REACH and exponents.min() >= -_LEAST:
-        return x
-    out = np.empty(rows.shape)
-    for a, b in spans:
-        np.ldexp(rows.block(a, b), -exponents[a:b, None], out=out[a:b])
-    return replace(x, parts=(as_matrix(out, "rows"),))
-
-
-def set_num_threads(count: int | None) -> None:
-    """Set the number of threads of all sweeps to come.
-
-    Parameters
-    ----------
-    count : int, optional
-        None: as many CPUs as the process may use, by its affinity mask and cgroup quotas, or GRAMIAN_NUM_THREADS.
-
-    Raises
-    ------
-    ValueError
-        The count is not positive.
-
-    Notes
-    -----
-    No result depends on it. The feature route (linear and cosine kernels of many samples) runs in NumPy's BLAS, which
-    has threads of its own: threadpoolctl limits those.
-
-    Examples
-    --------
-    >>> import gramian as gm
-    >>> gm.set_num_threads(2)
-    >>> gm.get_num_threads()
-    2
-    >>> gm.set_num_threads(None)
-    """
-    if count is not None and not 1 <= count <= 1024:
-        raise ValueError(f"count must be from 1 to 1024, got {count}")
-    _core.set_threads(count or 0)
-
-
-def get_num_threads() -> int:
-    """The number of threads that the next sweep will use.
-
-    Returns
-    -------
-    int
-        What `set_num_threads` was given, else the environment's GRAMIAN_NUM_THREADS, else the CPUs that the process may
-        use.
-
-    Notes
-    -----
-    Threads start with the first sweep, not with the import.
-
-    Examples
-    --------
-    >>> import gramian as gm
-    >>> gm.get_num_threads() >= 1
-    True
-    """
-    return _core.threads()

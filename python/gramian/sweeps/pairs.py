@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.once import once
-from gramian.sweeps.moments import CentredFeatures, Progress
+from gramian.sweeps.centred import CentredFeatures
+from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]  # numbers of rows

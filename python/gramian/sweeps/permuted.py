@@ -9,12 +9,14 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gramian.sweeps import gram, moments
-from gramian.sweeps.gram import GramMoments, Representation
+from gramian.sweeps import gram
+from gramian.sweeps.centred import blocks, centre
+from gramian.sweeps.gram import GramMoments
+from gramian.sweeps.products import sweep_star
+from gramian.sweeps.represent import Representation
 from gramian.sweeps.routes import Paired
 
 Index: TypeAlias = npt.NDArray[np.int64]
-
 
 _TOGETHER = 32  # permutations of one sweep
 
@@ -52,7 +54,7 @@ def swept_sums(
         batch = range(begin, min(count, begin + _TOGETHER))
         orders = [order(b) for b in batch]
         others = [replace(y, index=o, shift=np.ascontiguousarray(y.shift[..., o])) for o in orders]
-        inner = gram.sweep_star(x, others, precision=pair.precision, memory=pair.memory)
+        inner = sweep_star(x, others, precision=pair.precision, memory=pair.memory)
         for b, value in zip(batch, inner, strict=True):
             yield b, float(value)
         if pair.progress:
@@ -69,10 +71,10 @@ def _permuted_feature_sums(
     pair: Paired, count: int, order_of: Callable[[int], Index], first: int
 ) -> Iterator[tuple[int, float]]:
     """‖X̄'Ȳ_π‖² for linear kernels."""
-    fx, fy = (moments.centre(x, k) for x, k in zip(pair.matrices, pair.kernels, strict=True))
+    fx, fy = (centre(x, k) for x, k in zip(pair.matrices, pair.kernels, strict=True))
     n = pair.n
     y = fy.centred(fy.raw(0, n)) if 8 * n * fy.x.d <= 1 << 28 else None
-    spans = moments.blocks(n, [fx.x.d, fy.x.d])
+    spans = blocks(n, [fx.x.d, fy.x.d])
     for b in range(first, count):
         order = order_of(b)
         cross = np.zeros((fx.x.d, fy.x.d))

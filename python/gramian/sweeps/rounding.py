@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.rows.arrays import LAST_DIGITS, Matrix
-from gramian.sweeps.moments import blocks
+from gramian.sweeps.centred import blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
 

@@ -18,9 +18,18 @@ from gramian.kernels import Distance, Kernel, Linear
 from gramian.once import once
 from gramian.rows.arrays import Matrix, about_least, check_budget, one_of, require_rows, same_device, same_rows
 from gramian.rows.sources import matrix
-from gramian.sweeps import estimators, gram, moments
+from gramian.sweeps import estimators, gram
+from gramian.sweeps.centred import (
+    centred_row_products,
+    centred_squares,
+    feature_route,
+    feature_statistics,
+    raw_row_products,
+)
 from gramian.sweeps.estimators import Measure, Statistics
-from gramian.sweeps.gram import GramMoments, Precision, Progress, Representation, RowProducts
+from gramian.sweeps.gram import GramMoments, Progress
+from gramian.sweeps.products import RowProducts, multiply_hollow, sweep_products
+from gramian.sweeps.represent import Precision, Representation, represent
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -65,9 +74,9 @@ class Paired:
 
     @once
     def _feature_statistics(self) -> Statistics | None:
-        if not moments.feature_route(self.matrices, self.kernels, self.memory):
+        if not feature_route(self.matrices, self.kernels, self.memory):
             return None
-        s = moments.feature_statistics(self.matrices, self.kernels, progress=self.progress)
+        s = feature_statistics(self.matrices, self.kernels, progress=self.progress)
         return s if estimators.resolved(s) else None
 
     @once
@@ -82,7 +91,7 @@ class Paired:
 
     def products(self, shift: Array, base: npt.NDArray[np.int32]) -> RowProducts:
         """The second pass, around a shift, (m, n) or (m, 2, n), in scaled units."""
-        return gram.sweep_products(
+        return sweep_products(
             self.as_swept, shift, base, precision=self.precision, memory=self.memory, progress=self.progress
         )
 
@@ -96,7 +105,7 @@ class Paired:
     def centred_diagonals(self) -> Array:
         """(m, n) K̄_ii, in the units of `Statistics`."""
         if self.by_features:
-            return np.stack([moments.centred_squares(x, k) for x, k in zip(self.matrices, self.kernels, strict=True)])
+            return np.stack([centred_squares(x, k) for x, k in zip(self.matrices, self.kernels, strict=True)])
         g = self.gram
         full = g.scaled_rows + g.scaled_diagonal
         return cast("Array", g.scaled_diagonal - 2 / g.n * full + full.sum(axis=1, keepdims=True) / g.n**2)
@@ -139,7 +148,7 @@ def gathered(
     same_rows(opened, names)
     same_device(opened, names)
     require_rows(opened[0].n, 2, "a comparison")
-    represented = [gram.represent(k, x, argument=a) for x, (k, a) in zip(opened, kernels, strict=True)]
+    represented = [represent(k, x, argument=a) for x, (k, a) in zip(opened, kernels, strict=True)]
     return Paired(tuple(represented), precision, memory, progress)
 
 
@@ -152,10 +161,10 @@ def standard_error(pair: Paired, measure: Measure) -> float:
         return math.nan
     if measure == "kernel_alignment":
         if pair.by_features:
-            return estimators.standard_error_alignment(moments.raw_row_products(pair.matrices, pair.kernels), n)
+            return estimators.standard_error_alignment(raw_row_products(pair.matrices, pair.kernels), n)
         return estimators.standard_error_from_differences(*_squares_of_differences(pair), n)
     if pair.by_features:
-        sums, exponent = moments.centred_row_products(pair.matrices, pair.kernels), s.exponent
+        sums, exponent = centred_row_products(pair.matrices, pair.kernels), s.exponent
     else:
         g = pair.gram
         centre = gram.moved_shift(g, gram.half_offsets(g, hollow=True))
@@ -178,7 +187,7 @@ def _squares_of_differences(pair: Paired) -> tuple[Array, Array]:
     products = pair.products(gram.moved_shift(g), g.base).row_sums * np.outer(unit, unit)[np.triu_indices(2)][:, None]
     difference = shift[0] - shift[1]
     times = [  # (n, 2): the values times the difference, and times the representation's own shift
-        scale * gram.multiply_hollow(x, np.stack([difference, a], axis=1), precision=pair.precision, memory=pair.memory)
+        scale * multiply_hollow(x, np.stack([difference, a], axis=1), precision=pair.precision, memory=pair.memory)
         for x, a, scale in zip(gram.shifted(pair.as_swept, gram.moved_shift(g), g.base), shift, unit, strict=True)
     ]
 

@@ -15,16 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import (
-    RBF,
-    ArcCosine,
-    Cosine,
-    Distance,
-    Exponential,
-    Kernel,
-    Laplacian,
-    RationalQuadratic,
-)
+from gramian.kernels import RBF, ArcCosine, Cosine, Distance, Exponential, Kernel, Laplacian, RationalQuadratic
 from gramian.rows.arrays import check_count
 from gramian.rows.sources import matrix
 from gramian.sweeps.gram import GramMoments

@@ -1,0 +1,218 @@
+"""Rows of two arrays, or their moments, as few rows that say the same; and the algebra of subspaces on these."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.kernels import Linear
+from gramian.rows.arrays import about_least, check_budget, exact_beyond, require_rows, same_device, same_rows
+from gramian.rows.sources import matrix
+from gramian.sweeps import factor
+from gramian.sweeps.centred import CentredFeatures, centre
+from gramian.sweeps.estimators import scaled
+from gramian.sweeps.factor import EPS, Basis, upper
+from gramian.sweeps.moments import TOO_FEW_DIGITS, FeatureMoments, Progress, check_squares
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+CONSTANT = "{} is constant up to rounding: nothing is left after centring"
+
+
+@dataclass(frozen=True, eq=False)
+class Condensed:
+    """Centred features after an orthogonal map of their rows: x'x = X̄'X̄, x'y = X̄'Ȳ, y'y = Ȳ'Ȳ."""
+
+    n: int
+    x: Array  # (m, p), m ≤ p + q; columns that are constant up to rounding are 0
+    y: Array  # (m, q)
+    rcond: tuple[float, float]  # singular values below this part of the largest are rounding of float64
+    rounding: tuple[Array, Array]  # (p,), (q,) Σ of squared roundings that columns were stored with; 0 for float64
+    exponent: tuple[int, int]  # X̄ = 2^exponent · x
+    raw: tuple[Array, Array] | None = None  # (p,), (q,) of moments, at which sizes their sums were rounded
+    gone: bool = False  # whether moments left some feature without digits
+    even: tuple[factor.Even | None, factor.Even | None] = (None, None)  # where a few rows hold most of the rounding
+
+
+def condense(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
+    """The gate: two arrays, or the `FeatureMoments` of both."""
+    check_budget(None, progress)
+    if isinstance(X, FeatureMoments):
+        if Y is not None:
+            raise ValueError(f"{what} takes FeatureMoments alone, they hold both arrays; leave Y out")
+        if X.yy.shape[0] == 0:
+            raise ValueError(f"{what} needs two arrays; these moments hold X alone")
+        require_rows(X.n, least, what)
+        return _from_moments(X)
+    if Y is None:
+        raise TypeError(f"{what} needs X and Y, or FeatureMoments of both in place of X; Y is missing")
+    x, y = matrix(X, "X"), matrix(Y, "Y")
+    same_rows([x, y], ["X", "Y"])
+    same_device([x, y], ["X", "Y"])
+    require_rows(x.n, least, what)
+    (x,), (y,) = about_least([x]), about_least([y])
+    features = [centre(x, Linear()), centre(y, Linear())]
+    found = factor.triangle(features, progress)
+    return Condensed(
+        n=x.n,
+        x=found.rows[:, : x.d],
+        y=found.rows[:, x.d :],
+        rcond=(max(x.n, x.d) * EPS, max(x.n, y.d) * EPS),
+        rounding=(found.rounding[: x.d], found.rounding[x.d :]),
+        exponent=(features[0].exponent // 2, features[1].exponent // 2),
+        even=(_even(features[0], found, slice(x.d)), _even(features[1], found, slice(x.d, None))),
+    )
+
+
+def _even(features: CentredFeatures, found: factor.Triangle, columns: slice) -> factor.Even | None:
+    even = factor.evened(features, found.rounding[columns], found.fourth[columns])
+    return even and even.centred(True)
+
+
+def _from_moments(given: FeatureMoments) -> Condensed:
+    """Rows with the moments that were merged: half of float64's digits, since moments are squares."""
+    mean_x, mean_y = given.sum_x / given.n, given.sum_y / given.n
+    m = check_squares(given.shifted(mean_x, mean_y))
+    second = np.block([[m.xx, m.xy], [m.xy.T, m.yy]])
+    # integers that a reference was taken from exactly are known to the last digit
+    offset = np.concatenate(
+        [
+            np.where(exact_beyond(reference), 0.0, reference + mean)
+            for reference, mean in ((given.reference_x, mean_x), (given.reference_y, mean_y))
+        ]
+    )
+    raw = factor.summed_squares(
+        np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, np.concatenate([mean_x, mean_y])
+    )
+    rows, gone = factor.of_squares(second, raw, given.n, least=np.square(16 * EPS * offset) * given.n)
+    p, q = m.xy.shape
+    rcond = (math.sqrt(max(given.n, p) * EPS), math.sqrt(max(given.n, q) * EPS))
+    return Condensed(
+        n=given.n,
+        x=rows[:, :p],
+        y=rows[:, p:],
+        rcond=rcond,
+        rounding=(given.rounding_x, given.rounding_y),
+        exponent=(0, 0),
+        raw=(raw[:p], raw[p:]),
+        gone=gone,
+    )
+
+
+def basis_of(
+    c: Condensed, side: int, rcond: float | None, *, unit_columns: bool, reciprocal: Array | float = 1.0
+) -> Basis:
+    """Of columns times `reciprocal`; in these units, or where none matter in those that keep the most digits."""
+    rows = (c.x, c.y)[side] * reciprocal
+    rounding = c.rounding[side] * np.square(reciprocal)
+    if rcond is not None:
+        return factor.basis(rows, rcond, unit_columns=unit_columns)
+    even = c.even[side]
+    return factor.ranked_basis(
+        rows, c.rcond[side], rounding, c.n, unit_columns=unit_columns, even=even and even.scaled(reciprocal)
+    )
+
+
+def filter_factors(basis: Basis, ridge: float, n: int, exponent: int) -> Array:
+    """(r,) s/√(s² + nλ): what a ridge leaves of each direction; λ in the units of the variance of the features."""
+    if ridge == 0:
+        return np.ones(basis.rank)
+    added = math.sqrt(n) * scaled(math.sqrt(ridge), -exponent)
+    kept: Array = basis.singular / np.hypot(basis.singular, added)
+    return kept
+
+
+def why_constant(c: Condensed, ranks: Sequence[int]) -> str | None:
+    """Why a measure of subspaces has no value, or None."""
+    for name, rank, rows in zip("XY", ranks, (c.x, c.y), strict=True):
+        if rank == 0 and rows.any():
+            return (
+                f"{name} varies by no more than the rounding that it was stored with: its dtype is too coarse for rows "
+                "this far from 0"
+            )
+        if rank == 0:
+            return CONSTANT.format(name)
+    return None
+
+
+def without_variation(c: Condensed) -> str | None:
+    """The same of measures that divide by the size alone."""
+    return next((CONSTANT.format(name) for name, rows in zip("XY", (c.x, c.y), strict=True) if not rows.any()), None)
+
+
+def _sides(c: Condensed, bases: tuple[Basis | None, Basis | None]) -> list[factor.Side]:
+    raw = c.raw or (np.zeros(c.x.shape[1]), np.zeros(c.y.shape[1]))
+    return [
+        factor.whole(rows, r) if basis is None else factor.side(rows, basis, r, rounding, c.n)
+        for rows, r, basis, rounding in zip((c.x, c.y), raw, bases, c.rounding, strict=True)
+    ]
+
+
+def untold(
+    c: Condensed, x: Basis | None, y: Basis | None, value: float | None = None, *, selected: bool = False
+) -> str | None:
+    """Why Σ of the squares of u_x'u_y has no digits, of moments; bases that are None are the features themselves."""
+    if c.raw is None or not (c.x.any() and c.y.any()):
+        return None
+    sides = _sides(c, (x, y))
+    error = factor.energy_error(*sides, whitened=y is not None, selected=selected)
+    if value is None:
+        value = float(np.square(sides[0].basis.u.T @ sides[1].basis.u).sum())
+    return TOO_FEW_DIGITS if c.gone or not factor.trusted(error, value) else None
+
+
+def untold_gap(c: Condensed, gap: float, unit: float, x: Basis | None = None, y: Basis | None = None) -> str | None:
+    """Why a distance that is left of the sizes of both has no digits, of moments."""
+    if c.raw is None or not (c.x.any() and c.y.any()):
+        return None
+    sides = _sides(c, (x, y))
+    error = 2 * unit * float(np.linalg.norm(factor.cross_errors(*sides, whitened=True)))
+    return TOO_FEW_DIGITS if c.gone or not factor.trusted(error, gap) else None
+
+
+def saturated(ranks: Sequence[int], n: int) -> str | None:
+    """Why a measure of subspaces says nothing about the data, or None."""
+    for name, rank in zip("XY", ranks, strict=False):
+        if rank >= n - 1:
+            return (
+                f"{name} has rank {rank} = n − 1 after centring, so it fits anything perfectly, related or not; "
+                "take more rows than features, fewer components (svcca), or a ridge"
+            )
+    return None
+
+
+def check_ridge(ridge: object) -> None:
+    if isinstance(ridge, bool) or not isinstance(ridge, Real):
+        raise TypeError(f"ridge must be a number, got {type(ridge).__name__}")
+    if not (math.isfinite(ridge) and float(ridge) >= 0):
+        raise ValueError(f"ridge must be finite and at least 0, got {ridge}")
+
+
+def check_part(value: object, argument: str, *, zero: bool) -> float:
+    """A number from 0 to 1; where sums in float64 took it past an end by their rounding, the end."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
+    near = 4 * EPS
+    if not (0 < float(value) <= 1 + near or (zero and -near <= float(value) <= 0)):
+        raise ValueError(f"{argument} must be {'from 0 to 1' if zero else 'above 0 and at most 1'}, got {value}")
+    return min(1.0, max(0.0, float(value)))
+
+
+def check_rcond(rcond: object) -> None:
+    if rcond is None:
+        return
+    if isinstance(rcond, bool) or not isinstance(rcond, Real):
+        raise TypeError(f"rcond must be a number or None, got {type(rcond).__name__}")
+    if not 0 <= float(rcond) < 1:
+        raise ValueError(f"rcond must be at least 0 and below 1, got {rcond}")
+
+
+def square_of(rows: Array) -> Array:
+    """As many columns as rows at most, by a rotation of the features."""
+    return rows if rows.shape[1] <= rows.shape[0] else upper(rows.T).T
