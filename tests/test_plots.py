@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from gramian.matrix import AlignmentMatrix
+from gramian.matrices import AlignmentMatrix
 from gramian.show import heatmaps
 from gramian.show.charts import Series, bounds_chart, chart_svg
 from gramian.show.svg import round_steps, stacked_svg, told_apart

@@ -17,7 +17,7 @@ from .kernels import (
     Polynomial as Polynomial,
     RationalQuadratic as RationalQuadratic,
 )
-from .matrix import AlignmentMatrix as AlignmentMatrix, cka_matrix as cka_matrix
+from .matrices import AlignmentMatrix as AlignmentMatrix, cka_matrix as cka_matrix, matrix as matrix
 from .measures.cknna import cknna as cknna
 from .measures.kernel import (
     cka as cka,

@@ -27,7 +27,7 @@ from gramian.reasons import UndefinedWarning
 
 if TYPE_CHECKING:
     from gramian.inference.independence import Method
-    from gramian.matrix import AlignmentMatrix
+    from gramian.matrices import AlignmentMatrix
     from gramian.measures.neighbors import Metric
     from gramian.spectra.spectral import Spectrum
     from gramian.stitching.linear import Kind

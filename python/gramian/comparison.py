@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gramian.inference import independence
+from gramian.inference import independence, permutation
 from gramian.inference.estimates import estimate
 from gramian.inference.independence import Method
 from gramian.kernels import Kernel, as_kernel, parameters
-from gramian.measures import kernel as metrics
+from gramian.measures import kernel as metrics, registry
+from gramian.measures.registry import Row
 from gramian.reasons import heard
-from gramian.rows.arrays import check_count, require_rows
+from gramian.rows.arrays import Matrix, check_count, require_rows
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import Estimator, Measure
 from gramian.sweeps.gram import Progress
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
+
+_ALWAYS = (*estimators.MEASURES, "distance_alignment")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def compare(
     Y: object,
     kernel: Kernel | str | Sequence[Kernel | str] = ("linear", "rbf"),
     *,
+    measures: Sequence[str] = (),
     confidence: float = 0.95,
     method: Method = "gamma",
     permutations: int = 1000,
@@ -95,6 +99,9 @@ def compare(
     Y : array of shape (n, q)
         Row i of both is the same sample.
     kernel : kernel, name, or a sequence of them
+    measures : sequence of str
+        More measures, by name and with their own defaults, each beside its mean over shuffled pairings:
+        ``("mutual_knn", "rsa")``. docs/measures.md lists them.
     confidence : float
         Of the intervals.
     method : {"gamma", "permutation", "pearson3", "t", "chi2", "gretton"}
@@ -118,7 +125,8 @@ def compare(
 
     Notes
     -----
-    About four sweeps a kernel (moments, products for the errors, the null); see `cka` for the cost of one.
+    About four sweeps a kernel (moments, products for the errors, the null), each at the cost of `cka`; for each further
+    measure, 1 + `shuffles` times its own cost.
 
     Examples
     --------
@@ -135,6 +143,9 @@ def compare(
     kernels = [as_kernel(k) for k in listed]
     if not kernels:
         raise ValueError("kernel is empty; name at least one")
+    if isinstance(measures, str):
+        measures = (measures,)
+    more = [row for name in measures if (row := registry.row_of(name, "measures")).name not in _ALWAYS]
     rows: list[ComparisonRow] = []
     pair: Paired | None = None
     for k in kernels:
@@ -159,7 +170,21 @@ def compare(
             )
         reason = why[0] if why else None
         rows.append(ComparisonRow("distance_alignment", normalize, "-", value, None, None, None, None, None, reason))
+    for row in more:
+        rows.append(_of_registry(row, x, y, shuffles, seed))
     return Comparison(tuple(rows), x.n, x.d, y.d, (x.dtype, y.dtype), confidence, method, shuffles, seed)
+
+
+def _of_registry(row: Row, x: Matrix, y: Matrix, shuffles: int, seed: int) -> ComparisonRow:
+    """A measure by its own defaults, and what it is on average over shuffled pairings."""
+    if shuffles:
+        found = permutation.null(row.function, x, y, permutations=shuffles, seed=seed)
+        value, chance, reason = found.value, found.mean, found.reason if math.isnan(found.value) else None
+    else:
+        with heard() as why:
+            value = float(row.function(x, y))
+        chance, reason = None, why[0] if why else None
+    return ComparisonRow(row.name, "-", "-", value, None, None, None, chance, None, reason)
 
 
 def _rows(
@@ -228,6 +253,7 @@ def table(c: Comparison) -> str:
         )
         if row.reason and (missing := _missing(row)):
             notes.append(f"{row.kernel} {row.measure}: {missing}: {row.reason}")
+    distances = dict.fromkeys(row.measure for row in c.rows if registry.row_of(row.measure).perfect == 0)
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = [
         f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})",
@@ -235,7 +261,7 @@ def table(c: Comparison) -> str:
         *("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines),
         "",
         f"p: {c.method} test of independence. shuffled: mean over {c.shuffles} random pairings of the rows.",
-        "chance: expected value for independent data. distance_alignment: 0 is perfect.",
+        f"chance: expected value for independent data. {', '.join(distances)}: 0 is perfect.",
         *dict.fromkeys(notes),
     ]
     return "\n".join(text)

@@ -11,15 +11,15 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.matrix import cka_matrix
-from gramian.reasons import heard, told
+from gramian.matrices import matrix
+from gramian.measures.subspaces import canonical_correlations
+from gramian.reasons import told
 from gramian.rows.arrays import as_matrix, check_count, check_number, one_of, require_rows
 from gramian.rows.sources import array_names, open_array, open_layers
 from gramian.sweeps.centred import blocks
@@ -167,18 +167,9 @@ def platonic_score(
         raise ValueError(f"X has {n} rows but Y has {m}; row i of both must be the same sample")
     if "knn" in metric:
         require_rows(n, topk + 1, f"{metric} of {topk} neighbours")
-    if metric in ("cka", "unbiased_cka"):
-        found = cka_matrix(
-            left,
-            right,
-            "cosine" if normalize else "linear",
-            estimator="biased" if metric == "cka" else "unbiased",
-            progress=progress,
-        )
-        values = found.values
-        why = _of_kernels(found.reasons)
-    else:
-        values, why = _by_pairs(*_comparison(metric, left, right, topk, normalize), progress)
+    measure, options = _measure(metric, topk, normalize)
+    found = matrix(left, right, measure, progress=progress, **options)
+    values = found.values * (topk if metric == "lcs_knn" else 1)  # a length, not a part of topk
     best = None if np.isnan(values).all() else np.unravel_index(int(np.nanargmax(values)), values.shape)
     rows, columns = tuple(left), tuple(right)
     return PlatonicScore(
@@ -191,59 +182,41 @@ def platonic_score(
         metric=metric,
         topk=topk if "knn" in metric else None,
         n=n,
-        reason=_reason(values, why),
+        reason=_reason(values, found.reasons),
     )
 
 
-def _reason(values: Array, why: Callable[[int, int], str]) -> str | None:
+def _measure(metric: Metric, topk: int, normalize: bool) -> tuple[str | Callable[..., float], dict[str, Any]]:
+    """A measure of the published code as `gramian.matrix` has it."""
+    kernel = "cosine" if normalize else "linear"
+    if metric in ("cka", "unbiased_cka"):
+        return "cka", {"kernel": kernel, "estimator": "biased" if metric == "cka" else "unbiased"}
+    if metric == "cknna":
+        return metric, {"k": topk, "kernel": kernel, "variant": "reference"}
+    if metric == "svcca":
+        return (_svcca_of_unit_rows if normalize else _svcca), {}
+    name = "edit_knn" if metric == "edit_distance_knn" else metric
+    return name, {"k": topk, "metric": "cosine" if normalize else "inner_product"}
+
+
+def _svcca(x: Any, y: Any) -> float:
+    found = canonical_correlations(x, y, components=_CCA_COMPONENTS, standardize=True)
+    return told(found.mean, found.reason, "svcca")
+
+
+def _svcca_of_unit_rows(x: Floats, y: Floats) -> float:
+    return _svcca(_unit_rows(x), _unit_rows(y))
+
+
+def _reason(values: Array, reasons: Mapping[str, str]) -> str | None:
     missing = np.argwhere(np.isnan(values))
     if not len(missing):
         return None
     i, j = missing[0].tolist()
-    return f"{len(missing)} of {values.size} pairs have no value: {why(i, j)}"
-
-
-def _of_kernels(reasons: Mapping[str, str]) -> Callable[[int, int], str]:
-    """Why CKA of layers i and j is nan, from what `cka_matrix` says of single layers."""
-
-    def why(i: int, j: int) -> str:
-        theirs = {f"Xs['layer{i}']": f"layer{i} of X", f"Ys['layer{j}']": f"layer{j} of Y"}
-        key = next(key for key in theirs if key in reasons)
-        return reasons[key].replace(key, theirs[key])
-
-    return why
-
-
-def _comparison(
-    metric: Metric, left: dict[str, Floats], right: dict[str, Floats], topk: int, normalize: bool
-) -> tuple[list[Any], list[Any], Callable[[Any, Any], float]]:
-    """What is made of every layer once, and the measure of two of these."""
-    layers = list(left.values()), list(right.values())
-    if metric == "svcca":
-        correlations = import_module("gramian.measures.subspaces").canonical_correlations
-        rows, others = ([_unit_rows(z) if normalize else z for z in zs] for zs in layers)
-
-        def svcca(x: Any, y: Any) -> float:
-            found = correlations(x, y, components=_CCA_COMPONENTS, standardize=True)
-            return told(found.mean, found.reason, metric)
-
-        return rows, others, svcca
-    if metric == "cknna":
-        kernel = "cosine" if normalize else "linear"
-        cknna = import_module("gramian.measures.cknna").cknna
-        return *layers, lambda x, y: cknna(x, y, topk, kernel=kernel, variant="reference")
-    knn = import_module("gramian.measures.neighbors").neighbors
-    neighbor_overlap = import_module("gramian.measures.overlaps").neighbor_overlap
-    space: str = "cosine" if normalize else "inner_product"
-    near, others = ([knn(z, topk, metric=space) for z in zs] for zs in layers)
-    measure = "edit_knn" if metric == "edit_distance_knn" else metric
-    factor = topk if metric == "lcs_knn" else 1  # a length, not a part of topk
-
-    def overlap(a: Any, b: Any) -> float:
-        found = neighbor_overlap(a, b, measure=measure, shuffles=1)
-        return factor * told(found.value, found.reason, metric)
-
-    return near, others, overlap
+    layers = f"Xs['layer{i}']", f"Ys['layer{j}']"
+    why = next(reasons[key] for key in (*layers, ", ".join(layers)) if key in reasons)
+    why = re.sub(r"([XY])s\['(layer\d+)'\]", r"\2 of \1", why)
+    return f"{len(missing)} of {values.size} pairs have no value: {why}"
 
 
 def _unit_rows(x: Floats) -> Array:
@@ -251,28 +224,6 @@ def _unit_rows(x: Floats) -> Array:
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     np.divide(rows, norms, out=rows, where=norms > 0)
     return rows
-
-
-def _by_pairs(
-    left: list[Any], right: list[Any], measure: Callable[[Any, Any], float], progress: Progress | None
-) -> tuple[Array, Callable[[int, int], str]]:
-    """The values, and why one of them is nan."""
-    values, reasons = np.empty((len(left), len(right))), {}
-    for i, x in enumerate(left):
-        for j, y in enumerate(right):
-            with heard() as said:
-                values[i, j] = measure(x, y)
-            if said:
-                reasons[i, j] = _of_layers(said[0], i, j)
-            if progress:
-                progress(i * len(right) + j + 1, values.size)
-    return values, lambda i, j: reasons[i, j]
-
-
-def _of_layers(reason: str, i: int, j: int) -> str:
-    """What a measure says of X, Y (or of lists A, B), said of their layers."""
-    names = dict.fromkeys("XA", f"layer{i} of X") | dict.fromkeys("YB", f"layer{j} of Y")
-    return re.sub(r"\b[XYAB]\b(?!')", lambda found: names[found[0]], reason)
 
 
 # ---- features ------------------------------------------------------------------------------------------------------

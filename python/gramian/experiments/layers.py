@@ -175,4 +175,5 @@ def _figure(scores: Sequence[Score], means: dict[str, Array], within: Array, n: 
 
 def _as_matrix(values: Array, measure: Measure, estimator: Estimator, n: int) -> gm.AlignmentMatrix:
     names = tuple(f"layer {i + 1}" for i in range(len(values)))
-    return gm.AlignmentMatrix(values, names, names, measure, estimator, "linear", n, {})
+    options = {"estimator": estimator, "kernel": "linear"}
+    return gm.AlignmentMatrix(values, names, names, measure, options, n, {}, limits=(-1.0, 1.0))

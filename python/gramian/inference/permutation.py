@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.inference import independence
-from gramian.measures.rsa_sums import permuted_values
+from gramian.measures import registry, rsa_sums
+from gramian.measures.registry import Agreement as Alternative
 from gramian.reasons import heard
 from gramian.rows.arrays import (
     Matrix,
@@ -31,44 +31,8 @@ from gramian.sweeps.gram import Progress
 from gramian.sweeps.permuted import Index, permutation
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Alternative: TypeAlias = Literal["greater", "less"]
 
 _SLACK = 16  # roundings of the largest value, which do not break a tie
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A measure that is known by its name."""
-
-    module: str
-    maximum: float | None = 1.0  # of perfect agreement
-    alternative: Alternative = "greater"
-
-
-_NAMED = {
-    "cka": _Named("measures.kernel"),
-    "kernel_alignment": _Named("measures.kernel"),
-    "hsic": _Named("measures.kernel", None),
-    "distance_alignment": _Named("measures.kernel", None, "less"),
-    "rsa": _Named("measures.rsa"),
-    "mutual_knn": _Named("measures.neighbors"),
-    "cycle_knn": _Named("measures.neighbors"),
-    "lcs_knn": _Named("measures.neighbors"),
-    "edit_knn": _Named("measures.neighbors"),
-    "cknna": _Named("measures.cknna"),
-    "cca": _Named("measures.subspaces"),
-    "svcca": _Named("measures.subspaces"),
-    "pwcca": _Named("measures.subspaces"),
-    "coco": _Named("measures.subspaces", None),
-    "nocco": _Named("measures.subspaces", None),
-    "linear_regression_r2": _Named("measures.subspaces"),
-    "procrustes": _Named("measures.shapes", None, "less"),
-    "shape_distance": _Named("measures.shapes", None, "less"),
-}
-_PLATONIC = {  # names of `platonic_score` that are others here
-    "unbiased_cka": "'cka' with kernel='cosine', which is unbiased unless asked",
-    "edit_distance_knn": "'edit_knn'",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +133,9 @@ def null(
     >>> found.pvalue, bool(abs(found.mean) < 0.05), found.corrected > 0.5
     (0.01, True, True)
     """
-    name, function, known = _measure(measure)
+    row = registry.known(measure)
+    name = registry.name_of(measure)
+    function = cast("Callable[..., float]", measure) if row is None else row.function
     if alternative is not None:
         one_of(alternative, get_args(Alternative), "alternative")
     check_count(permutations, "permutations")
@@ -190,35 +156,17 @@ def null(
 
     asked = _Asked(name, function, x, y, permutations, order, progress, options)
     with heard() as told:  # once here, in place of a warning for each permutation
-        every = (_shortcut(asked) if known.module else None) or _recomputed(asked)
+        every = (_shortcut(asked, row) if row else None) or _recomputed(asked)
         value = next(every)
         values = np.array(list(every))
         if math.isnan(value) and not told:
             asked.function(x.owner, y.owner, **options)  # the ways that save sums do not all say why
-    limit = known.maximum if maximum is None else float(maximum)
+    limit = float(maximum) if maximum is not None else row.maximum if row else None
+    which = alternative or (row.agreement if row else "greater")
     widest = np.float64 if x.dtype == y.dtype == "float64" else np.float32
     slack = _SLACK * float(np.finfo(widest).eps) * max(abs(value), float(np.abs(values).max()))
     why = told[0] if told else None
-    return _summary(value, values, slack, name, x.n, labels, seed, limit, alternative or known.alternative, why)
-
-
-def _measure(measure: object) -> tuple[str, Callable[..., float], _Named]:
-    if callable(measure):
-        name = str(getattr(measure, "__name__", type(measure).__name__))
-        if name not in _NAMED or measure is not _named(name):
-            return name, measure, _Named("", None)
-        measure = name
-    if not isinstance(measure, str):
-        raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
-    if measure in _PLATONIC:
-        raise ValueError(f"measure {measure!r} is a name of platonic_score; here it is {_PLATONIC[measure]}")
-    one_of(measure, list(_NAMED), "measure")
-    return measure, _named(measure), _NAMED[measure]
-
-
-def _named(name: str) -> Callable[..., float]:
-    found: Callable[..., float] = getattr(import_module(f"gramian.{_NAMED[name].module}"), name)
-    return found
+    return _summary(value, values, slack, name, x.n, labels, seed, limit, which, why)
 
 
 def _labels(groups: object, n: int) -> Index:
@@ -313,17 +261,17 @@ def _number(found: Any, name: str) -> float:
         raise TypeError(f"measure must return a number, but {name} returned {what}") from None
 
 
-def _shortcut(a: _Asked) -> Iterator[float] | None:
+def _shortcut(a: _Asked, row: registry.Row) -> Iterator[float] | None:
     """For measures of which most sums do not change with the order."""
-    name, given = a.name, dict(a.options)
-    if name in ("cka", "hsic") and given.keys() <= {"kernel", "kernel_y", "estimator", "precision", "memory"}:
-        measure: Literal["cka", "hsic"] = "cka" if name == "cka" else "hsic"
+    given = dict(a.options)
+    if row.kept == "kernel sums" and given.keys() <= {"kernel", "kernel_y", "estimator", "precision", "memory"}:
+        measure = cast("Literal['cka', 'hsic']", row.name)
         estimator = given.pop("estimator", DEFAULT_ESTIMATOR[measure])
         kernel, kernel_y = given.pop("kernel", "linear"), given.pop("kernel_y", None)
         pair = routes.paired(a.x, a.y, kernel, kernel_y, progress=a.progress, **given)
         estimators.check_estimator(estimator, measure, pair.n)
         return independence.permuted_values(pair, measure, estimator, a.count, a.order)
     sums = {"dissimilarity", "dissimilarity_y", "correlation", "precision", "memory"}
-    if name == "rsa" and given.keys() <= sums and given.get("correlation") != "spearman":
-        return permuted_values(a.x, a.y, a.count, a.order, progress=a.progress, **given)
+    if row.kept == "dissimilarity sums" and given.keys() <= sums and given.get("correlation") != "spearman":
+        return rsa_sums.permuted_values(a.x, a.y, a.count, a.order, progress=a.progress, **given)
     return None

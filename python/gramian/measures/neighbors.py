@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import ArcCosine, Cosine, Kernel, Linear
-from gramian.measures.overlaps import MEAN, Lists, NeighborMeasure, Neighbors, Overlap, first_reason, overlap
+from gramian.measures.overlaps import NeighborMeasure, Neighbors, Overlap, first_reason, in_common, overlap
 from gramian.reasons import told
 from gramian.rows.arrays import Matrix, about_least, as_matrix, check_budget, check_count, one_of, require_rows
 from gramian.rows.sources import matrix
@@ -90,7 +90,7 @@ def neighbors(
     >>> gm.neighbors(np.array([[0.0], [1], [3], [7], [15]]), 1, metric="euclidean").ravel().tolist()
     [1, 0, 1, 2, 3]
     """
-    return _nearest(X, "X", k, metric, memory, progress)
+    return nearest_of(X, "X", k, metric, memory, progress)
 
 
 def mutual_knn(
@@ -270,7 +270,9 @@ def edit_knn(
     return _measure(X, Y, k, metric, "edit_knn", memory, progress)
 
 
-def _nearest(x: object, name: str, k: int, metric: Metric, memory: int | None, progress: Progress | None) -> Neighbors:
+def nearest_of(
+    x: object, name: str, k: int, metric: Metric, memory: int | None = None, progress: Progress | None = None
+) -> Neighbors:
     one_of(metric, get_args(Metric), "metric")
     check_budget(memory, progress)
     rows = matrix(x, name)
@@ -359,11 +361,7 @@ def _measure(
 ) -> float:
     a, b = _both(X, Y, k, metric, memory, progress)
     reason = first_reason(("X", a.reason), ("Y", b.reason))
-    return told(math.nan, reason, measure) if reason else MEAN[measure](_plain(a), _plain(b))
-
-
-def _plain(lists: Lists) -> Lists:
-    return lists.view(np.ndarray)
+    return told(math.nan, reason, measure) if reason else in_common(a, b, measure)
 
 
 def _both(
@@ -373,7 +371,7 @@ def _both(
     one_of(metric, get_args(Metric), "metric")
     pair = routes.paired(X, Y, _KERNEL[metric][0], None, memory=memory, progress=progress)
     check_k(k, pair.n)
-    x, y = (_nearest(z, name, k, metric, memory, progress) for z, name in zip(pair.matrices, "XY", strict=True))
+    x, y = (nearest_of(z, name, k, metric, memory, progress) for z, name in zip(pair.matrices, "XY", strict=True))
     return x, y
 
 

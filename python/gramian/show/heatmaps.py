@@ -59,7 +59,6 @@ _MAGMA = np.array(
     ],
     dtype=float,
 )
-_BOUNDED = ("cka", "kernel_alignment")  # 1 is the largest value there is
 _ROTATION = 40  # degrees, of column labels that do not fit
 _FLAT = 36  # labels up to this width are thinned out rather than rotated
 _BAR, _BAR_STEPS = 14, 64
@@ -75,11 +74,11 @@ class Measured(Protocol):
     @property
     def columns(self) -> Sequence[str]: ...
     @property
-    def measure(self) -> str: ...
+    def caption(self) -> str: ...
     @property
-    def estimator(self) -> str: ...
+    def best_is(self) -> str: ...  # "largest" or "smallest"
     @property
-    def kernel(self) -> str: ...
+    def limits(self) -> tuple[float | None, float | None]: ...  # of the measure
     @property
     def n(self) -> int: ...
     @property
@@ -115,13 +114,13 @@ class Grid:
 
 
 def grid(matrix: Measured | Grid) -> Grid:
-    """A matrix of measures as a heat map shows it: the largest is best."""
+    """A matrix of measures as a heat map shows it."""
     if isinstance(matrix, Grid):
         return matrix
     values = np.asarray(matrix.values, dtype=float)
-    caption = f"{matrix.measure}, {matrix.estimator}, {matrix.kernel}"
     reasons = list(matrix.reasons.values())
-    return Grid(values, matrix.rows, matrix.columns, caption, matrix.n, reasons, _limits(values, matrix.measure))
+    ends = _limits(values, matrix.limits[1])
+    return Grid(values, matrix.rows, matrix.columns, matrix.caption, matrix.n, reasons, ends, matrix.best_is)
 
 
 def heatmap_svg(matrix: Measured | Grid, *, title: str | None = None) -> str:
@@ -259,11 +258,11 @@ def heatmap(matrix: Measured | Grid, ax: Any = None) -> Any:
     return ax
 
 
-def _limits(values: Array, measure: str) -> tuple[float, float]:
-    """The ends of the colour scale."""
+def _limits(values: Array, largest: float | None) -> tuple[float, float]:
+    """The ends of the colour scale: from 0, or below, to the measure's largest value if it has one."""
     finite = values[np.isfinite(values)]
     low = min(0.0, float(finite.min(initial=0.0)))
-    high = 1.0 if measure in _BOUNDED else float(finite.max(initial=0.0))
+    high = float(finite.max(initial=0.0)) if largest is None else largest
     return low, high if high > low else low + 1.0
 
 

@@ -1,0 +1,347 @@
+"""Layers against layers: a measure between every layer of one model and every layer of another.
+
+A module called matrix would hide `gramian.matrix`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gramian.kernels import Kernel
+from gramian.measures import neighbors, overlaps, registry
+from gramian.measures.registry import Row
+from gramian.reasons import heard
+from gramian.rows.arrays import Matrix, check_budget, one_of, same_device, same_rows
+from gramian.rows.sources import matrix as opened, named_layers
+from gramian.sweeps import estimators, routes
+from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
+from gramian.sweeps.gram import Progress
+from gramian.sweeps.represent import Precision
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentMatrix:
+    """A measure between every layer of one model and every layer of another."""
+
+    values: Array  # (L1, L2)
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    measure: str
+    options: Mapping[str, Any]  # how it was measured, as given or by default
+    n: int
+    reasons: Mapping[str, str]  # of Xs['name'], Ys['name'] or both: why its values are nan
+    best_is: str = "largest"  # or "smallest", of a distance
+    limits: tuple[float | None, float | None] = (None, None)  # of the measure
+
+    @property
+    def estimator(self) -> str | None:
+        """Of measures that have one."""
+        return cast("str | None", self.options.get("estimator"))
+
+    @property
+    def kernel(self) -> str | None:
+        """Of measures that have one."""
+        return cast("str | None", self.options.get("kernel"))
+
+    @property
+    def caption(self) -> str:
+        """The measure and its options, in words."""
+        plain = {"estimator", "kernel"}
+        shown = (str(v) if k in plain else f"{k}={v}" for k, v in self.options.items() if v is not None)
+        return ", ".join((self.measure, *shown))
+
+    def __repr__(self) -> str:
+        return f"AlignmentMatrix({len(self.rows)}×{len(self.columns)} {self.caption}, n = {self.n})"
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with the layers' names."""
+        import pandas
+
+        return pandas.DataFrame(self.values, index=list(self.rows), columns=list(self.columns))
+
+    def to_xarray(self) -> Any:
+        """A DataArray with dimensions layer_a and layer_b."""
+        import xarray
+
+        return xarray.DataArray(
+            self.values,
+            dims=("layer_a", "layer_b"),
+            coords={"layer_a": list(self.rows), "layer_b": list(self.columns)},
+            name=self.measure,
+            attrs={**{k: v for k, v in self.options.items() if v is not None}, "n": self.n},
+        )
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw a heat map with matplotlib; returns the axes."""
+        from gramian.show import heatmaps
+
+        return heatmaps.heatmap(self, ax=ax)
+
+
+def matrix(
+    Xs: Mapping[str, object] | Sequence[object],
+    Ys: Mapping[str, object] | Sequence[object] | None = None,
+    measure: str | Callable[..., float] = "cka",
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> AlignmentMatrix:
+    """Any measure between every layer in Xs and every layer in Ys (or in Xs again).
+
+    M_ij = measure(Xs[i], Ys[j]).
+
+    Parameters
+    ----------
+    Xs, Ys : dict of name to array, or sequence of arrays
+        Arrays of shape (n, any width); row i of all is the same sample. A sequence is named by position. Left out, Ys
+        are the layers in Xs.
+    measure : str or callable
+        The name of a measure (docs/measures.md lists them), or any function of (X, Y) that returns a number.
+    progress : callable, optional
+        Called with (done, total).
+    **options
+        Of the measure: ``kernel="rbf"``, ``k=20``, ``correlation="spearman"``.
+
+    Returns
+    -------
+    AlignmentMatrix
+        ``.values`` (L1, L2), ``.rows``, ``.columns``, ``.reasons`` of what is nan; ``.to_pandas()``, ``.to_xarray()``,
+        ``.plot()``.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the layer or the option, what came and what is needed.
+
+    Notes
+    -----
+    "cka", "hsic" and "kernel_alignment" are one sweep, as `cka_matrix`. Neighbours of a layer are found once. Other
+    measures are computed pair by pair, each pair once where a measure is symmetric and Ys are left out.
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> x = np.random.default_rng(0).standard_normal((50, 6))
+    >>> layers = {"wide": x, "narrow": x[:, :3]}
+    >>> gm.matrix(layers, measure="procrustes").values.shape, gm.matrix(layers, measure="mutual_knn", k=5)
+    ((2, 2), AlignmentMatrix(2×2 mutual_knn, k=5, metric=cosine, n = 50))
+    """
+    row = registry.known(measure)
+    if row is not None:
+        _check_options(row, options)
+    if row is not None and row.name in MEASURES:
+        of_kernels = row.name
+        options = {"estimator": DEFAULT_ESTIMATOR[of_kernels], **options}
+        return cka_matrix(Xs, Ys, measure=of_kernels, progress=progress, **options)
+    check_budget(options.get("memory"), progress)
+    left = _layers(Xs, "Xs")
+    right = left if Ys is None else _layers(Ys, "Ys")
+    layers = [*left.items(), *(() if Ys is None else right.items())]
+    same_rows([x for _, x in layers], [name for name, _ in layers])
+    same_device([x for _, x in layers], [name for name, _ in layers])
+    if row is not None and row.kept == "neighbours":
+        found, options = _of_neighbours(row, left, None if Ys is None else right, progress, **options)
+    else:
+        function: Callable[..., float] = measure if callable(measure) else cast("Row", row).function
+        both_ways = Ys is not None or row is None or not row.symmetric
+        found = _by_pairs(function, left, right, both_ways, progress, options)
+    values = np.empty((len(left), len(right)))
+    reasons: dict[str, str] = {}
+    for i, j, value, reason in found:
+        values[i, j] = value
+        if reason:
+            reasons.setdefault(*reason)
+    return AlignmentMatrix(
+        values=values,
+        rows=tuple(name[4:-2] for name in left),
+        columns=tuple(name[4:-2] for name in right),
+        measure=registry.name_of(measure),
+        options={k: v for k, v in options.items() if k not in ("precision", "memory")},
+        n=layers[0][1].n,
+        reasons=reasons,
+        best_is="smallest" if row is not None and row.agreement == "less" else "largest",
+        limits=(None, None) if row is None else row.range,
+    )
+
+
+_Found: TypeAlias = tuple[int, int, float, tuple[str, str] | None]  # a value and why it is nan: of what, and the reason
+
+
+def _layers(given: Mapping[str, object] | Sequence[object], name: str) -> dict[str, Matrix]:
+    """Through the gate, by the names that messages have."""
+    return {f"{name}[{key!r}]": opened(x, f"{name}[{key!r}]") for key, x in named_layers(given, name).items()}
+
+
+def _check_options(row: Row, options: Mapping[str, Any]) -> None:
+    for option in options:
+        if option not in row.options or option == "kernel_y":
+            listed = ", ".join(o for o in row.options if o not in ("kernel_y", "progress"))
+            raise TypeError(f"matrix() of {row.name} has no option {option!r}; it has {listed or 'none'}")
+
+
+def _of_neighbours(
+    row: Row,
+    left: Mapping[str, Matrix],
+    right: Mapping[str, Matrix] | None,
+    progress: Progress | None,
+    *,
+    k: int = 10,
+    metric: neighbors.Metric = "cosine",
+    memory: int | None = None,
+) -> tuple[Iterator[_Found], dict[str, Any]]:
+    """Lists of every layer, made once, then what each two have in common."""
+    one_of(metric, get_args(neighbors.Metric), "metric")
+    every = {**left, **(right or {})}
+    neighbors.check_k(k, next(iter(every.values())).n)
+    lists: dict[str, overlaps.Neighbors] = {}
+    for name, x in every.items():
+        lists[name] = neighbors.nearest_of(x, name, k, metric, memory)
+        if progress:
+            progress(len(lists), len(every))
+    columns = left if right is None else right
+    measure = cast("overlaps.NeighborMeasure", row.name)
+
+    def pairs() -> Iterator[_Found]:
+        for i, a in enumerate(left):
+            for j, b in enumerate(columns):
+                why = next(((name, f"in {name}, {r}") for name in (a, b) if (r := lists[name].reason)), None)
+                yield i, j, math.nan if why else overlaps.in_common(lists[a], lists[b], measure), why
+
+    return pairs(), {"k": k, "metric": metric}
+
+
+def _by_pairs(
+    function: Callable[..., float],
+    left: Mapping[str, Matrix],
+    right: Mapping[str, Matrix],
+    both_ways: bool,
+    progress: Progress | None,
+    options: Mapping[str, Any],
+) -> Iterator[_Found]:
+    """The measure of every pair; of a symmetric one among layers of one model, half of them."""
+    total = len(left) * len(right) if both_ways else len(left) * (len(left) + 1) // 2
+    done = 0
+    for i, (a, x) in enumerate(left.items()):
+        for j, (b, y) in enumerate(right.items()):
+            if not both_ways and j < i:
+                continue
+            with heard() as why:
+                value = float(function(x.owner, y.owner, **options))
+            reason = (f"{a}, {b}", _said_of(a, b, why[0])) if why else None
+            yield i, j, value, reason
+            if not both_ways and j > i:
+                yield j, i, value, reason
+            done += 1
+            if progress:
+                progress(done, total)
+
+
+def _said_of(x: str, y: str, reason: str) -> str:
+    """What a measure says of X and Y, said of two layers."""
+    return re.sub(r"\b[XY]\b(?!')", lambda found: x if found[0] == "X" else y, reason)
+
+
+def cka_matrix(
+    Xs: Mapping[str, object] | Sequence[object],
+    Ys: Mapping[str, object] | Sequence[object] | None = None,
+    kernel: Kernel | str = "linear",
+    *,
+    measure: Measure = "cka",
+    estimator: Estimator = "unbiased",
+    precision: Precision = "highest",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> AlignmentMatrix:
+    """A measure between every layer in Xs and every layer in Ys (or in Xs again), in one sweep.
+
+    Each layer's Gram tile is computed once and meets all others' in cache.
+
+    Parameters
+    ----------
+    Xs, Ys : dict of name to array, or sequence of arrays
+        Arrays of shape (n, any width); row i of all is the same sample. A sequence is named by position.
+    kernel : kernel or its name
+        For all layers; an open bandwidth is each layer's own.
+    measure : {"cka", "hsic", "kernel_alignment"}
+    estimator : {"unbiased", "biased"}
+    precision, memory, progress
+        As in `kernel_alignment`.
+
+    Returns
+    -------
+    AlignmentMatrix
+        ``.values`` (L1, L2), ``.rows``, ``.columns``; ``.to_pandas()``, ``.to_xarray()``, ``.plot()``.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Naming the layer, what came and what is needed.
+
+    Notes
+    -----
+    O(n²·Σd + n²·L²) time and O(n·L) memory; on the CPU, linear and cosine kernels with n well above Σd cost O(n(Σd)²).
+
+    Examples
+    --------
+    >>> import numpy as np, gramian as gm
+    >>> X = np.random.default_rng(0).standard_normal((50, 6))
+    >>> gm.cka_matrix({"a": X, "b": X[:, :3]}, estimator="biased").values.shape
+    (2, 2)
+    """
+    one_of(measure, MEASURES, "measure")
+    left = named_layers(Xs, "Xs")
+    right = left if Ys is None else named_layers(Ys, "Ys")
+    arrays, names = list(left.values()), [f"Xs[{k!r}]" for k in left]
+    if Ys is not None:
+        arrays += right.values()
+        names += [f"Ys[{k!r}]" for k in right]
+    pair = routes.gathered(
+        arrays, names, [(kernel, "kernel")] * len(arrays), precision=precision, memory=memory, progress=progress
+    )
+    estimators.check_estimator(estimator, measure, pair.n)
+    if measure != "kernel_alignment":
+        pair = pair.moved()
+    s = pair.statistics
+    sums = s.matrix(measure, estimator)
+    why = [
+        estimators.unresolved(s, p, estimator, name)
+        if measure == "hsic"
+        else estimators.undefined(s, p, measure, estimator, name)
+        for p, name in enumerate(names)
+    ]
+    reasons = {name: r for name, r in zip(names, why, strict=True) if r}
+    defined = np.array([r is None for r in why])
+    positive = all(estimators.is_positive(x) for x in pair.xs)
+    if estimator == "biased" and positive:
+        sums = np.maximum(sums, 0.0)
+    if measure == "hsic":
+        with np.errstate(over="ignore"):
+            full = np.ldexp(sums, s.exponent[:, None] + s.exponent[None, :])
+        zero = np.array([estimators.constant(s, p, estimator) for p in range(len(names))])
+        full[zero[:, None] | zero] = 0.0
+        full[~(defined[:, None] & defined)] = np.nan
+    else:
+        full = estimators.outer_ratio(sums, defined)
+    columns = slice(None) if Ys is None else slice(len(left), None)
+    return AlignmentMatrix(
+        values=full[: len(left), columns].copy(),
+        rows=tuple(left),
+        columns=tuple(right),
+        measure=measure,
+        options={"estimator": estimator, "kernel": repr(kernel) if not isinstance(kernel, str) else kernel},
+        n=pair.n,
+        reasons=reasons,
+        limits=(0.0 if estimator == "biased" and positive else -1.0, 1.0) if measure != "hsic" else (None, None),
+    )
