@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Kernel
+from gramian.progress import Progress, expect, one_bar
 from gramian.rows.arrays import one_of
 from gramian.rows.sources import named_layers
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import MEASURES, Estimator, Measure
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.represent import Precision
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -67,6 +67,7 @@ class AlignmentMatrix:
         return heatmaps.heatmap(self, ax=ax)
 
 
+@one_bar
 def cka_matrix(
     Xs: Mapping[str, object] | Sequence[object],
     Ys: Mapping[str, object] | Sequence[object] | None = None,
@@ -121,6 +122,7 @@ def cka_matrix(
     if Ys is not None:
         arrays += right.values()
         names += [f"Ys[{k!r}]" for k in right]
+    expect(progress, 1)
     pair = routes.gathered(
         arrays, names, [(kernel, "kernel")] * len(arrays), precision=precision, memory=memory, progress=progress
     )

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.matrix import cka_matrix
+from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard, told
-from gramian.rows.arrays import as_matrix, check_count, check_number, one_of, require_rows
+from gramian.rows.arrays import as_matrix, check_budget, check_count, check_number, one_of, require_rows
 from gramian.rows.sources import array_names, open_array, open_layers
 from gramian.sweeps.centred import blocks
-from gramian.sweeps.gram import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -33,6 +33,7 @@ Metric: TypeAlias = Literal[
 
 _TORCH_SUFFIXES = (".pt", ".pth")
 _CCA_COMPONENTS = 10
+_PAIRS = 0.1  # of the time that a layer takes, that a pair of them does
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,7 @@ def platonic_layers(source: object, *, quantile: float | None = 0.95, exact: boo
     return _prepared(source, "source", quantile, exact)
 
 
+@one_bar
 def platonic_score(
     X: object,
     Y: object,
@@ -128,8 +130,8 @@ def platonic_score(
         Scale every row to length 1 first.
     quantile, exact
         As in `platonic_layers`.
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -161,10 +163,13 @@ def platonic_score(
     """
     one_of(metric, get_args(Metric), "metric")
     check_count(topk, "topk")
+    check_budget(None, progress)
     left, right = _prepared(X, "X", quantile, exact), _prepared(Y, "Y", quantile, exact)
     n, m = (len(next(iter(layers.values()))) for layers in (left, right))
     if n != m:
         raise ValueError(f"X has {n} rows but Y has {m}; row i of both must be the same sample")
+    expected = len(left) + len(right) + _PAIRS * len(left) * len(right)  # in sweeps over a layer
+    expect(progress, expected)
     if "knn" in metric:
         require_rows(n, topk + 1, f"{metric} of {topk} neighbours")
     if metric in ("cka", "unbiased_cka"):
@@ -173,12 +178,12 @@ def platonic_score(
             right,
             "cosine" if normalize else "linear",
             estimator="biased" if metric == "cka" else "unbiased",
-            progress=progress,
+            progress=phase(progress, "", expected),
         )
         values = found.values
         why = _of_kernels(found.reasons)
     else:
-        values, why = _by_pairs(*_comparison(metric, left, right, topk, normalize), progress)
+        values, why = _by_pairs(*_comparison(metric, left, right, topk, normalize, progress), progress)
     best = None if np.isnan(values).all() else np.unravel_index(int(np.nanargmax(values)), values.shape)
     rows, columns = tuple(left), tuple(right)
     return PlatonicScore(
@@ -215,7 +220,12 @@ def _of_kernels(reasons: Mapping[str, str]) -> Callable[[int, int], str]:
 
 
 def _comparison(
-    metric: Metric, left: dict[str, Floats], right: dict[str, Floats], topk: int, normalize: bool
+    metric: Metric,
+    left: dict[str, Floats],
+    right: dict[str, Floats],
+    topk: int,
+    normalize: bool,
+    progress: Progress | None,
 ) -> tuple[list[Any], list[Any], Callable[[Any, Any], float]]:
     """What is made of every layer once, and the measure of two of these."""
     layers = list(left.values()), list(right.values())
@@ -235,7 +245,9 @@ def _comparison(
     knn = import_module("gramian.measures.neighbors").neighbors
     neighbor_overlap = import_module("gramian.measures.overlaps").neighbor_overlap
     space: str = "cosine" if normalize else "inner_product"
-    near, others = ([knn(z, topk, metric=space) for z in zs] for zs in layers)
+    count = len(left) + len(right)
+    waiting = (phase(progress, f"neighbours of layer {i + 1}/{count}") for i in range(count))
+    near, others = ([knn(z, topk, metric=space, progress=next(waiting)) for z in zs] for zs in layers)
     measure = "edit_knn" if metric == "edit_distance_knn" else metric
     factor = topk if metric == "lcs_knn" else 1  # a length, not a part of topk
 
@@ -258,14 +270,14 @@ def _by_pairs(
 ) -> tuple[Array, Callable[[int, int], str]]:
     """The values, and why one of them is nan."""
     values, reasons = np.empty((len(left), len(right))), {}
+    counted = phase(progress, "pairs", _PAIRS * values.size, counted=True)
     for i, x in enumerate(left):
         for j, y in enumerate(right):
             with heard() as said:
                 values[i, j] = measure(x, y)
             if said:
                 reasons[i, j] = _of_layers(said[0], i, j)
-            if progress:
-                progress(i * len(right) + j + 1, values.size)
+            tell(counted, i * len(right) + j + 1, values.size)
     return values, lambda i, j: reasons[i, j]
 
 
