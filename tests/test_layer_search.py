@@ -321,8 +321,9 @@ def test_a_layer_that_is_nothing_is_undefined_with_a_reason() -> None:
 
 def test_progress_is_told_to_the_end() -> None:
     first, second = networks()
-    told: list[tuple[int, int]] = []
+    told: list[str] = []
 
-    gm.layer_search(first, second, progress=lambda done, total: told.append((done, total)))
+    gm.layer_search(first, second, progress=lambda done, total, phase: told.append(phase))
 
-    assert told == [(k, 5) for k in range(1, 6)]
+    layers = [f"layers {k}/{len(first)}" for k in range(1, len(first) + 1)]
+    assert list(dict.fromkeys(told)) == ["layers", *layers, "maps", "rows held out", ""]

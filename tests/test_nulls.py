@@ -274,11 +274,11 @@ def test_progress_counts_permutations():
     X, Y = shared()
     for measure in ("kernel_alignment", first_column):
         seen = []
-        gm.null(measure, X, Y, permutations=3, progress=lambda *a, seen=seen: seen.append(a))
-        assert seen == [(1, 3), (2, 3), (3, 3)]
+        gm.null(measure, X, Y, permutations=3, progress=lambda done, total, phase, seen=seen: seen.append(phase))
+        assert seen == ["permutations", *(f"permutations {b}/3" for b in (1, 2, 3)), ""]
     seen = []
-    gm.null("hsic", X, Y, permutations=3, progress=lambda *a: seen.append(a))
-    assert seen[-1] == (3, 3)
+    gm.null("hsic", X, Y, permutations=3, progress=lambda done, total, phase: seen.append(phase))
+    assert seen[-2:] == ["permutations 3/3", ""]
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (120, 5)])

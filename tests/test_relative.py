@@ -114,12 +114,12 @@ def test_row_numbers_may_be_a_tensor_and_arrays_files(tmp_path: Any) -> None:
     np.testing.assert_array_equal(gm.relative_representation(X, torch.from_numpy(ANCHORS)), want)
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "anchors.npy", X[ANCHORS])
-    seen: list[tuple[int, int]] = []
+    seen: list[str] = []
     found = gm.relative_representation(
-        tmp_path / "x.npy", tmp_path / "anchors.npy", progress=lambda *at: seen.append(at)
+        tmp_path / "x.npy", tmp_path / "anchors.npy", progress=lambda done, total, phase: seen.append(phase)
     )
     np.testing.assert_array_equal(found, want)
-    assert seen == [(1, 1)]
+    assert seen == ["rows", "rows", ""]
 
 
 @pytest.mark.parametrize(

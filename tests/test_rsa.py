@@ -633,14 +633,14 @@ def test_buckets_need_no_more_files_than_a_process_may_open():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("stop", [1, 7])
+@pytest.mark.parametrize("stop", ["tiles", "sorting 1/2", "sorting 2/2"])
 def test_nothing_is_left_on_disk(stop, tmp_path, monkeypatch):
     """Neither after a result nor when a callback stops it."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     X = np.random.default_rng(0).normal(size=(200, 3))
 
-    def progress(done, total):
-        if done == stop:
+    def progress(done, total, phase):
+        if phase == stop:
             raise KeyboardInterrupt
 
     gm.rsa(X, X, correlation="spearman", memory=LITTLE)
@@ -661,7 +661,7 @@ SORTED_ON_DISK = """
 import sys
 import numpy as np, gramian as gm
 X = np.random.default_rng(0).normal(size=(1000, 3))
-said = lambda done, total: print("sorting", flush=True) if done == total // 2 else None
+said = lambda done, total, phase: print("sorting", flush=True) if phase.startswith("sorting 1") else None
 gm.rsa(X, X, correlation="spearman", memory=1 << 20, progress=said)
 """
 
@@ -696,8 +696,10 @@ def test_progress_counts_to_the_end(options):
     seen = []
     X = np.random.default_rng(0).normal(size=(200, 3))
     gm.rsa(X, X, correlation="spearman", memory=LITTLE, progress=lambda *a: seen.append(a), **options)
-    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
-    assert {total for _, total in seen} == {len(seen)}
+    done = [d for d, _ in seen]
+    assert done == sorted(done)
+    assert len(set(done)) > 10
+    assert {total for _, total in seen} == {done[-1]}
 
 
 @pytest.mark.parametrize("options", [{}, {"bins": 1000}, {"geotopological": (0.2, 0.8)}])

@@ -633,7 +633,7 @@ def test_the_page_on_stitching_shows_what_is_printed(capsys: pytest.CaptureFixtu
         ({"stitch": np.ones((4, 6))}, TypeError, "stitch must be a Stitch, as fit_stitch and train_stitch give"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"kind": "cubic"}, ValueError, "kind must be one of 'linear'"),
-        ({"progress": 3}, TypeError, "progress must be a function"),
+        ({"progress": 3}, TypeError, "progress must be True, a function"),
     ],
 )
 def test_what_does_not_fit_is_named(change: dict[str, Any], error: type[Exception], text: str) -> None:

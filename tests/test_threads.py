@@ -274,8 +274,9 @@ def test_progress_of_the_feature_route_ends_at_the_total() -> None:
     calls: list[tuple[int, int]] = []
     x = np.random.default_rng(0).normal(size=(40_000, 80))
     gm.cka(x, x[:, :50] ** 2, progress=lambda done, total: calls.append((done, total)))
-    assert [done for done, _ in calls] == list(range(1, calls[-1][1] + 1))
-    assert len(calls) > 1
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert len({done for done, _ in calls}) > 2
+    assert calls[-1][0] == calls[-1][1]
 
 
 def test_progress_is_called_on_the_callers_thread() -> None:
@@ -347,15 +348,15 @@ import os
 import numpy as np, gramian as gm
 x = np.random.default_rng(0).normal(size=(20_000, 16))
 small, children = x[:900].copy(), []
-want, alone = (gm.gram_moments(z, kernel="rbf").pair_words for z in (x, small))
-same = lambda: bool((gm.gram_moments(small, kernel="rbf").pair_words == alone).all())
+want, alone = (gm.gram_moments(z, kernel=gm.RBF(4.0)).pair_words for z in (x, small))
+same = lambda: bool((gm.gram_moments(small, kernel=gm.RBF(4.0)).pair_words == alone).all())
 def progress(done, total):
-    if done < total and len(children) < 2:
+    if 0 < done < total and len(children) < 2:
         children.append(os.fork())
         if children[-1] == 0 and len(children) == 1:
             os._exit(0 if same() else 1)  # as multiprocessing does: it never returns from the callback
 try:
-    said = bool((gm.gram_moments(x, kernel="rbf", progress=progress).pair_words == want).all())
+    said = bool((gm.gram_moments(x, kernel=gm.RBF(4.0), progress=progress).pair_words == want).all())
 except RuntimeError as error:
     said = error
 if children[-1] == 0:

@@ -255,9 +255,11 @@ def test_target_of_zeros_has_no_ratio() -> None:
 
 
 def test_progress_is_told_after_each_epoch() -> None:
-    calls: list[tuple[int, int]] = []
-    gm.train_stitch(mlp(4, 3), F1, F2, epochs=3, progress=lambda a, b: calls.append((a, b)))
-    assert calls == [(1, 3), (2, 3), (3, 3)]
+    calls: list[tuple[int, str]] = []
+    gm.train_stitch(mlp(4, 3), F1, F2, epochs=3, progress=lambda done, total, phase: calls.append((done, phase)))
+    assert calls == [
+        (0, "epochs"), (333, "epochs 1/3"), (666, "epochs 2/3"), (999, "epochs 3/3"), (1000, "")
+    ]  # fmt: skip
 
 
 # ---- the gate ----------------------------------------------------------------------------------------------
@@ -374,7 +376,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: train(lr="1"), TypeError, "lr must be a number, got str"),
     (lambda: train(weight_decay=-1), ValueError, "weight_decay must be at least 0 and finite, got -1"),
     (lambda: train(seed=-1), ValueError, "seed must be at least 0, got -1"),
-    (lambda: train(progress=1), TypeError, "progress must be a function of (done, total), got int"),
+    (lambda: train(progress=1), TypeError, "progress must be True, a function of (done, total) or a tqdm bar, got int"),
     (lambda: train(f1=F1[:1], target=F2[:1]), ValueError, "train_stitch needs at least 2 rows but got 1"),
     (lambda: train(epochs=5, lr=1e200), RuntimeError, "; use a smaller lr than 1e+200"),
     (

@@ -23,6 +23,7 @@ import click
 import numpy as np
 
 from gramian.kernels import KERNELS
+from gramian.progress import Progress, on_terminal
 from gramian.reasons import UndefinedWarning
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from gramian.stitching.linear import Kind
     from gramian.sweeps.estimators import Estimator, Measure
 
-Progress = Callable[[int, int], None]
 Content = TypeVar("Content")
 
 MEASURES = ("cka", "hsic", "kernel_alignment")
@@ -497,21 +497,9 @@ def _named(**files: str | None) -> Iterator[None]:
         raise click.ClickException(f"{error}{legend}") from error
 
 
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A bar on the terminal for work of more than a second; None where nobody would see it."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(delay=1.0, leave=False, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
+def _progress(quiet: bool) -> contextlib.AbstractContextManager[Progress | None]:
+    """One bar for a command of more than a second, on a terminal; None where nobody would see it."""
+    return on_terminal(str(click.get_current_context().info_name), quiet=quiet)
 
 
 def _emit(text: str) -> None:

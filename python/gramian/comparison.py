@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from gramian.inference import independence, permutation
 from gramian.inference.estimates import estimate
@@ -13,11 +13,12 @@ from gramian.inference.independence import Method
 from gramian.kernels import Kernel, as_kernel, parameters
 from gramian.measures import kernel as metrics, registry
 from gramian.measures.registry import Row
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import heard
-from gramian.rows.arrays import Matrix, check_count, require_rows
+from gramian.rows.arrays import Matrix, check_budget, check_count, one_of, require_rows
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import Estimator, Measure
-from gramian.sweeps.gram import Progress
+from gramian.sweeps.permuted import PERMUTED
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
 
@@ -73,6 +74,7 @@ class Comparison:
         return table(self)
 
 
+@one_bar
 def compare(
     X: object,
     Y: object,
@@ -139,6 +141,7 @@ def compare(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
     check_count(shuffles, "shuffles", 0)
+    check_budget(memory, progress)
     listed = list(kernel) if isinstance(kernel, Sequence) and not isinstance(kernel, str) else [kernel]
     kernels = [as_kernel(k) for k in listed]
     if not kernels:
@@ -146,9 +149,17 @@ def compare(
     if isinstance(measures, str):
         measures = (measures,)
     more = [row for name in measures if (row := registry.row_of(name, "measures")).name not in _ALWAYS]
+    one_of(method, get_args(Method), "method")
+    check_count(permutations, "permutations")
+    # statistics and the test; errors of CKA, twice, HSIC and kernel alignment; the null
+    errors = 3 * routes.ERROR_SWEEPS["cka"] + routes.ERROR_SWEEPS["kernel_alignment"]
+    sweeps = independence.sweeps_of(method, permutations) + errors + PERMUTED * shuffles
+    expect(progress, sweeps * len(kernels) + 2 + len(more) * (1 + shuffles))
     rows: list[ComparisonRow] = []
     pair: Paired | None = None
     for k in kernels:
+        told = phase(progress, k.name, sweeps)
+        expect(told, sweeps)
         pair = routes.paired(
             X if pair is None else pair.matrices[0],
             Y if pair is None else pair.matrices[1],
@@ -156,7 +167,7 @@ def compare(
             None,
             precision=precision,
             memory=memory,
-            progress=progress,
+            progress=told,
         )
         require_rows(pair.n, 6, "compare", "gramian.cka(..., estimator='biased')")
         rows += _rows(pair, confidence, method, permutations, shuffles, seed)
@@ -166,23 +177,29 @@ def compare(
     for normalize in normalizations:
         with heard() as why:
             value = metrics.distance_alignment(
-                x, y, normalize=normalize, precision=precision, memory=memory, progress=progress
+                x,
+                y,
+                normalize=normalize,
+                precision=precision,
+                memory=memory,
+                progress=phase(progress, "distance_alignment"),
             )
         reason = why[0] if why else None
         rows.append(ComparisonRow("distance_alignment", normalize, "-", value, None, None, None, None, None, reason))
     for row in more:
-        rows.append(_of_registry(row, x, y, shuffles, seed))
+        told = phase(progress, row.name, 1 + shuffles)
+        rows.append(_of_registry(row, x, y, shuffles, seed, told))
     return Comparison(tuple(rows), x.n, x.d, y.d, (x.dtype, y.dtype), confidence, method, shuffles, seed)
 
 
-def _of_registry(row: Row, x: Matrix, y: Matrix, shuffles: int, seed: int) -> ComparisonRow:
+def _of_registry(row: Row, x: Matrix, y: Matrix, shuffles: int, seed: int, progress: Progress | None) -> ComparisonRow:
     """A measure by its own defaults, and what it is on average over shuffled pairings."""
     if shuffles:
-        found = permutation.null(row.function, x, y, permutations=shuffles, seed=seed)
+        found = permutation.null(row.function, x, y, permutations=shuffles, seed=seed, progress=progress)
         value, chance, reason = found.value, found.mean, found.reason if math.isnan(found.value) else None
     else:
         with heard() as why:
-            value = float(row.function(x, y))
+            value = float(row.function(x, y, progress=progress))
         chance, reason = None, why[0] if why else None
     return ComparisonRow(row.name, "-", "-", value, None, None, None, chance, None, reason)
 

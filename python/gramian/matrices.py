@@ -17,12 +17,12 @@ import numpy.typing as npt
 from gramian.kernels import Kernel
 from gramian.measures import neighbors, overlaps, registry
 from gramian.measures.registry import Row
+from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
 from gramian.rows.arrays import Matrix, check_budget, one_of, same_device, same_rows
 from gramian.rows.sources import matrix as opened, named_layers
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.represent import Precision
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -90,6 +90,7 @@ class AlignmentMatrix:
         return heatmaps.heatmap(self, ax=ax)
 
 
+@one_bar
 def matrix(
     Xs: Mapping[str, object] | Sequence[object],
     Ys: Mapping[str, object] | Sequence[object] | None = None,
@@ -109,8 +110,8 @@ def matrix(
         are the layers in Xs.
     measure : str or callable
         The name of a measure (docs/measures.md lists them), or any function of (X, Y) that returns a number.
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
     **options
         Of the measure: ``kernel="rbf"``, ``k=20``, ``correlation="spearman"``.
 
@@ -176,6 +177,7 @@ def matrix(
     )
 
 
+_PAIR_OF_LISTS = 0.02  # cost of comparing two lists, in sweeps over a layer
 _Found: TypeAlias = tuple[int, int, float, tuple[str, str] | None]  # a value and why it is nan: of what, and the reason
 
 
@@ -205,19 +207,22 @@ def _of_neighbours(
     one_of(metric, get_args(neighbors.Metric), "metric")
     every = {**left, **(right or {})}
     neighbors.check_k(k, next(iter(every.values())).n)
-    lists: dict[str, overlaps.Neighbors] = {}
-    for name, x in every.items():
-        lists[name] = neighbors.nearest_of(x, name, k, metric, memory)
-        if progress:
-            progress(len(lists), len(every))
     columns = left if right is None else right
+    pairs_cost = _PAIR_OF_LISTS * len(left) * len(columns)
+    expect(progress, len(every) + pairs_cost)
+    lists: dict[str, overlaps.Neighbors] = {}
+    for i, (name, x) in enumerate(every.items()):
+        step = phase(progress, f"neighbours of layer {i + 1}/{len(every)}")
+        lists[name] = neighbors.nearest_of(x, name, k, metric, memory, step)
     measure = cast("overlaps.NeighborMeasure", row.name)
 
     def pairs() -> Iterator[_Found]:
+        counted = phase(progress, "pairs", pairs_cost, counted=True)
         for i, a in enumerate(left):
             for j, b in enumerate(columns):
                 why = next(((name, f"in {name}, {r}") for name in (a, b) if (r := lists[name].reason)), None)
                 yield i, j, math.nan if why else overlaps.in_common(lists[a], lists[b], measure), why
+                tell(counted, i * len(columns) + j + 1, len(left) * len(columns))
 
     return pairs(), {"k": k, "metric": metric}
 
@@ -233,6 +238,7 @@ def _by_pairs(
     """The measure of every pair; of a symmetric one among layers of one model, half of them."""
     total = len(left) * len(right) if both_ways else len(left) * (len(left) + 1) // 2
     done = 0
+    counted = phase(progress, "pairs", counted=True)
     for i, (a, x) in enumerate(left.items()):
         for j, (b, y) in enumerate(right.items()):
             if not both_ways and j < i:
@@ -244,8 +250,7 @@ def _by_pairs(
             if not both_ways and j > i:
                 yield j, i, value, reason
             done += 1
-            if progress:
-                progress(done, total)
+            tell(counted, done, total)
 
 
 def _said_of(x: str, y: str, reason: str) -> str:
@@ -253,6 +258,7 @@ def _said_of(x: str, y: str, reason: str) -> str:
     return re.sub(r"\b[XY]\b(?!')", lambda found: x if found[0] == "X" else y, reason)
 
 
+@one_bar
 def cka_matrix(
     Xs: Mapping[str, object] | Sequence[object],
     Ys: Mapping[str, object] | Sequence[object] | None = None,
@@ -307,6 +313,7 @@ def cka_matrix(
     if Ys is not None:
         arrays += right.values()
         names += [f"Ys[{k!r}]" for k in right]
+    expect(progress, 1)
     pair = routes.gathered(
         arrays, names, [(kernel, "kernel")] * len(arrays), precision=precision, memory=memory, progress=progress
     )

@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from gramian.matrices import matrix
 from gramian.measures.subspaces import canonical_correlations
+from gramian.progress import Progress, one_bar
 from gramian.reasons import told
-from gramian.rows.arrays import as_matrix, check_count, check_number, one_of, require_rows
+from gramian.rows.arrays import as_matrix, check_budget, check_count, check_number, one_of, require_rows
 from gramian.rows.sources import array_names, open_array, open_layers
 from gramian.sweeps.centred import blocks
-from gramian.sweeps.gram import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -103,6 +103,7 @@ def platonic_layers(source: object, *, quantile: float | None = 0.95, exact: boo
     return _prepared(source, "source", quantile, exact)
 
 
+@one_bar
 def platonic_score(
     X: object,
     Y: object,
@@ -128,8 +129,8 @@ def platonic_score(
         Scale every row to length 1 first.
     quantile, exact
         As in `platonic_layers`.
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -161,6 +162,7 @@ def platonic_score(
     """
     one_of(metric, get_args(Metric), "metric")
     check_count(topk, "topk")
+    check_budget(None, progress)
     left, right = _prepared(X, "X", quantile, exact), _prepared(Y, "Y", quantile, exact)
     n, m = (len(next(iter(layers.values()))) for layers in (left, right))
     if n != m:

@@ -9,10 +9,10 @@ from typing import Any
 
 from gramian.inference import independence
 from gramian.kernels import Kernel
+from gramian.progress import Progress, expect, one_bar
 from gramian.rows.arrays import one_of, require_rows
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
 
@@ -59,6 +59,7 @@ class Estimate:
         }
 
 
+@one_bar
 def alignment(
     X: object,
     Y: object,
@@ -113,6 +114,7 @@ def alignment(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
     chosen = DEFAULT_ESTIMATOR[measure] if estimator is None else estimator
+    expect(progress, 1 + routes.ERROR_SWEEPS[measure])
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
     estimators.check_estimator(chosen, measure, pair.n)
     require_rows(pair.n, 6, "a standard error", f"gramian.{measure}(...), which gives the value alone")

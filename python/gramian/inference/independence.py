@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Kernel
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows.arrays import check_count, check_seed, one_of, require_rows
 from gramian.sweeps import estimators, gram, routes
 from gramian.sweeps.centred import covariance_cube_trace
 from gramian.sweeps.estimators import Estimator, Statistics
-from gramian.sweeps.gram import Progress
-from gramian.sweeps.permuted import Index, permutation, permuted_sums, unbiased_from_biased
+from gramian.sweeps.permuted import PERMUTED, Index, permutation, permuted_sums, unbiased_from_biased
 from gramian.sweeps.products import multiply_centred
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
@@ -26,6 +26,7 @@ Method: TypeAlias = Literal["gamma", "permutation", "pearson3", "t", "chi2", "gr
 
 _PROBES = 64
 SMALLEST = 1e-300  # p-values below it are not zero: a float has no room for them
+_CUBE_SWEEPS = 3  # that tr K̄³ of a representation takes
 _EXACT_TRACE = 512  # rows up to which tr K̄³ is exact
 _SAME = 1e-12  # of a sum of squares: what is left of it where its terms cancel is rounding
 
@@ -80,6 +81,7 @@ def equals_pvalue(p: float) -> str:
     return shown if shown.startswith("<") else f"= {shown}"
 
 
+@one_bar
 def independence_test(
     X: object,
     Y: object,
@@ -137,8 +139,18 @@ def independence_test(
     >>> gm.independence_test(x, x**2).pvalue < 1e-6
     True
     """
+    one_of(method, get_args(Method), "method")
+    check_count(permutations, "permutations")
+    expect(progress, sweeps_of(method, permutations))
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
     return test(pair, method, permutations, seed)
+
+
+def sweeps_of(method: Method, permutations: int) -> float:
+    """What a test is expected to take, in sweeps over both representations."""
+    if method == "permutation":
+        return 1 + PERMUTED * permutations
+    return {"pearson3": 1 + 2 * _CUBE_SWEEPS, "gretton": 2}.get(method, 1)
 
 
 def test(pair: Paired, method: Method, permutations: int, seed: int) -> TestResult:
@@ -247,10 +259,12 @@ def pearson3_test(s: Statistics, cube_x: float, cube_y: float) -> tuple[float, f
 
 def cube_trace(pair: Paired, p: int) -> float:
     """tr K̄³ in the units of `Statistics`: from features, from all n unit vectors, or by Hutchinson's estimator."""
+    told = phase(pair.progress, "skewness", _CUBE_SWEEPS)
     if pair.by_features:
         return covariance_cube_trace(pair.matrices[p], pair.kernels[p])
+    expect(told, _CUBE_SWEEPS)
     x, n = pair.xs[p], pair.n
-    g = gram.stable_moments([x], precision=pair.precision, memory=pair.memory, progress=pair.progress)
+    g = gram.stable_moments([x], precision=pair.precision, memory=pair.memory, progress=told)
     x = gram.shifted(gram.as_swept([x], g), gram.moved_shift(g, gram.half_offsets(g, hollow=False)), g.base)[0]
     if n <= _EXACT_TRACE:
         total = 0.0
@@ -261,8 +275,8 @@ def cube_trace(pair: Paired, p: int) -> float:
             total += float(np.vdot(once, multiply_centred(x, once, precision=pair.precision)))
         return total
     probes = np.random.default_rng([p, n]).choice([-1.0, 1.0], (n, _PROBES))
-    once = multiply_centred(x, probes, precision=pair.precision, progress=pair.progress)
-    twice = multiply_centred(x, once, precision=pair.precision, progress=pair.progress)
+    once = multiply_centred(x, probes, precision=pair.precision, progress=told)
+    twice = multiply_centred(x, once, precision=pair.precision, progress=told)
     return float(np.vdot(once, twice)) / _PROBES
 
 

@@ -13,9 +13,11 @@ import numpy.typing as npt
 from gramian.inference import independence
 from gramian.measures import registry, rsa_sums
 from gramian.measures.registry import Agreement as Alternative
+from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
 from gramian.rows.arrays import (
     Matrix,
+    check_budget,
     check_count,
     check_number,
     check_seed,
@@ -27,8 +29,7 @@ from gramian.rows.arrays import (
 from gramian.rows.sources import matrix
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR
-from gramian.sweeps.gram import Progress
-from gramian.sweeps.permuted import Index, permutation
+from gramian.sweeps.permuted import PERMUTED, Index, permutation
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -67,6 +68,7 @@ class Null:
         )
 
 
+@one_bar
 def null(
     measure: str | Callable[..., float],
     X: object,
@@ -91,7 +93,7 @@ def null(
         The name of a measure, or any function of (X, Y) that returns a number; the package's own stand for their names.
     X : array of shape (n, p)
     Y : array of shape (n, q)
-        Row i of both is the same sample; arrays or files, as in `kernel_alignment`.
+        Row i of both is the same sample; arrays or files, as in `gramian.kernel_alignment`.
     groups : n labels, optional
         Numbers or strings. Rows of a group that has no other row stay where they are.
     permutations : int
@@ -102,8 +104,8 @@ def null(
         Value of perfect agreement, for `corrected`. Left out: 1 where a named measure has that maximum, else none.
     alternative : {"greater", "less"}, optional
         Which values speak of agreement. Left out: "less" for the named distances, else "greater".
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
     **options
         Handed on to the measure.
 
@@ -139,6 +141,7 @@ def null(
     if alternative is not None:
         one_of(alternative, get_args(Alternative), "alternative")
     check_count(permutations, "permutations")
+    check_budget(None, progress)
     check_seed(seed)
     if maximum is not None:
         check_number(maximum, "maximum")
@@ -244,12 +247,12 @@ class _Asked:
 
 
 def _recomputed(a: _Asked) -> Iterator[float]:
+    told = phase(a.progress, "permutations", counted=True)
     yield _number(a.function(a.x.owner, a.y.owner, **a.options), a.name)
     rows = cast("Any", a.y.owner)
     for b in range(a.count):
         yield _number(a.function(a.x.owner, rows[a.order(b)], **a.options), a.name)
-        if a.progress:
-            a.progress(b + 1, a.count)
+        tell(told, b + 1, a.count)
 
 
 def _number(found: Any, name: str) -> float:
@@ -268,6 +271,7 @@ def _shortcut(a: _Asked, row: registry.Row) -> Iterator[float] | None:
         measure = cast("Literal['cka', 'hsic']", row.name)
         estimator = given.pop("estimator", DEFAULT_ESTIMATOR[measure])
         kernel, kernel_y = given.pop("kernel", "linear"), given.pop("kernel_y", None)
+        expect(a.progress, 1 + PERMUTED * a.count)
         pair = routes.paired(a.x, a.y, kernel, kernel_y, progress=a.progress, **given)
         estimators.check_estimator(estimator, measure, pair.n)
         return independence.permuted_values(pair, measure, estimator, a.count, a.order)

@@ -22,11 +22,11 @@ from gramian.kernels import (
 )
 from gramian.measures.neighbors import check_k, listed
 from gramian.measures.overlaps import first_reason, spans
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import told
 from gramian.rows.arrays import as_matrix, one_of, require_rows
 from gramian.sweeps import gram, routes
 from gramian.sweeps.centred import blocks, centre
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.products import Nearest
 from gramian.sweeps.represent import Representation
 
@@ -38,6 +38,7 @@ _TOLERANCE = 16.0  # roundings below which a centred value is nothing
 _DIGITS = 1e3  # roundings of a float32 sweep that centred values must have, or it is made again in float64
 
 
+@one_bar
 def cknna(
     X: object,
     Y: object,
@@ -108,6 +109,8 @@ def cknna(
     check_k(k, n)
     if variant == "reference" and k < 2:
         raise ValueError(f"k must be at least 2 for variant='reference', got {k}")
+    swept = [variant == "paper" and not isinstance(x.kernel, Linear | Cosine) for x in pair.xs]
+    expect(progress, 2 + sum(swept))
     edges = [_edges(x, name, k, variant, memory, progress) for x, name in zip(pair.xs, "XY", strict=True)]
     reason = edges[0].reason or edges[1].reason
     if reason is None:
@@ -130,7 +133,7 @@ class _Edges:
 def _edges(
     x: Representation, name: str, k: int, variant: Variant, memory: int | None, progress: Progress | None
 ) -> _Edges:
-    found, _, reason = listed(x, k, memory, progress)
+    found, _, reason = listed(x, k, memory, phase(progress, f"neighbours of {name}"))
     if isinstance(x.kernel, Linear | Cosine):
         values, lost = _inner_products(x, found.index, centred=variant == "paper")
     elif variant == "paper":
@@ -174,7 +177,7 @@ def _centred_values(
     x: Representation, found: Nearest, memory: int | None, progress: Progress | None
 ) -> tuple[Array, float]:
     """U(K) at the listed pairs: exact values less the row means of a Gram sweep."""
-    g = gram.stable_moments([x], memory=memory, progress=progress)
+    g = gram.stable_moments([x], memory=memory, progress=phase(progress, "row means"))
     falls = isinstance(x.kernel, RBF | Exponential | Laplacian | RationalQuadratic)  # from 1: swept as k − 1, or as k
     base, exponent = int(g.base[0]) if falls else 0, int(g.exponent[0])
     # K − base − s_i − s_j of the sweep: where that is 0 on the diagonal, s is half of it, base not rounded into it

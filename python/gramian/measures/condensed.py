@@ -12,16 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Linear
+from gramian.progress import Progress, expect, phase
 from gramian.rows.arrays import about_least, check_budget, exact_beyond, require_rows, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, centre
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, Basis, upper
-from gramian.sweeps.moments import TOO_FEW_DIGITS, FeatureMoments, Progress, check_squares
+from gramian.sweeps.moments import TOO_FEW_DIGITS, FeatureMoments, check_squares
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
+_LAPACK = 5.0  # times that the products of a square matrix take, that its singular values do
 CONSTANT = "{} is constant up to rounding: nothing is left after centring"
 
 
@@ -49,6 +51,7 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
         if X.yy.shape[0] == 0:
             raise ValueError(f"{what} needs two arrays; these moments hold X alone")
         require_rows(X.n, least, what)
+        phase(progress, "singular values")
         return _from_moments(X)
     if Y is None:
         raise TypeError(f"{what} needs X and Y, or FeatureMoments of both in place of X; Y is missing")
@@ -57,8 +60,11 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
     same_device([x, y], ["X", "Y"])
     require_rows(x.n, least, what)
     (x,), (y,) = about_least([x]), about_least([y])
+    after = _LAPACK * (x.d + y.d) / x.n
+    expect(progress, 1 + after)
     features = [centre(x, Linear()), centre(y, Linear())]
     found = factor.triangle(features, progress)
+    phase(progress, "singular values", after)
     return Condensed(
         n=x.n,
         x=found.rows[:, : x.d],

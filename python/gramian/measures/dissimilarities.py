@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Cosine, Kernel
+from gramian.progress import Progress
 from gramian.rows.arrays import Matrix, about_least, as_matrix, one_of, require_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps import rounding, routes
 from gramian.sweeps.centred import blocks, centre
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
 

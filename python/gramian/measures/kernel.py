@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import OF_DIFFERENCES, ArcCosine, Cosine, Distance, Kernel, Linear, Polynomial, as_kernel
+from gramian.progress import Progress, expect, one_bar
 from gramian.reasons import told
 from gramian.rows.arrays import DType, Matrix, about_least, check_budget, one_of, require_rows, same_device
 from gramian.rows.sources import matrix
 from gramian.sweeps import estimators, gram, routes
+from gramian.sweeps.centred import feature_route
 from gramian.sweeps.estimators import Estimator, Measure
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.products import sweep_matmul, sweep_products
-from gramian.sweeps.represent import Precision, Representation, landmarks, represent, widened
+from gramian.sweeps.represent import Precision, Representation, bandwidth_phase, landmarks, represent, widened
 from gramian.sweeps.routes import Paired
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -33,6 +34,7 @@ _SORTED = 1 << 24  # numbers that are sorted to see whether two samples are the 
 _RESOLVED = 1e-6  # part of its scale below which a difference of moments is computed from the differences instead
 
 
+@one_bar
 def kernel_alignment(
     X: object,
     Y: object,
@@ -63,8 +65,10 @@ def kernel_alignment(
         faster. On the CPU all three are computed as "highest", and float64 is float64 everywhere.
     memory : int, optional
         Bytes that scratch may take.
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
@@ -90,10 +94,12 @@ def kernel_alignment(
     >>> round(gm.kernel_alignment(x, y) * 900)  # 841/900
     841
     """
+    expect(progress, 1)
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
     return _measure(pair, "kernel_alignment", estimator)
 
 
+@one_bar
 def hsic(
     X: object,
     Y: object,
@@ -140,10 +146,12 @@ def hsic(
     >>> gm.hsic(x, y, estimator="biased")
     1.0
     """
+    expect(progress, 1)
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
     return _measure(pair, "hsic", estimator)
 
 
+@one_bar
 def cka(
     X: object,
     Y: object,
@@ -188,6 +196,7 @@ def cka(
     >>> round(gm.cka(x, y, estimator="biased"), 12), round(gm.cka(x, y) * -26, 12)  # 16/25, -1/26
     (0.64, 1.0)
     """
+    expect(progress, 1)
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
     return _measure(pair, "cka", estimator)
 
@@ -199,6 +208,7 @@ def _measure(pair: Paired, measure: Measure, estimator: str) -> float:
     return told(value, reason, measure)
 
 
+@one_bar
 def distance_alignment(
     X: object,
     Y: object,
@@ -252,6 +262,8 @@ def distance_alignment(
     if normalize == "none" or centered:
         pair = pair.moved()
     n = pair.n
+    by_sums = feature_route(pair.matrices, pair.kernels, memory)
+    expect(progress, (by_sums or normalize == "hs_norm") + (0 if by_sums else 1 + centered))
     s: estimators.Statistics | None = None
     weights, exponents = [1.0, 1.0], [0, 0]
     if pair.by_features or normalize == "hs_norm":
@@ -313,6 +325,7 @@ def _distance_alignment_from_differences(
     return estimators.scaled(4 * difference / pair.n**2 * total**2, 2 * top)
 
 
+@one_bar
 def mmd2(
     X: object,
     Z: object,
@@ -378,7 +391,8 @@ def mmd2(
     chosen = as_kernel(kernel)
     if isinstance(chosen, (Linear, Distance, *OF_DIFFERENCES)):
         x, z = about_least([x, z])
-    pooled = represent(chosen, x, z)
+    expect(progress, gram.SWEEPS)
+    pooled = represent(chosen, x, z, progress=bandwidth_phase(progress, chosen, x.n + z.n))
     if estimators.coarse(pooled):
         return told(math.nan, estimators.nothing_left(pooled, "X and Z together"), "mmd2")
     for again in (False, True):

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from gramian.kernels import ArcCosine, Cosine, Kernel, Linear
 from gramian.measures.overlaps import NeighborMeasure, Neighbors, Overlap, first_reason, in_common, overlap
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import told
 from gramian.rows.arrays import Matrix, about_least, as_matrix, check_budget, check_count, one_of, require_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps import rounding, routes
 from gramian.sweeps.centred import blocks, centre
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.products import Nearest, sweep_nearest
 from gramian.sweeps.represent import Representation
 
@@ -34,9 +34,11 @@ _KERNEL: dict[Metric, tuple[Kernel, str | None]] = {
     "euclidean": (Linear(), "squared_distance"),
     "manhattan": (Linear(), "manhattan_distance"),
 }
+_COMPARED = 0.2  # of the time that the lists of an array take, that a measure of two takes
 _ALIKE = 256  # rows among which all pairs are looked at where every list holds equal numbers
 
 
+@one_bar
 def neighbors(
     X: object,
     k: int,
@@ -60,8 +62,8 @@ def neighbors(
         The cosine with a row of zeros is 0.
     memory : int, optional
         Bytes that scratch may take beyond the lists.
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -93,6 +95,7 @@ def neighbors(
     return nearest_of(X, "X", k, metric, memory, progress)
 
 
+@one_bar
 def mutual_knn(
     X: object,
     Y: object,
@@ -143,6 +146,7 @@ def mutual_knn(
     return _measure(X, Y, k, metric, "mutual_knn", memory, progress)
 
 
+@one_bar
 def cycle_knn(
     X: object,
     Y: object,
@@ -186,6 +190,7 @@ def cycle_knn(
     return _measure(X, Y, k, metric, "cycle_knn", memory, progress)
 
 
+@one_bar
 def lcs_knn(
     X: object,
     Y: object,
@@ -228,6 +233,7 @@ def lcs_knn(
     return _measure(X, Y, k, metric, "lcs_knn", memory, progress)
 
 
+@one_bar
 def edit_knn(
     X: object,
     Y: object,
@@ -371,7 +377,11 @@ def _both(
     one_of(metric, get_args(Metric), "metric")
     pair = routes.paired(X, Y, _KERNEL[metric][0], None, memory=memory, progress=progress)
     check_k(k, pair.n)
-    x, y = (nearest_of(z, name, k, metric, memory, progress) for z, name in zip(pair.matrices, "XY", strict=True))
+    expect(progress, 2)
+    x, y = (
+        nearest_of(z, name, k, metric, memory, phase(progress, f"neighbours of {name}"))
+        for z, name in zip(pair.matrices, "XY", strict=True)
+    )
     return x, y
 
 
@@ -386,8 +396,10 @@ def overlaps(
     progress: Progress | None = None,
 ) -> list[Overlap]:
     """Every measure of two arrays, from one list for each."""
+    measures: tuple[NeighborMeasure, ...] = get_args(NeighborMeasure)
+    expect(progress, _COMPARED * len(measures))
     a, b = _both(X, Y, k, metric, memory, progress)
-    return [overlap(a, b, ("X", "Y"), measure, 10, seed) for measure in get_args(NeighborMeasure)]
+    return [overlap(a, b, ("X", "Y"), measure, 10, seed, phase(progress, measure, _COMPARED)) for measure in measures]
 
 
 # ---- from lists to numbers -------------------------------------------------------------------------------------------

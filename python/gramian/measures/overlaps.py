@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.rows.arrays import check_count, check_seed, one_of
+from gramian.progress import Progress, one_bar, phase, tell
+from gramian.rows.arrays import check_budget, check_count, check_seed, one_of
 
 
 class Neighbors(np.ndarray[Any, np.dtype[np.int64]]):
@@ -80,8 +81,15 @@ class Overlap:
         }
 
 
+@one_bar
 def neighbor_overlap(
-    A: object, B: object, *, measure: NeighborMeasure = "mutual_knn", shuffles: int = 10, seed: int = 0
+    A: object,
+    B: object,
+    *,
+    measure: NeighborMeasure = "mutual_knn",
+    shuffles: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Overlap:
     """A measure of two lists of neighbours, with its value for unrelated data and the value corrected for it.
 
@@ -97,6 +105,8 @@ def neighbor_overlap(
         other two are exact.
     seed : int
         Of the shuffles.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -128,7 +138,8 @@ def neighbor_overlap(
     one_of(measure, get_args(NeighborMeasure), "measure")
     check_count(shuffles, "shuffles")
     check_seed(seed)
-    return overlap(A, B, ("A", "B"), measure, shuffles, seed)
+    check_budget(None, progress)
+    return overlap(A, B, ("A", "B"), measure, shuffles, seed, progress)
 
 
 def in_common(a: Lists, b: Lists, measure: NeighborMeasure) -> float:
@@ -137,7 +148,13 @@ def in_common(a: Lists, b: Lists, measure: NeighborMeasure) -> float:
 
 
 def overlap(
-    A: object, B: object, names: tuple[str, str], measure: NeighborMeasure, shuffles: int, seed: int
+    A: object,
+    B: object,
+    names: tuple[str, str],
+    measure: NeighborMeasure,
+    shuffles: int,
+    seed: int,
+    progress: Progress | None = None,
 ) -> Overlap:
     a, b = (_lists(lists, name) for lists, name in zip((A, B), names, strict=True))
     if a.shape != b.shape:
@@ -145,13 +162,18 @@ def overlap(
             f"{names[0]} lists {_sizes(a)} but {names[1]} lists {_sizes(b)}; row i of both must be the same sample"
         )
     n, k = a.shape
+    told = phase(progress, "lists")
     if measure == "mutual_knn":
         chance = k / (n - 1)
     elif measure == "cycle_knn":
         chance = _cycle_chance(a)
     else:
         rng = np.random.default_rng(seed)
-        chance = float(np.mean([MEAN[measure](a, _shuffled(b, rng)) for _ in range(shuffles)]))
+        found = []
+        for shuffle in range(shuffles):
+            found.append(MEAN[measure](a, _shuffled(b, rng)))
+            tell(told, shuffle + 1, shuffles + 1)
+        chance = float(np.mean(found))
     known = [(z.ties, z.reason) if isinstance(z, Neighbors) else (None, None) for z in (A, B)]
     reason = first_reason(*((name, why) for name, (_, why) in zip(names, known, strict=True)))
     value = math.nan if reason else MEAN[measure](a, b)

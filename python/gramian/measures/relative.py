@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
+from gramian.progress import Progress, one_bar, phase, tell
 from gramian.rows.arrays import Matrix, as_matrix, check_budget, one_of
 from gramian.rows.sources import matrix
 from gramian.sweeps.centred import CentredFeatures, blocks
-from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Space: TypeAlias = Literal["cosine", "euclidean", "l1", "linf"]
@@ -21,6 +21,7 @@ Space: TypeAlias = Literal["cosine", "euclidean", "l1", "linf"]
 _SCIPY_NAME = {"euclidean": "euclidean", "l1": "cityblock", "linf": "chebyshev"}
 
 
+@one_bar
 def relative_representation(
     X: object,
     anchors: object,
@@ -40,8 +41,8 @@ def relative_representation(
     space : {"cosine", "euclidean", "l1", "linf"}, or several of them
         Cosines with the anchors, or distances from them. Several give the product space: each is normalised to length 1
         in every row, and they stand side by side.
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -81,6 +82,7 @@ def relative_representation(
     unit_anchors = _unit_rows(a)
     out = np.empty((x.n, m * len(spaces)))
     spans = blocks(x.n, [x.d, m * len(spaces)])
+    progress = phase(progress, "rows")
     for done, (start, stop) in enumerate(spans, 1):
         rows = x.block(start, stop)
         for k, name in enumerate(spaces):
@@ -91,8 +93,7 @@ def relative_representation(
                 part[:] = _distances(rows, a, name)
             if len(spaces) > 1:
                 part[:] = _unit_rows(part)
-        if progress:
-            progress(done, len(spans))
+        tell(progress, done, len(spans))
     return out
 
 

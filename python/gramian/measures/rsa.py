@@ -29,11 +29,11 @@ from gramian.measures.dissimilarities import (
     why_undefined,
 )
 from gramian.measures.rsa_sums import of_sums
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import told
 from gramian.rows.arrays import Matrix, check_count
-from gramian.sweeps import estimators, pairs, rounding
+from gramian.sweeps import estimators, gram, pairs, rounding
 from gramian.sweeps.centred import centre
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.pairs import Dissimilarities
 from gramian.sweeps.represent import Precision
 
@@ -69,6 +69,7 @@ class RSAEstimate:
         return self.value
 
 
+@one_bar
 def rsa(
     X: object,
     Y: object,
@@ -154,6 +155,7 @@ def rsa(
     return told(found.value, found.reason, "rsa")
 
 
+@one_bar
 def rsa_estimate(
     X: object,
     Y: object,
@@ -210,17 +212,22 @@ def rsa_estimate(
     if correlation == "spearman" and bins is None and n > EXACT_ROWS:
         bins = BINS
     if ordered:
+        passes = 1.0 if correlation != "spearman" else 2.0 if bins else pairs.SORTED
+        expect(progress, passes + (limits is not None))
         sources = _streams(asked)
         value, error, reason = math.nan, 0.0, _stream_reason(asked, sources, correlation)
         if limits is not None:
-            found = pairs.quantiles(sources, limits, memory=memory, progress=progress)
+            told = phase(progress, "quantiles")
+            found = pairs.quantiles(sources, limits, memory=memory, progress=told)
             sources = [replace(s, thresholds=t) for s, t in zip(sources, found, strict=True)]
             thresholds = (_in_units(sources[0], kinds[0]), _in_units(sources[1], kinds[1]))
         if reason is None:
-            value, error, reason = _of_tiles(asked, sources, correlation, bins, memory, progress)
+            told = phase(progress, "", passes)
+            value, error, reason = _of_tiles(asked, sources, correlation, bins, memory, told)
         method: Method = "tiles" if correlation != "spearman" else "sorted ranks" if bins is None else "binned ranks"
     else:
         error = 0.0
+        expect(progress, gram.SWEEPS)
         value, method, reason = of_sums(asked, correlation)
     return RSAEstimate(
         value=value,
@@ -287,7 +294,7 @@ def _stream_reason(asked: Asked, sources: Sequence[Dissimilarities], correlation
         turned = turned_by_rounding(stored, kind)
         if _clear(source, stored, turned):
             continue
-        mean, deviation = pairs.spread(source, memory=asked.pair.memory, progress=None)
+        mean, deviation = pairs.spread(source, memory=asked.pair.memory, progress=phase(asked.pair.progress, "spread"))
         if deviation == 0:
             return why_undefined(name, kind, stored, correlation, mean, equal=True)
         size = math.hypot(mean, deviation)

@@ -25,12 +25,12 @@ from gramian.measures.dissimilarities import (
     represented,
     why_undefined,
 )
+from gramian.progress import Progress, expect
 from gramian.reasons import told
 from gramian.rows.arrays import Matrix, as_matrix
 from gramian.sweeps import gram, pairs, rounding
 from gramian.sweeps.centred import blocks, centre
-from gramian.sweeps.gram import Progress
-from gramian.sweeps.permuted import Index, permuted_sums, swept_sums
+from gramian.sweeps.permuted import PERMUTED, Index, permuted_sums, swept_sums
 from gramian.sweeps.represent import Precision, Representation
 from gramian.sweeps.routes import Paired
 
@@ -231,6 +231,7 @@ def permuted_values(
 ) -> Iterator[float]:
     """`rsa` with the rows of Y as they are, then in the orders 0 to `count` − 1: only the products are new."""
     kinds = checked(dissimilarity, dissimilarity_y, correlation)
+    expect(progress, gram.SWEEPS + count * PERMUTED)
     asked = represented(X, Y, kinds, correlation, precision, memory, progress)
     sums = _sums(asked, centred=correlation == "pearson")
     pair, n = sums.pair, sums.pair.n

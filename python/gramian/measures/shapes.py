@@ -20,14 +20,15 @@ from gramian.measures.condensed import (
     why_constant,
     without_variation,
 )
+from gramian.progress import Progress, one_bar
 from gramian.reasons import told
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import svd
-from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 
+@one_bar
 def procrustes(
     X: object, Y: object | None = None, *, normalize: bool = True, progress: Progress | None = None
 ) -> float:
@@ -78,6 +79,7 @@ def procrustes(
     return told(math.nan if reason else scaled(gap, 2 * top), reason, "procrustes")
 
 
+@one_bar
 def shape_distance(
     X: object,
     Y: object | None = None,

@@ -28,11 +28,11 @@ from gramian.measures.condensed import (
     untold,
     why_constant,
 )
+from gramian.progress import Progress, one_bar
 from gramian.reasons import told
 from gramian.rows.arrays import check_count
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import Basis, norms, svd
-from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -101,6 +101,7 @@ class CanonicalCorrelations:
         }
 
 
+@one_bar
 def canonical_correlations(
     X: object,
     Y: object | None = None,
@@ -133,8 +134,8 @@ def canonical_correlations(
         max(n, p)·eps; √(max(n, p)·eps) for FeatureMoments, whose digits are those of squares. Also what the rounding of
         stored entries explains (of float64 where rows are far from 0), scaled to be the same in every column: a
         direction counts if it is more than twice that.
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -233,6 +234,7 @@ def _canonical(
     )
 
 
+@one_bar
 def cca(
     X: object,
     Y: object | None = None,
@@ -277,6 +279,7 @@ def cca(
     return told(found.mean, found.reason, "cca")
 
 
+@one_bar
 def svcca(
     X: object,
     Y: object | None = None,
@@ -335,6 +338,7 @@ def svcca(
     return told(found.mean, found.reason, "svcca")
 
 
+@one_bar
 def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, progress: Progress | None = None) -> float:
     """Canonical correlations averaged by how much of X each canonical variable carries.
 
@@ -371,6 +375,7 @@ def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, pro
     return told(found.projection_weighted, found.reason, "pwcca")
 
 
+@one_bar
 def linear_regression_r2(
     X: object,
     Y: object | None = None,
@@ -432,6 +437,7 @@ def linear_regression_r2(
     return told(math.nan if reason else value, reason, "linear_regression_r2")
 
 
+@one_bar
 def coco(X: object, Y: object | None = None, *, progress: Progress | None = None) -> float:
     """Constrained covariance of linear functions: the largest singular value of C_xy.
 
@@ -473,6 +479,7 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
     return told(math.nan if reason else value, reason, "coco")
 
 
+@one_bar
 def nocco(
     X: object,
     Y: object | None = None,

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from gramian.measures.condensed import Condensed, condense
 from gramian.measures.subspaces import Indices
+from gramian.progress import Progress, one_bar
 from gramian.sweeps.factor import norms
-from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, Progress
+from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -41,6 +42,7 @@ class UnitMatching:
         return f"UnitMatching(score = {self.score:.4g}, {len(self.units_x)} units of X, n = {self.n})"
 
 
+@one_bar
 def bipartite_matching(
     X: object, Y: object | None = None, *, signed: bool = False, progress: Progress | None = None
 ) -> UnitMatching:
@@ -88,6 +90,7 @@ def bipartite_matching(
     return _matching(correlations, defined_x[rows], defined_y[columns], signed, c)
 
 
+@one_bar
 def semi_matching(
     X: object, Y: object | None = None, *, signed: bool = False, progress: Progress | None = None
 ) -> UnitMatching:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
+from gramian.progress import is_progress
 
 DType = Literal["float64", "float32", "float16", "bfloat16"]
 
@@ -293,13 +294,15 @@ def group_numbers(groups: object, n: int) -> npt.NDArray[np.int64]:
 
 
 def check_budget(memory: object, progress: object) -> None:
-    """Raise unless memory is a number of bytes or None, and progress a function or None."""
+    """Raise unless memory is a number of bytes or None, and progress something to be told."""
     if memory is not None:
         check_count(memory, "memory (bytes)")
         if int(memory) >= 1 << 62:  # type: ignore[call-overload]
             raise ValueError(f"memory must be a number of bytes, got {memory}")
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be a function of (done, total), got {type(progress).__name__}")
+    if not is_progress(progress):
+        raise TypeError(
+            f"progress must be True, a function of (done, total) or a tqdm bar, got {type(progress).__name__}"
+        )
 
 
 def require_rows(n: int, minimum: int, what: str, instead: str | None = None) -> None:

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Cosine, Kernel, Linear
+from gramian.progress import Progress, at_least, expect, phase
 from gramian.rows.arrays import Matrix
 from gramian.sweeps import estimators, factor, gram
 from gramian.sweeps.centred import CentredFeatures, blocks, centre
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.products import multiply_centred
 from gramian.sweeps.represent import Precision, Representation, represent
 
@@ -31,6 +31,8 @@ _NOTHING = 1 << 62  # shards: the first of so many owns no tile
 _LANES = 16  # vectors of a sweep are a multiple of it anyway
 _SPARE = 8  # vectors of a block beyond the eigenpairs asked for
 _BLOCKS = 8  # of a basis before it is cut back to its best Ritz vectors
+EXPECTED = 7  # sweeps, about
+_AHEAD = 4  # products at least, of which one is the next: none takes more than its part of what is left of the bar
 STUCK = 8  # blocks without progress before giving up
 _BUDGET = 256 << 20  # bytes that a d×d triangle may take without being asked
 _LOPSIDED = 1e-8  # ratio of eigenvalues: from there on eigenvectors are off by 1e4 roundings
@@ -60,8 +62,10 @@ class KernelMatrix:
 
     def multiply(self, vectors: Array) -> Array:
         """(n, k) K·V; one sweep for each 64 vectors."""
+        at_least(self.progress, _AHEAD)
+        told = phase(self.progress, "product", numbered=True)
         v = vectors - vectors.mean(axis=0) if self.centered else vectors
-        product = multiply_centred(self.x, v, precision=self.precision, memory=self.memory, progress=self.progress)
+        product = multiply_centred(self.x, v, precision=self.precision, memory=self.memory, progress=told)
         if self.centered:
             return cast("Array", product - product.mean(axis=0))
         return cast("Array", product + np.multiply.outer(self.shift, v.sum(axis=0)) + self.shift @ v)
@@ -77,9 +81,11 @@ def kernel_matrix(
     progress: Progress | None,
 ) -> KernelMatrix:
     """Rows with a kernel, shifted by landmarks; if centred, by the exact row means, which take a sweep of their own."""
+    expect(progress, EXPECTED)
     found = represent(kernel, x)
     if centered:
-        g = gram.stable_moments([found], precision=precision, memory=memory)
+        told = phase(progress, "row means")
+        g = gram.stable_moments([found], precision=precision, memory=memory, progress=told)
         by = gram.half_offsets(g, hollow=False)
         trace = float(estimators.gram_statistics(g).trace[0])
     else:
@@ -98,7 +104,7 @@ def kernel_matrix(
         centered=centered,
         precision=precision,
         memory=memory,
-        progress=progress,
+        progress=phase(progress, "", EXPECTED - centered),
     )
 
 
@@ -253,10 +259,10 @@ class Features:
     trace: float
 
     @staticmethod
-    def of(x: Matrix, kernel: Kernel, *, centered: bool) -> Features:
+    def of(x: Matrix, kernel: Kernel, *, centered: bool, progress: Progress | None = None) -> Features:
         rows = centre(x, kernel)
         rows = rows if centered else replace(rows, mean=np.zeros(x.d))
-        found = factor.triangle([rows])
+        found = factor.triangle([rows], progress)
         kept = found.rows
         u, s, vt = factor.svd(kept)
         floor = max(x.n, x.d) * EPS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -9,10 +10,10 @@ import numpy.typing as npt
 from scipy.sparse.linalg import LinearOperator
 
 from gramian.kernels import Kernel
+from gramian.progress import Progress, opened
 from gramian.rows.arrays import check_budget, one_of, require_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.represent import Precision
 
 Array = npt.NDArray[np.float64]
@@ -31,7 +32,7 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
     centered : bool
         HKH in place of K; the exact row means take one sweep at the start.
     precision, memory, progress
-        As in `gramian.kernel_alignment`.
+        As in `gramian.kernel_alignment`; one bar for each product, and for the start.
 
     Raises
     ------
@@ -69,9 +70,12 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
         check_budget(memory, progress)
         x = matrix(X, "X")
         require_rows(x.n, 2, "GramOperator")
-        self._products = eigen.kernel_matrix(
-            x, kernel, centered=bool(centered), precision=precision, memory=memory, progress=progress
-        )
+        self._progress = progress
+        with opened(progress, "GramOperator") as told:
+            made = eigen.kernel_matrix(
+                x, kernel, centered=bool(centered), precision=precision, memory=memory, progress=told
+            )
+        self._products = replace(made, progress=None)
         super().__init__(dtype=np.dtype(np.float64), shape=(x.n, x.n))
 
     @property
@@ -96,7 +100,9 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
         wide = vectors.astype(np.float64)
         if not np.isfinite(wide).all():
             raise ValueError("GramOperator multiplies finite vectors, got NaN or infinity")
-        return np.ldexp(self._products.multiply(wide), self._products.exponent)
+        with opened(self._progress, "GramOperator") as told:
+            found = replace(self._products, progress=told).multiply(wide)
+        return np.ldexp(found, self._products.exponent)
 
     def _matvec(self, x: Any) -> Array:
         return self._matmat(np.asarray(x).reshape(-1, 1))[:, 0]

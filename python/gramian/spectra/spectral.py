@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Distance, Kernel, Linear
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows.arrays import Matrix, about_least, check_budget, check_count, check_seed, one_of, require_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen
 from gramian.spectra.eigen import EPS
 from gramian.sweeps import estimators, routes
-from gramian.sweeps.gram import Progress
-from gramian.sweeps.represent import Precision, represent
+from gramian.sweeps.represent import Precision, bandwidth_phase, represent
 from gramian.sweeps.routes import Paired
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 SWEEPS = 200  # at most
+_OVERLAP = float(eigen.EXPECTED)  # sweeps over both representations for both spectra, about
 _TOLERANCE = {True: 1e-7, False: 1e-10}  # residuals as a part of the largest eigenvalue; of float32 and float64 tiles
 
 
@@ -110,6 +111,7 @@ def _splits(values: Array, residuals: Array, following: float, tolerance: float)
     return gap <= max(2 * float(residuals[-1]), tolerance * abs(float(values[0])))
 
 
+@one_bar
 def spectrum(
     X: object,
     kernel: Kernel | str = "rbf",
@@ -146,7 +148,7 @@ def spectrum(
     seed : int
         Of the random block that the iteration starts from.
     precision, memory, progress
-        As in `gramian.kernel_alignment`. progress is called for each sweep.
+        As in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -214,13 +216,15 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
     check_count(k, "k")
     if k > x.n:
         raise ValueError(f"k must be at most the number of rows, {x.n}, got {k}")
-    represented = represent(kernel, x)
+    expect(search.progress, eigen.EXPECTED)
+    represented = represent(kernel, x, progress=bandwidth_phase(search.progress, kernel, x.n))
+    told = phase(search.progress, "", eigen.EXPECTED)
     found, (x,) = represented.kernel, represented.parts
     if centered and isinstance(found, Linear | Distance):
         (x,) = about_least([x])  # neither changes where all rows move
     hidden = 0
     if eigen.by_features(x, found, search.memory):
-        features = eigen.Features.of(x, found, centered=centered)
+        features = eigen.Features.of(x, found, centered=centered, progress=told)
         hidden = features.hidden(k)
         pairs, exponent, trace = features.pairs(k), features.exponent, features.trace
         accuracy, rounding = tolerance or 0.0, features.rounding
@@ -231,7 +235,7 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
             centered=centered,
             precision=search.precision,
             memory=search.memory,
-            progress=search.progress,
+            progress=told,
         )
         accuracy = tolerance or _TOLERANCE[a.single]
         pairs = eigen.eigenpairs(a, k, accuracy, search.seed, search.sweeps)
@@ -353,6 +357,7 @@ class EigenOverlap:
         return f"EigenOverlap({k1} by {k2}, KA = {self.kernel_alignment:.4g}, n = {self.n}{why})"
 
 
+@one_bar
 def eigen_overlap(
     X: object,
     Y: object,
@@ -406,12 +411,16 @@ def eigen_overlap(
     1.0
     """
     search = Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
+    expect(progress, _OVERLAP)
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
     return _overlap(pair, search)
 
 
 def _overlap(pair: Paired, search: Search) -> EigenOverlap:
-    found = [spectrum_of(x, kernel, search) for x, kernel in zip(pair.matrices, pair.kernels, strict=True)]
+    found = [
+        spectrum_of(x, kernel, replace(search, progress=phase(search.progress, f"spectrum of {name}", _OVERLAP / 2)))
+        for x, kernel, name in zip(pair.matrices, pair.kernels, "XY", strict=True)
+    ]
     # sorted by size, so that those of rank are the first
     x, y = (s.eigenfunctions[:, : s.rank] for s in found)
     reasons = [
@@ -451,6 +460,7 @@ class SpectralAlignment:
         )
 
 
+@one_bar
 def spectral_alignment(
     X: object,
     Y: object,
@@ -502,6 +512,7 @@ def spectral_alignment(
     True
     """
     search = Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
+    expect(progress, _OVERLAP + 1)
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
     found = _overlap(pair, search)
     s = pair.statistics

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Kernel
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows.arrays import check_budget, check_count, check_seed, one_of, require_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen, spectral
 from gramian.spectra.eigen import EPS, Features, KernelMatrix, Krylov
 from gramian.spectra.spectral import Spectrum
 from gramian.sweeps import estimators
-from gramian.sweeps.gram import Progress
-from gramian.sweeps.represent import Precision, represent
+from gramian.sweeps.represent import Precision, bandwidth_phase, represent
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -54,6 +54,7 @@ class Kare:
         return f"Kare({shown}; n = {self.n}, {self.kernel}{why})"
 
 
+@one_bar
 def kare(
     X: object,
     y: object,
@@ -121,11 +122,13 @@ def kare(
     require_rows(x.n, 2, "kare")
     ridges = _ridges(ridge)
     targets, unit = _targets(y, x.n)
-    found = represent(kernel, x).kernel
+    expect(progress, eigen.EXPECTED)
+    found = represent(kernel, x, progress=bandwidth_phase(progress, kernel, x.n)).kernel
+    told = phase(progress, "", eigen.EXPECTED)
     if eigen.by_features(x, found, memory):
-        solved = _feature_resolvents(Features.of(x, found, centered=False), targets, ridges)
+        solved = _feature_resolvents(Features.of(x, found, centered=False, progress=told), targets, ridges)
     else:
-        a = eigen.kernel_matrix(x, found, centered=False, precision=precision, memory=memory, progress=progress)
+        a = eigen.kernel_matrix(x, found, centered=False, precision=precision, memory=memory, progress=told)
         solved = _gram_resolvents(a, targets, ridges, int(probes), int(seed))
     left = np.array([v.mean() for v in solved.left])
     spread = np.array([v.std(ddof=1) / math.sqrt(len(v)) if len(v) > 1 else 0.0 for v in solved.left])
@@ -288,6 +291,7 @@ class TaskAlignment:
         return f"TaskAlignment([{shown}{more}], n = {self.spectrum.n}, {self.spectrum.kernel}{why})"
 
 
+@one_bar
 def task_alignment(
     X: object,
     y: object,

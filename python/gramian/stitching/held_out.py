@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Linear
+from gramian.progress import Progress
 from gramian.rows import heads
 from gramian.rows.arrays import BFloat16Array, DType, Matrix, as_matrix, check_number, group_numbers
 from gramian.stitching.stitch import Stitch
@@ -19,7 +20,6 @@ from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, blocks, centre, in_range
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, Basis
-from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]

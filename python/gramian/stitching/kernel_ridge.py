@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Kernel, Linear
+from gramian.progress import Progress, expect, phase, tell
 from gramian.rows.arrays import Matrix, check_count, require_rows, same_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen, tasks
@@ -22,9 +23,8 @@ from gramian.stitching.kernel_values import VALUES, KernelValues, like
 from gramian.stitching.stitch import Stitch
 from gramian.sweeps.centred import CentredFeatures, blocks, centre
 from gramian.sweeps.estimators import scaled
-from gramian.sweeps.gram import Progress
 from gramian.sweeps.moments import FeatureMoments
-from gramian.sweeps.represent import represent
+from gramian.sweeps.represent import bandwidth_phase, represent
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -155,7 +155,10 @@ def fit(
             raise ValueError(f"rank must be at most {x.n}, the number of rows to draw landmarks from, got {rank}")
         if memory is not None and 8 * rank**2 > memory:
             raise ValueError(f"kernel values of {rank} landmarks take {8 * rank**2} bytes, but memory is {memory}")
-    found = represent("rbf" if kernel is None else kernel, x).kernel
+    chosen = "rbf" if kernel is None else kernel
+    several = ridges is None or len(ridges) > 1
+    expect(progress, 2 if rank is not None and rank < x.n else (1 + several) * eigen.EXPECTED)
+    found = represent(chosen, x, progress=bandwidth_phase(progress, chosen, x.n)).kernel
     problem = _Problem(
         x,
         centre(y, Linear()),
@@ -308,13 +311,14 @@ def _by_landmarks(problem: _Problem, rank: int) -> Stitch:
     r = marks.root.shape[1]
     second, cross, total = np.zeros((r, r)), np.zeros((r, d2)), 0.0
     spans = blocks(n, [x.d, rank, r, d2])
+    told = phase(problem.progress, "landmarks")
     for done, (start, stop) in enumerate(spans, 1):
         psi, f2 = marks.between(x.block(start, stop)) @ marks.root, targets.raw(start, stop)
         second += psi.T @ psi / n
         cross += psi.T @ f2 / n
         total += float(np.vdot(f2, f2)) / n
-        if problem.progress:
-            problem.progress(done, 2 * len(spans))
+        tell(told, done, len(spans))
+    told = phase(problem.progress, "residuals")
     eta, w = np.linalg.eigh(second)
     eta, inside = np.maximum(eta, 0.0), w.T @ cross
     ridges = problem.ridges(scaled(float(eta.sum()), values.exponent), 0.0, by_landmarks=True)
@@ -329,7 +333,7 @@ def _by_landmarks(problem: _Problem, rank: int) -> Stitch:
     solution = w @ (inside / (eta + chosen)[:, None])
     weights, whitening = marks.root @ solution, marks.root @ (w / np.sqrt(n * (eta + chosen)))
     residual, squares, largest = np.zeros((d2, d2)), 0.0, 0.0
-    for done, (start, stop) in enumerate(spans, len(spans) + 1):
+    for done, (start, stop) in enumerate(spans, 1):
         k = marks.between(x.block(start, stop))
         e = targets.raw(start, stop) - k @ weights
         residual += e.T @ e / n
@@ -337,8 +341,7 @@ def _by_landmarks(problem: _Problem, rank: int) -> Stitch:
             h = ((k @ whitening) ** 2).sum(axis=1)
             largest = max(largest, float(h.max()))
             squares += float(((e / (1 - h)[:, None]) ** 2).sum()) / n
-        if problem.progress:
-            problem.progress(done, 2 * len(spans))
+        tell(told, done, len(spans))
     function = KernelMap(
         problem.kernel,
         marks.rows,
@@ -452,7 +455,7 @@ def _by_gradients(problem: _Problem) -> Stitch:
     """O(n²(d1 + d2)) time for each iteration, O(n(d2 + m)) memory."""
     x, targets, values, unit = problem.x, problem.targets, problem.values, problem.unit
     a = eigen.kernel_matrix(
-        x, problem.kernel, centered=False, precision="highest", memory=problem.memory, progress=problem.progress
+        x, problem.kernel, centered=False, precision="highest", memory=problem.memory, progress=None
     )
     n, d2 = x.n, targets.x.d
     f2 = targets.raw(0, n)
@@ -460,8 +463,11 @@ def _by_gradients(problem: _Problem) -> Stitch:
     best, scores = 0, None
     reasons: list[str | None] = []
     if len(ridges) > 1:
-        scores = tasks.kare(x, f2, problem.kernel, ridges, seed=problem.seed, memory=problem.memory).value
+        told = phase(problem.progress, "ridges", eigen.EXPECTED)
+        tried = tasks.kare(x, f2, problem.kernel, ridges, seed=problem.seed, memory=problem.memory, progress=told)
+        scores = tried.value
         best = _least(scores)
+    a = replace(a, progress=phase(problem.progress, "solving", eigen.EXPECTED))
     chosen = scaled(float(ridges[best]), -a.exponent)
     system = _System.of(a, x, values, chosen, problem.seed, problem.memory)
     exact = n <= _EXACT or (problem.loo and n <= _MOST_LEFT_OUT)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Linear
+from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.rows import heads
 from gramian.rows.arrays import Matrix, check_budget, check_seed, one_of, same_device, same_rows
 from gramian.rows.sources import matrix, named_layers
@@ -23,7 +24,6 @@ from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, blocks, centre, in_range
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, Basis
-from gramian.sweeps.moments import Progress
 from gramian.theory import bounds
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -152,6 +152,7 @@ _TABLES = (
 )  # fmt: skip
 
 
+@one_bar
 def layer_search(
     layers1: Mapping[str, object] | Sequence[object],
     layers2: Mapping[str, object] | Sequence[object],
@@ -189,8 +190,8 @@ def layer_search(
         Which rows the maps are fitted on, as in `stitch_report`.
     memory : int, optional
         Bytes that all maps and moments may take.
-    progress : callable, optional
-        Called with (done, total).
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -241,14 +242,16 @@ def layer_search(
         raise ValueError(f"maps of {d1} to {d2} features, of all layers, take {need} bytes, but memory is {memory}")
     fitted, held_out = parted(matrices[0].n, split, seed, groups)
     spans = [blocks(len(part), [d1, d2]) for part in (fitted, held_out)]
-    step = _steps(progress, len(xs) + len(spans[0]) + len(spans[1]))
+    expect(progress, 3)
+    step = _steps(phase(progress, "layers", counted=True), len(xs))
     affine = kind == "affine"
     sources = [_Source.of(Rows.of(x, fitted), affine, lam == 0, step) for x in xs.values()]
     targets = [_features(Rows.of(z, fitted), affine) for z in zs.values()]
-    maps = _fits(sources, targets, lam, spans[0], step)
+    maps = _fits(sources, targets, lam, spans[0], _steps(phase(progress, "maps"), len(spans[0])))
     held = [Rows.of(x, held_out) for x in matrices]
     functions = {j: (k, heads.as_map(own[k], f"heads2[{k!r}]")) for j, k in enumerate(zs) if k in own}
     right, last = held[len(xs) : len(xs) + len(zs)], None if y is None else held[-1]
+    step = _steps(phase(progress, "rows held out"), len(spans[1]))
     seen = _Seen.over(
         held[: len(xs)], right, last, maps, [_mean(t) for t in targets], affine, functions, spans[1], step
     )
@@ -293,8 +296,7 @@ def _steps(progress: Progress | None, total: int) -> Callable[[], None]:
     def step() -> None:
         nonlocal done
         done += 1
-        if progress:
-            progress(done, total)
+        tell(progress, done, total)
 
     return step
 

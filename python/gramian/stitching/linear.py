@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Kernel
 from gramian.once import once
+from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import told
 from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, require_rows
 from gramian.stitching.parts import (
@@ -40,7 +41,7 @@ from gramian.sweeps import factor
 from gramian.sweeps.centred import blocks
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, norms, svd
-from gramian.sweeps.moments import FeatureMoments, Progress
+from gramian.sweeps.moments import FeatureMoments
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge"]
@@ -52,6 +53,7 @@ _DOUBTFUL = (
     "F1 is ill-conditioned or next to nothing of F2 is left, and moments have half of the digits: give arrays for all"
 )
 _FEW = 4  # rows for each feature: from there on sums of squares are worth a try
+_LAPACK = 10.0  # times that the products of a square matrix take, that a map is solved for in
 _MOST_FOLDS = 1000
 _PER_DECADE = 10  # ridges that "gcv" tries before it refines
 
@@ -65,6 +67,7 @@ _PER_DECADE = 10  # ridges that "gcv" tries before it refines
 # ---- fitting --------------------------------------------------------------------------------------------------------
 
 
+@one_bar
 def fit_stitch(
     F1: object,
     F2: object | None = None,
@@ -113,8 +116,8 @@ def fit_stitch(
         Of the parts, of landmarks and of the signs that a trace is estimated by.
     memory : int, optional
         Bytes that moments may take: 8(d1 + d2)² for each fold.
-    progress : callable, optional
-        Called with (done, total) in each pass.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -161,6 +164,7 @@ def fit_stitch(
     fit = _Fit(kind, rank, rcond, _ridges(ridge))
     _check_arguments(fit, kernel, loo, folds)
     if isinstance(F1, FeatureMoments):
+        phase(progress, "solving")
         return _from_moments(fit, F1, F2, loo, folds, memory)
     if F2 is None:
         raise TypeError("fit_stitch needs F1 and F2, or FeatureMoments of both in place of F1; F2 is missing")
@@ -176,12 +180,21 @@ def fit_stitch(
         (pair.x.mean + pair.taken[0], pair.y.mean + pair.taken[1]),
     )
     few = n // parts < _FEW * (d1 + d2)  # sums would save no time, and each fold is a different fit
-    found = None if few else fit.best(pair.sums(part_of, parts, progress), units)
+    solving = _LAPACK * (d1 + d2) / n
+    expect(progress, 1 + solving + bool(loo))
+    found = None
+    if not few:
+        sums = pair.sums(part_of, parts, progress)
+        phase(progress, "solving", solving)
+        found = fit.best(sums, units)
     if found is None or found.doubtful:
-        found = fit.best(pair.triangles(part_of, parts, progress), units)
+        triangles = pair.triangles(part_of, parts, progress)
+        phase(progress, "solving", solving)
+        found = fit.best(triangles, units)
     return found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None))
 
 
+@one_bar
 def misalignment(
     F1: object, F2: object | None = None, *, rcond: float | None = None, progress: Progress | None = None
 ) -> float:
@@ -502,6 +515,7 @@ def _leave_one_out(pair: Pair, found: _Found, progress: Progress | None) -> tupl
     """The mean of ‖e‖²/(1 − h)² (Theory, 5.8), and why there is none; a pass over the rows."""
     n, few = found.few.n, found.few
     spans = blocks(n, [pair.x.x.d, pair.y.x.d])
+    progress = phase(progress, "leaving rows out")
     total = 0.0
     for done, (start, stop) in enumerate(spans, 1):
         x, y = np.empty((stop - start, pair.x.x.d)), np.empty((stop - start, pair.y.x.d))
@@ -516,8 +530,7 @@ def _leave_one_out(pair: Pair, found: _Found, progress: Progress | None) -> tupl
             row = start + int((left < _LEVERAGE).argmax())
             return math.nan, f"without row {row} there is no telling some direction of F1, so loo is undefined"
         total += float((np.einsum("ij,ij->i", y, y) / left**2).sum())
-        if progress:
-            progress(done, len(spans))
+        tell(progress, done, len(spans))
     return total / n, None
 
 

@@ -10,12 +10,13 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from gramian.progress import Progress, phase, tell
 from gramian.rows.arrays import about_least, as_matrix, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, blocks, in_range
 from gramian.sweeps.factor import EPS, Basis, norms, svd, upper
-from gramian.sweeps.moments import FeatureMoments, Progress, check_squares
+from gramian.sweeps.moments import FeatureMoments, check_squares
 
 Labels: TypeAlias = npt.NDArray[np.int16]
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -80,6 +81,7 @@ class Pair:
         width = d1 + d2 + self.affine
         found, totals = np.zeros((parts, width, width)), np.zeros((parts, width))
         spans = blocks(n, [width], _BLOCK)
+        progress = phase(progress, "sums")
         rows = np.ones((min(n, spans[0][1]), d1 + d2))
         for done, (start, stop) in enumerate(spans, 1):
             block = rows[: stop - start]
@@ -96,8 +98,7 @@ class Pair:
                 if self.affine:
                     totals[k, -1] += len(own)
                     found[k, -1] = totals[k]
-            if progress:
-                progress(done, len(spans))
+            tell(progress, done, len(spans))
         for sums in found:
             sums[:] = np.tril(sums) + np.tril(sums, -1).T
         sizes = [n] if part_of is None else np.bincount(part_of, minlength=parts).tolist()

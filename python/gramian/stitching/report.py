@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Kernel
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows import heads
 from gramian.rows.arrays import Matrix, check_budget, check_number, check_seed, same_device, same_rows
 from gramian.rows.sources import matrix
@@ -23,12 +24,12 @@ from gramian.stitching.certificates import bounds_of, constants_of
 from gramian.stitching.held_out import Rows, least_squares, measured_on, parted, square_of
 from gramian.stitching.reported import StitchReport, is_affine
 from gramian.stitching.stitch import Stitch
-from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 
+@one_bar
 def stitch_report(
     F1: object,
     F2: object,
@@ -129,17 +130,27 @@ def stitch_report(
         check_number(kappa2, "kappa2")
         if not 0 <= kappa2 < math.inf:
             raise ValueError(f"kappa2 must be at least 0 and finite, got {kappa2}")
+    expect(progress, 3)
     if stitch is None:
         fitted, held_out = parted(x1.n, split, seed, groups)
         stitch = fit_on(
-            x1, x2, fitted, kind=kind, ridge=ridge, rank=rank, kernel=kernel, memory=memory, progress=progress
+            x1,
+            x2,
+            fitted,
+            kind=kind,
+            ridge=ridge,
+            rank=rank,
+            kernel=kernel,
+            memory=memory,
+            progress=phase(progress, "fit"),
         )
     else:
         _check_stitch(stitch, x1, x2)
         fitted, held_out = np.arange(0), np.arange(x1.n)
     parts = [Rows.of(x, held_out) for x in given]
     seen = measured_on(parts, stitch, g1, g2)
-    least = least_squares(parts, centred=is_affine(stitch), progress=progress)
+    least = least_squares(parts, centred=is_affine(stitch), progress=phase(progress, "least squares"))
+    phase(progress, "bounds")
     reasons: dict[str, str] = {}
     upper, local, effective = constants_of(g2, kappa2, parts[1], seen, int(seed), reasons)
     if least.second == 0:

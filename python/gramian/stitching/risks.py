@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gramian.rows.arrays import Matrix
+from gramian.progress import Progress, one_bar, phase, tell
+from gramian.rows.arrays import Matrix, check_budget
 from gramian.rows.heads import Map, Samples, after, as_map, flat_outputs, samples
 from gramian.rows.sources import matrix
 from gramian.sweeps.estimators import scaled
@@ -16,7 +17,8 @@ from gramian.sweeps.estimators import scaled
 Array: TypeAlias = npt.NDArray[np.float64]
 
 
-def risk(g: object, F: object, Y: object) -> float:
+@one_bar
+def risk(g: object, F: object, Y: object, *, progress: Progress | None = None) -> float:
     """The mean squared error of a head on features: R = E‖g(f) − y‖².
 
     Parameters
@@ -29,6 +31,8 @@ def risk(g: object, F: object, Y: object) -> float:
         The head's inputs, one sample a row, images too; or the path of a file.
     Y : array of shape (n, k) or (n,)
         Targets; or the path of a file. An output of several dimensions is flattened.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -54,12 +58,14 @@ def risk(g: object, F: object, Y: object) -> float:
     >>> gm.risk(np.array([[1.0, 1.0]]), F, np.array([3.0, 5.0]))  # (0² + 2²)/2
     2.0
     """
+    check_budget(None, progress)
     f, y = samples(F, "F"), matrix(Y, "Y", column=True)
     _same_rows(f, y, "F", "Y")
-    return _mean_square(as_map(g, "g"), f, y, "F", "g", "Y")
+    return _mean_square(as_map(g, "g"), f, y, "F", "g", "Y", progress)
 
 
-def stitching_risk(stitch: object, g2: object, F1: object, Y2: object) -> float:
+@one_bar
+def stitching_risk(stitch: object, g2: object, F1: object, Y2: object, *, progress: Progress | None = None) -> float:
     """The mean squared error of a stitched model: R = E‖g2(s(f1)) − y2‖².
 
     Parameters
@@ -72,6 +78,8 @@ def stitching_risk(stitch: object, g2: object, F1: object, Y2: object) -> float:
         Features of the first model; or the path of a file.
     Y2 : array of shape (n, k) or (n,)
         Targets of the second model for the same samples; or the path of a file.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -95,13 +103,17 @@ def stitching_risk(stitch: object, g2: object, F1: object, Y2: object) -> float:
     >>> gm.stitching_risk(np.array([[1.0], [2.0]]), lambda z: z.sum(axis=1), F1, np.array([3.0, 4.0]))  # (0² + 2²)/2
     2.0
     """
+    check_budget(None, progress)
     f1, y2 = samples(F1, "F1"), matrix(Y2, "Y2", column=True)
     _same_rows(f1, y2, "F1", "Y2")
     model = after(as_map(g2, "g2"), as_map(stitch, "stitch"), "stitch")
-    return _mean_square(model, f1, y2, "F1", "g2", "Y2")
+    return _mean_square(model, f1, y2, "F1", "g2", "Y2", progress)
 
 
-def excess_stitching_risk(stitch: object, g2: object, F1: object, F2: object, Y2: object) -> float:
+@one_bar
+def excess_stitching_risk(
+    stitch: object, g2: object, F1: object, F2: object, Y2: object, *, progress: Progress | None = None
+) -> float:
     """What stitching costs: the risk of the stitched model less that of the second model itself.
 
     E‖g2(s(f1)) − y2‖² − E‖g2(f2) − y2‖²; Bansal, Nakkiran, Barak's stitching penalty for the squared loss.
@@ -114,6 +126,8 @@ def excess_stitching_risk(stitch: object, g2: object, F1: object, F2: object, Y2
         Features of both models for the same samples; or paths of files.
     Y2 : array of shape (n, k) or (n,)
         All of them as in `gramian.stitching_risk`.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -137,18 +151,20 @@ def excess_stitching_risk(stitch: object, g2: object, F1: object, F2: object, Y2
     >>> gm.excess_stitching_risk(np.eye(1), np.eye(1), F1, F2, y)  # 0 − 1/2
     -0.5
     """
+    check_budget(None, progress)
     f1, f2, y2 = samples(F1, "F1"), samples(F2, "F2"), matrix(Y2, "Y2", column=True)
     _same_rows(f1, f2.rows, "F1", "F2")
     _same_rows(f1, y2, "F1", "Y2")
     head = as_map(g2, "g2")
     stitched = after(head, as_map(stitch, "stitch"), "stitch")
-    total = _Sum()
+    total, told = _Sum(), phase(progress, "rows")
     wider = f1 if f1.rows.d >= f2.rows.d else f2
     for start, stop in wider.spans():
         y = y2.block(start, stop)
         a = flat_outputs(stitched(f1.block(start, stop), "F1"), y, "g2", "Y2")
         b = flat_outputs(head(f2.block(start, stop), "F2"), y, "g2", "Y2")
         total.add(a - b, (a - y) + (b - y))
+        tell(told, stop, y2.n)
     return total.mean(y2.n)
 
 
@@ -157,12 +173,15 @@ def _same_rows(f: Samples, y: Matrix, name: str, other: str) -> None:
         raise ValueError(f"{name} has {f.n} rows but {other} has {y.n}; row i of both must be the same sample")
 
 
-def _mean_square(model: Map, f: Samples, targets: Matrix, what: str, name: str, target: str) -> float:
-    total = _Sum()
+def _mean_square(
+    model: Map, f: Samples, targets: Matrix, what: str, name: str, target: str, progress: Progress | None
+) -> float:
+    total, told = _Sum(), phase(progress, "rows")
     for start, stop in f.spans():
         y = targets.block(start, stop)
         e = flat_outputs(model(f.block(start, stop), what), y, name, target) - y
         total.add(e, e)
+        tell(told, stop, f.n)
     return total.mean(f.n)
 
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.rows.arrays import check_count, check_number, check_seed, one_of, require_rows
+from gramian.progress import Progress, one_bar, phase, tell
+from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, require_rows
 from gramian.rows.heads import (
     Samples,
     cast_like_weights,
@@ -26,7 +27,6 @@ from gramian.rows.heads import (
 )
 from gramian.rows.sources import matrix
 from gramian.stitching.stitch import Stitch
-from gramian.sweeps.gram import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -71,6 +71,7 @@ class TrainedMap:
         return copy if dtype is None else copy.to(dtype)
 
 
+@one_bar
 def train_stitch(
     module: Any,
     F1: object,
@@ -115,8 +116,8 @@ def train_stitch(
     seed : int
         Of what is held out, the order of rows and the module's own noise. The same module and seed give the same map;
         on a GPU as far as torch's kernels do.
-    progress : callable, optional
-        Called with (done, total) after each epoch.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -161,8 +162,7 @@ def train_stitch(
         check_number(value, name)
         if not (value > 0 if positive else value >= 0) or not math.isfinite(value):
             raise ValueError(f"{name} must be {'positive' if positive else 'at least 0'} and finite, got {value}")
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be a function of (done, total), got {type(progress).__name__}")
+    check_budget(None, progress)
     trained = _copied(module)
     frozen = _frozen(head, match, loss)
     f1, y = samples(F1, "F1"), matrix(target, "target", column=True)
@@ -172,10 +172,11 @@ def train_stitch(
     fitted, others = _split(held_out, f1.n, int(seed))
     task = _Task(trained, frozen, f1, Samples(y, (y.d,)), loss)
     d2 = task.check(others)
+    told = phase(progress, "epochs", counted=True)
     with torch.random.fork_rng(devices=_cuda_devices(trained)):
         torch.manual_seed(int(seed))
         curve, held = task.train(
-            fitted, others, int(epochs), int(batch), float(lr), float(weight_decay), int(seed), progress
+            fitted, others, int(epochs), int(batch), float(lr), float(weight_decay), int(seed), told
         )
     function = TrainedMap(trained.eval(), f1.sample, np.array(curve), np.array(held), others)
     residual, total = np.full((d2, d2), np.nan), math.nan
@@ -367,8 +368,7 @@ class _Task:
                 raise RuntimeError(
                     f"training diverged in epoch {epoch + 1}: the loss is {total}; use a smaller lr than {lr:g}"
                 )
-            if progress:
-                progress(epoch + 1, epochs)
+            tell(progress, epoch + 1, epochs)
         return curve, held
 
     def _size(self, rows: Rows) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, cast
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Cosine, Kernel, Linear
+from gramian.progress import Progress, tell
 from gramian.rows.arrays import LAST_DIGITS, Matrix
 from gramian.sweeps.estimators import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Progress: TypeAlias = Callable[[int, int], object]
 
 EPS = float(np.finfo(np.float64).eps)
 _BUDGET = 256 << 20  # bytes that the d×d moments may take without being asked
@@ -192,8 +192,7 @@ def feature_statistics(
                 square[p, a:b] = np.einsum("ij,ij->i", part, part)
             second += rows.T @ rows
             done += 1
-            if progress:
-                progress(done, total)
+            tell(progress, done, total)
         for k, p in enumerate(members):
             for l, q in enumerate(members):
                 block = second[edges[k] : edges[k + 1], edges[l] : edges[l + 1]]
@@ -247,7 +246,7 @@ def statistics_of(
     )
 
 
-def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Array:
+def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel], progress: Progress | None = None) -> Array:
     """(3, n) Σ_j U(K_a)_ij U(K_b)_ij for (0,0), (0,1), (1,1) of two linear kernels, in O(n·d²).
 
     With x̄ centred, U(K)_ij = x̄_i·x̄_j − ρ_i − ρ_j, and the sum over j factors through Σ_j x̄_j ȳ_j'.
@@ -264,12 +263,14 @@ def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Arr
             square[a][start:stop] = np.einsum("ij,ij->i", rows[a], rows[a])
         for a, b in second:
             second[a, b] += rows[a].T @ rows[b]
+        tell(progress, stop, 3 * n)
     rho = [-p / (n - 2) + p.sum() / (2 * (n - 1) * (n - 2)) for p in square]
     weighted = {(a, b): np.zeros(widths[a]) for a in (0, 1) for b in (0, 1)}  # Σ_j x̄_a,j ρ_b,j
     for start, stop in spans:
         rows = [f.centred(f.raw(start, stop)) for f in features]
         for a, b in weighted:
             weighted[a, b] += rows[a].T @ rho[b][start:stop]
+        tell(progress, n + stop, 3 * n)
     out = np.empty((3, n))
     total = [r.sum() for r in rho]
     for start, stop in spans:
@@ -286,10 +287,11 @@ def centred_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Arr
                 + float(rho[a] @ rho[b])
                 - (square[a][start:stop] - 2 * ra) * (square[b][start:stop] - 2 * rb)
             )
+        tell(progress, 2 * n + stop, 3 * n)
     return out
 
 
-def raw_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Array:
+def raw_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel], progress: Progress | None = None) -> Array:
     """(3, n) Σ_{j≠i} K_a,ij K_b,ij for (0,0), (0,1), (1,1) of two linear kernels, uncentred."""
     features = [centre(x, k) for x, k in zip(xs, kernels, strict=True)]
     n = xs[0].n
@@ -300,12 +302,14 @@ def raw_row_products(xs: Sequence[Matrix], kernels: Sequence[Kernel]) -> Array:
         rows = [f.raw(start, stop) for f in features]
         for a, b in second:
             second[a, b] += rows[a].T @ rows[b]
+        tell(progress, stop, 2 * n)
     out = np.empty((3, n))
     for start, stop in spans:
         rows = [f.raw(start, stop) for f in features]
         square = [np.einsum("ij,ij->i", r, r) for r in rows]
         for k, (a, b) in enumerate(second):
             out[k, start:stop] = np.einsum("ij,ij->i", rows[a] @ second[a, b], rows[b]) - square[a] * square[b]
+        tell(progress, n + stop, 2 * n)
     return out
 
 

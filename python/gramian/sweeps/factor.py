@@ -16,8 +16,9 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from gramian.progress import Progress, phase, tell
 from gramian.sweeps.centred import CentredFeatures, blocks, stored_units
-from gramian.sweeps.moments import NOISE, TRUSTED, Progress
+from gramian.sweeps.moments import NOISE, TRUSTED
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -51,6 +52,7 @@ def triangles(
     edges = np.concatenate([[0], np.cumsum(widths)])
     columns = [slice(a, b) for a, b in itertools.pairwise(edges)]
     width = int(edges[-1])
+    progress = phase(progress, "factorisation")
     step = max(2 * width * parts, blocks(n, widths)[0][1])
     few = [np.zeros((0, width))] * parts
     raw, rounding, total, fourth = (np.zeros((parts, width)) for _ in range(4))
@@ -73,8 +75,7 @@ def triangles(
                 f.centred_in_full(own[:, part], out=rows[len(few[k]) :, part])
             total[k] += rows[len(few[k]) :].sum(axis=0)
             few[k] = rows if len(rows) <= width else upper(rows)
-        if progress:
-            progress(-(-stop // step), -(-n // step))
+        tell(progress, stop, n)
     for rows, square in zip(few, raw, strict=True):
         rows[:, norms(rows) <= 16 * EPS * np.sqrt(square)] = 0.0
     return [Triangle(*found) for found in zip(few, raw, rounding, total, fourth, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeAlias, cast, get_args
@@ -15,16 +15,17 @@ import numpy.typing as npt
 
 from gramian import _core
 from gramian.kernels import KERNELS, Kernel, parameters, with_bandwidth
+from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows import statistics_files
 from gramian.rows.arrays import check_budget, check_count, one_of, require_rows, same_device, same_rows
 from gramian.rows.sources import matrix
-from gramian.sweeps.represent import NARROW, Precision, Representation, represent, widened
+from gramian.sweeps.represent import NARROW, Precision, Representation, represented_all, widened
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Words: TypeAlias = npt.NDArray[np.uint64]
-Progress: TypeAlias = Callable[[int, int], object]
 
 _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
+SWEEPS = 1.1  # that stable sums take: one, and now and then a second
 _SMALL = 1e-15  # of values in scaled units, from which on float32 has room for their squares
 
 
@@ -277,6 +278,7 @@ def _kernel_from(name: str, values: dict[str, float]) -> Kernel:
     return KERNELS[name](**whole)  # type: ignore[arg-type]
 
 
+@one_bar
 def gram_moments(
     *Xs: object,
     kernel: Kernel | str | Sequence[Kernel | str] = "linear",
@@ -301,8 +303,8 @@ def gram_moments(
         The least precision that will do, as in torch. On the CPU all three are computed as "highest".
     memory : int, optional
         Bytes of scratch for all threads together; about 40 MB (4 MB a thread if that is more) when left out.
-    progress : callable, optional
-        Called with (done, total) some twenty times a second.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -346,14 +348,28 @@ def gram_moments(
         raise ValueError(f"shard must be (rank, size) with 0 <= rank < size, got {shard}")
     one_of(precision, get_args(Precision), "precision")
     check_budget(memory, progress)
-    represented = [represent(k, x) for k, x in zip(kernels, xs, strict=True)]
+    expect(progress, 1)
+    represented = represented_all(xs, [(k, "kernel") for k in kernels], progress)
     return sweep_moments(represented, shard=(rank, size), precision=precision, memory=memory, progress=progress)
 
 
-def sweep(xs: Sequence[Representation], statistic: str, precision: Precision, **how: Any) -> Any:
+def sweep(
+    xs: Sequence[Representation],
+    statistic: str,
+    precision: Precision,
+    *,
+    progress: Progress | None = None,
+    cost: float = 1.0,
+    **how: Any,
+) -> Any:
     """The native sweep."""
     raw = _core.sweep(
-        [x.native() for x in xs], statistic=statistic, precision=precision, wide=any(x.wide for x in xs), **how
+        [x.native() for x in xs],
+        statistic=statistic,
+        precision=precision,
+        wide=any(x.wide for x in xs),
+        progress=phase(progress, "tiles", cost),
+        **how,
     )
     raw["exponent"] = raw["exponent"] - np.array([2 * x.power for x in xs], dtype=np.int32)
     return raw
@@ -421,6 +437,8 @@ def stable_moments(
 ) -> GramMoments:
     """Moments for centred statistics: swept again in float64 tiles where float32 ones left too few digits, and around
     the row means if landmarks were far from them."""
+    progress = phase(progress, "")
+    expect(progress, SWEEPS)
     g = sweep_moments(xs, precision=precision, memory=memory, progress=progress)
     n = g.n
     if too_coarse(g):

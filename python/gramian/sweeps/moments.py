@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from gramian.progress import Progress, one_bar, phase, tell
 from gramian.reasons import told
 from gramian.rows import statistics_files
-from gramian.rows.arrays import Matrix, about_reference, check_count, exact_beyond, same_device, same_rows
+from gramian.rows.arrays import Matrix, about_reference, check_budget, check_count, exact_beyond, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps.centred import EPS, blocks, statistics_of, stored_rounding
 from gramian.sweeps.estimators import Estimator, Measure, Statistics, check_estimator, value
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Progress: TypeAlias = Callable[[int, int], object]
 
 # digits after the leading one, and the exponent of the last digit of the smallest numbers
 NOISE = 8 * float(np.finfo(np.float64).eps)  # of sums of squares, relative to what was summed
@@ -371,9 +370,14 @@ def _moved_second(second: Array, su: Array, sv: Array, a: Array, b: Array, n: in
     return cast("Array", second - outer(su, b) - outer(a, sv) + n * outer(a, b))
 
 
+@one_bar
 @np.errstate(over="ignore", invalid="ignore")  # `FeatureMoments.statistics` says so where it matters
 def feature_moments(
-    X: object, Y: object | None = None, *, reference: tuple[Array, Array] | None = None
+    X: object,
+    Y: object | None = None,
+    *,
+    reference: tuple[Array, Array] | None = None,
+    progress: Progress | None = None,
 ) -> FeatureMoments:
     """Moments of features, for the linear measures of more rows than fit in memory.
 
@@ -387,6 +391,8 @@ def feature_moments(
     reference : (p,) and (q,) arrays, optional
         Points near the data that are subtracted from it; the mean of the first rows when left out. Moments about
         different references add all the same.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -416,6 +422,7 @@ def feature_moments(
     >>> abs(whole.cka() - gm.cka(X, X[:, :2])) < 1e-12
     True
     """
+    check_budget(None, progress)
     x = matrix(X, "X")
     y = None if Y is None else matrix(Y, "Y")
     if y is not None:
@@ -437,6 +444,7 @@ def feature_moments(
     taken = [np.where(exact_beyond(r), 0.0, r) if m else r for r, m in zip((a, b), moved, strict=True)]
     x, y = moved[0] or x, moved[1] or y
     sums: dict[str, Array] = {}
+    progress = phase(progress, "features")
     for start, stop in spans:
         u, v = rows(start, stop)
         rounding = stored_rounding(u, x.dtype), stored_rounding(v, "float64" if y is None else y.dtype)
@@ -459,6 +467,7 @@ def feature_moments(
         )
         for name, term in zip(_SUMS, batch, strict=True):
             sums[name] = sums[name] + term if name in sums else term
+        tell(progress, stop, x.n)
     for name, side, second, about in (("X", x, sums["xx"], taken[0]), ("Y", y, sums["yy"], taken[1])):
         if (side is not None and np.trace(second) < _LEAST_SQUARE) or not np.isfinite(second).all():
             _check_size(name, side, about, bool(np.isfinite(second).all()))

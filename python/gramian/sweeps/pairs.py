@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.once import once
+from gramian.progress import Progress, expect, phase, tell
 from gramian.sweeps.centred import CentredFeatures
-from gramian.sweeps.moments import Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]  # numbers of rows
@@ -31,6 +31,7 @@ Panel: TypeAlias = tuple[Array, Array, Array, Array | None]  # (b, d) rows; abou
 
 BUDGET = 512 << 20  # bytes that sorting may take without being asked
 _EDGE = 1024  # rows of a tile at most
+SORTED = 3.0  # times what all tiles take, that they and sorting their values twice do
 _TILE_BYTES = 128  # of scratch for each pair of a tile
 _SORT_BYTES = 112  # of scratch for each pair that is ranked in memory
 _CLOSE = 1 / 32  # part of ‖x‖² + ‖y‖² below which a squared distance is computed from the differences
@@ -158,15 +159,14 @@ def _with_squares(rows: Array) -> tuple[Array, Array]:
     return rows, np.einsum("ij,ij->i", rows, rows)
 
 
-def tiles(
-    sources: Sequence[Dissimilarities], memory: int | None, progress: Progress | None, passes: tuple[int, int] = (0, 1)
-) -> Iterator[list[Array]]:
-    """For each tile of i < j, the values of every source, pairs in the same order; `passes`: this one and all."""
+def tiles(sources: Sequence[Dissimilarities], memory: int | None, progress: Progress | None) -> Iterator[list[Array]]:
+    """For each tile of i < j, the values of every source, pairs in the same order."""
     n = sources[0].n
     edge = min(_EDGE, max(64, math.isqrt((memory or BUDGET) // (_TILE_BYTES * len(sources)))))
     starts = range(0, n, edge)
     count = len(starts) * (len(starts) + 1) // 2
-    done = passes[0] * count
+    done = 0
+    progress = phase(progress, "tiles")
     for begin in starts:
         left = [s.panel(begin, min(n, begin + edge)) for s in sources]
         for other in range(begin, n, edge):
@@ -178,8 +178,7 @@ def tiles(
             else:
                 yield [f.reshape(-1) for f in found]
             done += 1
-            if progress:
-                progress(done, count * passes[1])
+            tell(progress, done, count)
 
 
 # ---- quantiles ------------------------------------------------------------------------------------------------------
@@ -291,12 +290,18 @@ def exact_rank_correlation(
     budget = memory or BUDGET
     step = min(budget, BUDGET)  # of one sort: a longer one would keep Ctrl-C waiting
     if x.pairs * _SORT_BYTES <= step:
+        expect(progress, SORTED)
         found = [np.concatenate(parts) for parts in zip(*tiles([x, y], memory, progress), strict=True)]
-        return _correlated([(mid_ranks(found[0]), mid_ranks(found[1]))], x.pairs)
+        sorted_out = []
+        for side, values in enumerate(found):
+            phase(progress, f"sorting {side + 1}/2")
+            sorted_out.append(mid_ranks(values))
+        return _correlated([(sorted_out[0], sorted_out[1])], x.pairs)
     count = min(_MOST_BUCKETS, math.ceil(1.5 * x.pairs * _SORT_BYTES / step))
     in_memory = x.pairs * _SORT_BYTES <= budget
     if not in_memory:
         _check_disk(tempfile.gettempdir(), x)
+    expect(progress, SORTED)
     with BytesIO() if in_memory else tempfile.TemporaryFile(buffering=0) as file:
         by_x = _Buckets(file, _cuts(x, count), step)
         end = 0
@@ -304,9 +309,10 @@ def exact_rank_correlation(
             by_x.add(values_x, values_y, _Places([end], [0, len(values_x)]))
             end += len(values_x)
         by_y = _Buckets(file, _cuts(y, count), step)
-        for ranks, values_y, places in by_x.ranked():
+        for ranks, values_y, places in by_x.ranked(phase(progress, "sorting 1/2")):
             by_y.add(values_y, ranks, places)  # where they were read: the file grows no more
-        return _correlated(((ranks_x, ranks_y) for ranks_y, ranks_x, _ in by_y.ranked()), x.pairs)
+        told = phase(progress, "sorting 2/2")
+        return _correlated(((ranks_x, ranks_y) for ranks_y, ranks_x, _ in by_y.ranked(told)), x.pairs)
 
 
 def _correlated(ranks: Iterator[tuple[Array, Array]] | list[tuple[Array, Array]], pairs: int) -> RankCorrelation:
@@ -433,7 +439,7 @@ class _Buckets:
         self.added.append((places, [0, *np.cumsum(counts).tolist()]))
         self.counts += counts
 
-    def ranked(self) -> Iterator[tuple[Array, Array, _Places]]:
+    def ranked(self, progress: Progress | None) -> Iterator[tuple[Array, Array, _Places]]:
         below, step = 0, max(1, self.budget // _SORT_BYTES)
         for b, (count, single) in enumerate(zip(self.counts.tolist(), self.cuts.single, strict=True)):
             bucket = _joined(
@@ -450,6 +456,7 @@ class _Buckets:
                 ranks = np.full(taken, 0.5 * (count + 1)) if single else mid_ranks(records[:, 0])
                 yield ranks + below, records[:, 1].copy(), part
             below += count
+            tell(progress, b + 1, len(self.counts))
 
 
 def _write(file: FileIO | BytesIO, first: int, records: Array) -> None:
@@ -486,9 +493,11 @@ def binned_rank_correlation(
     φ_x + φ_y off.
     """
     pairs = x.pairs
+    expect(progress, 2)
+    counted = phase(progress, "bins")
     cuts = [_cuts(s, bins) for s in (x, y)]
     counts = [np.zeros(c.parts, dtype=np.int64) for c in cuts]
-    for values in tiles([x, y], memory, progress, (0, 2)):
+    for values in tiles([x, y], memory, counted):
         for total, c, v in zip(counts, cuts, values, strict=True):
             total += np.diff(np.searchsorted(np.sort(v), c.numbers), prepend=0, append=len(v))
     means, squares, angle = [], [], 0.0
@@ -503,7 +512,7 @@ def binned_rank_correlation(
     if not all(s > 0 for s in squares):
         return RankCorrelation(math.nan, math.nan, (squares[0] <= 0, squares[1] <= 0))
     product = 0.0
-    for values in tiles([x, y], memory, progress, (1, 2)):
+    for values in tiles([x, y], memory, phase(progress, "ranks")):
         a, b = (m[c.part(v)] for m, c, v in zip(means, cuts, values, strict=True))
         product += float(a @ b)
     value = ratio(product, squares[0], squares[1])

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gramian.progress import phase, tell
 from gramian.sweeps import gram
 from gramian.sweeps.centred import blocks, centre
 from gramian.sweeps.gram import GramMoments
@@ -18,6 +19,7 @@ from gramian.sweeps.routes import Paired
 
 Index: TypeAlias = npt.NDArray[np.int64]
 
+PERMUTED = 0.5  # of a sweep over both representations, that a permutation takes
 _TOGETHER = 32  # permutations of one sweep
 
 
@@ -50,6 +52,7 @@ def swept_sums(
     """(b, Σ_{i≠j} v_0,ij v_1,π(i)π(j)) of two representations with their shifts, for π = order(b), in scaled units."""
     x, y = xs
     assert y.shift is not None
+    told = phase(pair.progress, "permutations", count * PERMUTED, counted=True)
     for begin in range(first, count, _TOGETHER):
         batch = range(begin, min(count, begin + _TOGETHER))
         orders = [order(b) for b in batch]
@@ -57,8 +60,7 @@ def swept_sums(
         inner = sweep_star(x, others, precision=pair.precision, memory=pair.memory)
         for b, value in zip(batch, inner, strict=True):
             yield b, float(value)
-        if pair.progress:
-            pair.progress(batch.stop, count)
+        tell(told, batch.stop, count)
 
 
 def _centred_sum(g: GramMoments, order: Index, inner: float) -> float:
@@ -75,6 +77,7 @@ def _permuted_feature_sums(
     n = pair.n
     y = fy.centred(fy.raw(0, n)) if 8 * n * fy.x.d <= 1 << 28 else None
     spans = blocks(n, [fx.x.d, fy.x.d])
+    told = phase(pair.progress, "permutations", count * PERMUTED, counted=True)
     for b in range(first, count):
         order = order_of(b)
         cross = np.zeros((fx.x.d, fy.x.d))
@@ -82,8 +85,7 @@ def _permuted_feature_sums(
             rows = fx.centred(fx.raw(start, stop))
             cross += rows.T @ (y[order[start:stop]] if y is not None else fy.centred(fy.take(order[start:stop])))
         yield b, float(np.vdot(cross, cross))
-        if pair.progress:
-            pair.progress(b + 1, count)
+        tell(told, b + 1, count)
 
 
 def unbiased_from_biased(pair: Paired, biased: float, order: Index) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from gramian import _core
 from gramian.kernels import ArcCosine, Cosine
+from gramian.progress import Progress, expect, phase
 from gramian.rows.arrays import as_matrix
 from gramian.sweeps.gram import shifted, sweep
 from gramian.sweeps.represent import Precision, Representation
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Progress: TypeAlias = Callable[[int, int], object]
 
 _AT_ONCE = 1 << 20  # numbers
 _REACH = 200  # powers of two between rows whose inner products, squared, keep twice float64's digits
@@ -130,6 +130,8 @@ def _multiply(
     memory: int | None,
     progress: Progress | None,
 ) -> Array:
+    progress = phase(progress, "")
+    expect(progress, -(-vectors.shape[1] // 64))
     largest = np.abs(vectors).max(axis=0)
     largest[largest == 0] = 1.0
     out = np.empty_like(vectors)
@@ -190,7 +192,7 @@ def sweep_nearest(
         shard=shard,
         precision=precision,
         memory=memory or 0,
-        progress=progress,
+        progress=phase(progress, "tiles"),
     )
     if shard == (0, 1) and raw["index"].min() < 0:
         raise ValueError(f"values of {x.kernel} of these rows are beyond float64; scale the rows down")

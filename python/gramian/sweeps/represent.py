@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast
 
@@ -25,8 +25,9 @@ from gramian.kernels import (
     parameters,
     with_bandwidth,
 )
+from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import told
-from gramian.rows.arrays import DType, Matrix, about_least, as_matrix, check_seed, require_rows
+from gramian.rows.arrays import DType, Matrix, about_least, as_matrix, check_budget, check_seed, require_rows
 from gramian.rows.sources import matrix
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -35,6 +36,9 @@ Precision: TypeAlias = Literal["highest", "high", "medium"]
 _DEEP = 1000  # power of two under 1 below which lengths of rows have no inverse
 _LANDMARKS = 32  # rows from which it is told how much of a kernel's values centring takes away
 NARROW = 1e3  # times what is left from which on float32 tiles lose digits that a measure shows: an error of (1e-4)²
+_DRAWN = 20.0  # times that a pair takes that bandwidths are found by, in one of a sweep's
+_PAIRS = 2e6  # times two rows, from which on bandwidths are found from some pairs alone
+_TOLD = 1 << 16  # pairs whose distances are found before progress is told
 _UNKNOWN = 1e6  # the amplification where these are all the same: float64 tiles, which may have enough digits
 NativeRepresentation: TypeAlias = tuple[
     list[_core.View], _core.KernelFunction, npt.NDArray[np.int64] | None, Array | None, int
@@ -76,7 +80,9 @@ class Representation:
         return [p.view for p in self.parts], function, self.index, self.shift, self.base
 
 
-def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") -> Representation:
+def represent(
+    kernel: Kernel | str, *parts: Matrix, argument: str = "kernel", progress: Progress | None = None
+) -> Representation:
     """Rows with a kernel whose parameters are all set: bandwidths from the data, scales from the width."""
     found = as_kernel(kernel, argument)
     if isinstance(found, Polynomial) and found.scale is None:
@@ -85,13 +91,37 @@ def represent(kernel: Kernel | str, *parts: Matrix, argument: str = "kernel") ->
         parts = tuple(about_least(parts))
     if isinstance(found, RBF | Exponential | Laplacian | RationalQuadratic) and found.bandwidth is None:
         norm: Literal["l1", "l2"] = "l1" if isinstance(found, Laplacian) else "l2"
-        found = with_bandwidth(found, median_distance(parts, norm=norm))
+        found = with_bandwidth(found, median_distance(parts, norm=norm, progress=progress))
         return Representation(parts, found, bandwidth_from_rows=True)
     power = 0
     if isinstance(found, ArcCosine) and parts[0].dtype == "float64" and np.abs(landmarks(parts)).max() < 2.0**-_DEEP:
         parts, power = _brought_up(parts)
         power *= found.order  # the kernel of directions alone does not notice
     return Representation(parts, found, amplification=amplification(parts, found), power=power)
+
+
+def bandwidth_phase(progress: Progress | None, kernel: Kernel | str, n: int) -> Callable[[int, int], object] | None:
+    """In which an open bandwidth of n rows is found, or None; in units of a sweep over pairs of these."""
+    if progress is None or getattr(as_kernel(kernel), "bandwidth", 0.0) is not None:
+        return None
+    cost = _DRAWN * min(1.0, _PAIRS / n**2)
+    expect(progress, cost)
+    return phase(progress, "bandwidth", cost)
+
+
+def represented_all(
+    xs: Sequence[Matrix], kernels: Sequence[tuple[Kernel | str, str]], progress: Progress | None
+) -> list[Representation]:
+    """Arrays with their kernels, each of an argument; bandwidths have phases, in units of a sweep over all arrays."""
+    chosen = [as_kernel(kernel, argument) for kernel, argument in kernels]
+    wanted = [p for p, kernel in enumerate(chosen) if getattr(kernel, "bandwidth", 0.0) is None]
+    cost = _DRAWN * min(1.0, _PAIRS / xs[0].n ** 2) / len(xs)
+    expect(progress, cost * len(wanted))
+    found = []
+    for p, (x, kernel, (_, argument)) in enumerate(zip(xs, chosen, kernels, strict=True)):
+        told = phase(progress, f"bandwidths {wanted.index(p) + 1}/{len(wanted)}", cost) if p in wanted else None
+        found.append(represent(kernel, x, argument=argument, progress=told))
+    return found
 
 
 def _brought_up(parts: Sequence[Matrix]) -> tuple[tuple[Matrix, ...], int]:
@@ -154,8 +184,14 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
     return ratio if ratio >= 1 else math.inf if math.isnan(ratio) else 1.0
 
 
+@one_bar
 def median_bandwidth(
-    X: object, *, norm: Literal["l2", "l1"] = "l2", max_pairs: int = 1_000_000, seed: int = 0
+    X: object,
+    *,
+    norm: Literal["l2", "l1"] = "l2",
+    max_pairs: int = 1_000_000,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> float:
     """The median distance between two rows, the default bandwidth of every kernel that has one.
 
@@ -170,6 +206,8 @@ def median_bandwidth(
         With more pairs than this, so many of them are drawn at random.
     seed : int
         Seed of the draw; the same seed gives the same value.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `kernel_alignment`.
 
     Returns
     -------
@@ -199,12 +237,19 @@ def median_bandwidth(
     check_seed(seed)
     if max_pairs < 1:
         raise ValueError(f"max_pairs must be at least 1, got {max_pairs}")
-    found = median_distance(about_least([x]), norm=norm, max_pairs=max_pairs, seed=seed)
+    check_budget(None, progress)
+    drawn = phase(progress, "pairs")
+    found = median_distance(about_least([x]), norm=norm, max_pairs=max_pairs, seed=seed, progress=drawn)
     return told(found, "all rows of X are the same" if math.isnan(found) else None, "median_bandwidth")
 
 
 def median_distance(
-    parts: Sequence[Matrix], *, norm: Literal["l2", "l1"], max_pairs: int = 1_000_000, seed: int = 0
+    parts: Sequence[Matrix],
+    *,
+    norm: Literal["l2", "l1"],
+    max_pairs: int = 1_000_000,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> float:
     """`median_bandwidth` of rows that lie in several arrays."""
     n = sum(p.n for p in parts)
@@ -214,9 +259,14 @@ def median_distance(
         rng = np.random.default_rng(seed)
         i = rng.integers(0, n, max_pairs)
         j = (i + rng.integers(1, n, max_pairs)) % n
-    d = _core.pair_distances(
-        [p.view for p in parts], i.astype(np.int64, copy=False), j.astype(np.int64, copy=False), l1=norm == "l1"
-    )
+    i, j = i.astype(np.int64, copy=False), j.astype(np.int64, copy=False)
+    views, step = [p.view for p in parts], len(i) if progress is None else _TOLD
+    pieces = []
+    for start in range(0, len(i), max(step, 1)):
+        part = slice(start, start + step)
+        pieces.append(_core.pair_distances(views, i[part], j[part], l1=norm == "l1"))
+        tell(progress, min(start + step, len(i)), len(i))
+    d = np.concatenate([np.empty(0), *pieces])
     if d.size == 0:
         return math.nan
     median = float(np.median(d))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Distance, Kernel, Linear
 from gramian.once import once
+from gramian.progress import Progress, phase
 from gramian.rows.arrays import Matrix, about_least, check_budget, one_of, require_rows, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps import estimators, gram
@@ -27,11 +28,13 @@ from gramian.sweeps.centred import (
     raw_row_products,
 )
 from gramian.sweeps.estimators import Measure, Statistics
-from gramian.sweeps.gram import GramMoments, Progress
+from gramian.sweeps.gram import GramMoments
 from gramian.sweeps.products import RowProducts, multiply_hollow, sweep_products
-from gramian.sweeps.represent import Precision, Representation, represent
+from gramian.sweeps.represent import Precision, Representation, represented_all
 
 Array: TypeAlias = npt.NDArray[np.float64]
+
+ERROR_SWEEPS: dict[Measure, float] = {"cka": 1.0, "hsic": 1.0, "kernel_alignment": 3.0}  # that a standard error takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,7 @@ class Paired:
     xs: tuple[Representation, ...]
     precision: Precision
     memory: int | None
-    progress: Progress | None
+    progress: Progress | None  # in units of a sweep over all of them
 
     @property
     def n(self) -> int:
@@ -76,7 +79,7 @@ class Paired:
     def _feature_statistics(self) -> Statistics | None:
         if not feature_route(self.matrices, self.kernels, self.memory):
             return None
-        s = feature_statistics(self.matrices, self.kernels, progress=self.progress)
+        s = feature_statistics(self.matrices, self.kernels, progress=phase(self.progress, "features"))
         return s if estimators.resolved(s) else None
 
     @once
@@ -148,8 +151,7 @@ def gathered(
     same_rows(opened, names)
     same_device(opened, names)
     require_rows(opened[0].n, 2, "a comparison")
-    represented = [represent(k, x, argument=a) for x, (k, a) in zip(opened, kernels, strict=True)]
-    return Paired(tuple(represented), precision, memory, progress)
+    return Paired(tuple(represented_all(opened, kernels, progress)), precision, memory, progress)
 
 
 def standard_error(pair: Paired, measure: Measure) -> float:
@@ -161,10 +163,12 @@ def standard_error(pair: Paired, measure: Measure) -> float:
         return math.nan
     if measure == "kernel_alignment":
         if pair.by_features:
-            return estimators.standard_error_alignment(raw_row_products(pair.matrices, pair.kernels), n)
+            told = phase(pair.progress, "errors", ERROR_SWEEPS[measure])
+            return estimators.standard_error_alignment(raw_row_products(pair.matrices, pair.kernels, told), n)
         return estimators.standard_error_from_differences(*_squares_of_differences(pair), n)
     if pair.by_features:
-        sums, exponent = centred_row_products(pair.matrices, pair.kernels), s.exponent
+        told = phase(pair.progress, "errors", ERROR_SWEEPS[measure])
+        sums, exponent = centred_row_products(pair.matrices, pair.kernels, told), s.exponent
     else:
         g = pair.gram
         centre = gram.moved_shift(g, gram.half_offsets(g, hollow=True))
@@ -187,7 +191,14 @@ def _squares_of_differences(pair: Paired) -> tuple[Array, Array]:
     products = pair.products(gram.moved_shift(g), g.base).row_sums * np.outer(unit, unit)[np.triu_indices(2)][:, None]
     difference = shift[0] - shift[1]
     times = [  # (n, 2): the values times the difference, and times the representation's own shift
-        scale * multiply_hollow(x, np.stack([difference, a], axis=1), precision=pair.precision, memory=pair.memory)
+        scale
+        * multiply_hollow(
+            x,
+            np.stack([difference, a], axis=1),
+            precision=pair.precision,
+            memory=pair.memory,
+            progress=phase(pair.progress, ""),
+        )
         for x, a, scale in zip(gram.shifted(pair.as_swept, gram.moved_shift(g), g.base), shift, unit, strict=True)
     ]
 

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import RBF, Kernel, Linear, RationalQuadratic
+from gramian.progress import Progress, one_bar, phase, tell
 from gramian.reasons import told
-from gramian.rows.arrays import check_count, check_seed
+from gramian.rows.arrays import check_budget, check_count, check_seed
 from gramian.rows.heads import (
     check_module,
     check_width,
@@ -72,13 +73,16 @@ class UpperBound:
 # ---- from above ----------------------------------------------------------------------------------------------------
 
 
-def upper(head: object) -> float:
+@one_bar
+def upper(head: object, *, progress: Progress | None = None) -> float:
     """A certified Lipschitz constant of a head: the product of its layers' constants.
 
     Parameters
     ----------
     head : torch.nn.Module, or array of shape (outputs, features)
         In evaluation mode if it has dropout or batch normalisation.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -107,7 +111,8 @@ def upper(head: object) -> float:
     >>> round(gm.lipschitz.upper(np.array([[3.0, 0.0], [0.0, 4.0]])), 9)
     4.0
     """
-    return explain(head).value
+    check_budget(None, progress)
+    return _explained(head, progress).value
 
 
 def explain(head: object) -> UpperBound:
@@ -144,11 +149,22 @@ def explain(head: object) -> UpperBound:
     –      matrix  3         spectral norm by SVD
     product: 3
     """
+    return _explained(head, None)
+
+
+def _explained(head: object, progress: Progress | None) -> UpperBound:
+    told = phase(progress, "layers", counted=True)
     if not is_module(head):
         weights = weight_matrix(head)
         return _combined([Layer("", "matrix", *spectral_norm_and_rule(weights))])
     check_module(head)
-    return _combined(list(_layers(head, "")))
+    modules: Any = head
+    count = sum(1 for _ in modules.modules())
+    found = []
+    for layer in _layers(head, ""):
+        found.append(layer)
+        tell(told, min(len(found), count), count)
+    return _combined(found)
 
 
 def register(kind: type, rule: Rule) -> None:
@@ -301,7 +317,16 @@ _REGISTERED: dict[type, Rule] = {}
 # ---- from below ----------------------------------------------------------------------------------------------------
 
 
-def local(head: object, Z: object, *, tolerance: float = 1e-3, max_iterations: int = 200, seed: int = 0) -> float:
+@one_bar
+def local(
+    head: object,
+    Z: object,
+    *,
+    tolerance: float = 1e-3,
+    max_iterations: int = 200,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> float:
     """The largest local Lipschitz constant at samples: max over rows z of ‖J_g(z)‖₂. A lower estimate, no certificate.
 
     Parameters
@@ -316,6 +341,8 @@ def local(head: object, Z: object, *, tolerance: float = 1e-3, max_iterations: i
         And at last after so many.
     seed : int
         Of the starting vectors.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -344,7 +371,9 @@ def local(head: object, Z: object, *, tolerance: float = 1e-3, max_iterations: i
         raise ValueError(f"tolerance must be between 0 and 1, got {tolerance!r}")
     check_count(max_iterations, "max_iterations")
     check_seed(seed)
+    check_budget(None, progress)
     z = samples(Z, "Z")
+    told = phase(progress, "rows")
     if not is_module(head):
         w = weight_matrix(head)
         check_width(w, z.shape, "Z")
@@ -357,6 +386,7 @@ def local(head: object, Z: object, *, tolerance: float = 1e-3, max_iterations: i
         rows = like_weights(head, z.block(start, stop))
         start_vectors = torch.randn(rows.shape, generator=generator, dtype=torch.float64).to(rows)
         largest = max(largest, _jacobian_norm(head, rows, start_vectors, float(tolerance), int(max_iterations)))
+        tell(told, stop, z.n)
     return largest
 
 
@@ -400,7 +430,8 @@ def _jacobian_norm(head: Any, rows: Any, v: Any, tolerance: float, iterations: i
     return largest
 
 
-def effective(head: object, Z1: object, Z2: object) -> float:
+@one_bar
+def effective(head: object, Z1: object, Z2: object, *, progress: Progress | None = None) -> float:
     """The Lipschitz constant that a sample needs: ‖g(Z1) − g(Z2)‖ / ‖Z1 − Z2‖, Frobenius norms.
 
     Parameters
@@ -409,6 +440,8 @@ def effective(head: object, Z1: object, Z2: object) -> float:
         As in `upper`; any module whose output is one tensor.
     Z1, Z2 : arrays of one shape (n, ...)
         Pairs of inputs, as S f1 and f2 of a stitched model.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call, as in `gramian.kernel_alignment`.
 
     Returns
     -------
@@ -431,6 +464,7 @@ def effective(head: object, Z1: object, Z2: object) -> float:
     >>> gm.lipschitz.effective(np.diag([3.0, 4.0]), np.array([[1.0, 0.0]]), np.array([[3.0, 0.0]]))
     3.0
     """
+    check_budget(None, progress)
     a, b = samples(Z1, "Z1"), samples(Z2, "Z2")
     if a.shape != b.shape:
         raise ValueError(f"Z1 has shape {a.shape} but Z2 has {b.shape}; row i of both must be a pair of inputs")
@@ -441,6 +475,7 @@ def effective(head: object, Z1: object, Z2: object) -> float:
         weights = weight_matrix(head)
         check_width(weights, a.shape, "Z1")
     moved, distance = [], []
+    told_of = phase(progress, "rows")
     for start, stop in a.spans():
         x, y = a.block(start, stop), b.block(start, stop)
         if weights is None:
@@ -450,6 +485,7 @@ def effective(head: object, Z1: object, Z2: object) -> float:
         else:
             moved.append(_norm((x - y) @ weights.T))
             distance.append(_norm(x - y))
+        tell(told_of, stop, a.n)
     whole = _norm(np.array(distance))
     if not whole:
         return told(math.nan, "Z1 equals Z2: nothing moves", "effective")
