@@ -214,11 +214,10 @@ def as_kernel(kernel: Kernel | str, argument: str = "kernel") -> Kernel:
         return kernel
     if isinstance(kernel, type) and kernel in KERNELS.values():
         raise TypeError(f"{argument} is the class {kernel.__name__}; write {kernel.__name__}() for an object of it")
-    kind, library = type(kernel).__name__, type(kernel).__module__.partition(".")[0]
-    foreign = f" of {library}; write one of ours, gm.{_CALLED[squeezed(kind)].__name__}(...)"
-    raise TypeError(
-        f"{argument} must be a kernel or its name, got {kind}{foreign if squeezed(kind) in _CALLED else ''}"
-    )
+    kind = type(kernel).__name__
+    theirs = _CALLED.get(squeezed(kind))  # of scikit-learn, say
+    ours = f" of {type(kernel).__module__}; write one of ours, gm.{theirs.__name__}(...)" if theirs else ""
+    raise TypeError(f"{argument} must be a kernel or its name, got {kind}{ours}")
 
 
 def parameters(kernel: Kernel) -> dict[str, float]:

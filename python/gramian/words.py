@@ -179,7 +179,7 @@ def nearest(word: object, known: Collection[str]) -> list[str]:
     if not isinstance(word, str):
         return []
     asked = squeezed(word[:_SHOWN])
-    plain = {squeezed(name): name for name in known}
+    plain = {squeezed(name): name for name in reversed(list(known))}  # of two that are one squeezed, the first
     if asked in plain:
         return [plain[asked]]
     if called := [name for name in known if asked in _CHOICES.get(name, "").split()]:
@@ -219,12 +219,19 @@ def _answering(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         try:
             return function(*args, **options)
         except TypeError as error:
-            inside = error.__traceback__ is not None and error.__traceback__.tb_next
-            if inside or not (answer := unknown_keyword(name, function, args, options)):
+            if _entered(function, error) or not (answer := unknown_keyword(name, function, args, options)):
                 raise
             raise TypeError(answer) from None
 
     return call
+
+
+def _entered(function: Callable[..., Any], error: BaseException) -> bool:
+    """Whether the error came out of the function, and not of the attempt to call it."""
+    code, at = inspect.unwrap(function).__code__, error.__traceback__
+    while at is not None and at.tb_frame.f_code is not code:
+        at = at.tb_next
+    return at is not None
 
 
 def unknown_keyword(
