@@ -234,17 +234,24 @@ def _entered(function: Callable[..., Any], error: BaseException) -> bool:
     return at is not None
 
 
+def check_options(options: Mapping[str, Any], function: Callable[..., Any], by: Callable[..., Any]) -> None:
+    """Raise TypeError for an option that is handed on to a function and is none of it; `by` is who hands it on."""
+    own = [p.name for p in inspect.signature(by).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if answer := unknown_keyword(by.__name__, function, (), options, *own):
+        raise TypeError(answer)
+
+
 def unknown_keyword(
     name: str, function: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any], *more: str
 ) -> str | None:
     """What to say of the first keyword that a function lacks; None if it has them all, or takes any.
 
-    `more` are arguments that its caller takes beside.
+    `more` are arguments that may be given beside its own.
     """
     parameters = inspect.signature(function).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return None
-    takes = [p for p in parameters if p != "self"] + list(more)
+    takes = list(dict.fromkeys([*more, *(p for p in parameters if p != "self")]))
     unknown = next((key for key in options if key not in takes), None)
     if unknown is None:
         return None
