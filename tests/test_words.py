@@ -198,6 +198,28 @@ def test_a_wrong_keyword_is_answered_by_the_right_one(call: Any, answer: str) ->
     assert answer in str(raised.value)
 
 
+@pytest.mark.parametrize(("options", "answer"), [
+    ({"n_permutations": 99}, "write permutations=99"),
+    ({"random_state": 1}, "write seed=1"),
+    ({"debiased": True}, "write estimator='unbiased'"),
+    ({"sigma": 2}, "write kernel=gm.RBF(bandwidth=2)"),
+    ({"permutation": 99}, "did you mean 'permutations'?"),
+    ({"estimater": "biased"}, "did you mean 'estimator'?"),
+    ({"progres": None}, "did you mean 'progress'?"),
+])  # fmt: skip
+def test_a_null_knows_the_keywords_of_its_measure_and_its_own(options: dict[str, Any], answer: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        gm.null("cka", X, Y, **options)
+    assert str(raised.value) == f"null() has no argument {next(iter(options))!r}; {answer}"
+
+
+def test_a_null_hands_every_keyword_to_a_function_of_the_users_own() -> None:
+    def own(x: Any, y: Any, *, random_state: int) -> float:
+        return float((x[:, 0] @ y[:, 0]) * random_state)
+
+    assert gm.null(own, X, Y, permutations=5, random_state=0).value == 0
+
+
 def test_a_gamma_is_the_bandwidth_that_the_answer_says() -> None:
     distance = np.sqrt(((X[:, None] - X) ** 2).sum(axis=2))
     kernel = gm.RBF(bandwidth=0.7071068)  # the answer to gamma=1.0

@@ -29,6 +29,7 @@ from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR
 from gramian.sweeps.gram import Progress
 from gramian.sweeps.permuted import Index, permutation
+from gramian.words import check_options
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Alternative: TypeAlias = Literal["greater", "less"]
@@ -170,6 +171,8 @@ def null(
     (0.01, True, True)
     """
     name, function, known = _measure(measure)
+    if known.module:
+        check_options(options, function, null)
     if alternative is not None:
         one_of(alternative, get_args(Alternative), "alternative")
     check_count(permutations, "permutations")
