@@ -16,7 +16,11 @@ import pytest
 import gramian as gm
 
 PACKAGE = Path(gm.__file__).parent
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__main__", "__init__"))
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if path.stem not in ("__main__", "__init__")
+)
 NAMESPACES = ("bounds", "lipschitz")
 FUNCTIONS = [name for name in gm.__all__ if inspect.isfunction(getattr(gm, name))] + [
     f"{space}.{name}"
@@ -24,6 +28,10 @@ FUNCTIONS = [name for name in gm.__all__ if inspect.isfunction(getattr(gm, name)
     for name in getattr(gm, space).__all__
     if inspect.isfunction(getattr(getattr(gm, space), name))
 ]
+MOST_USED = [
+    "cka", "hsic", "kernel_alignment", "mutual_knn", "rsa", "cca", "procrustes",
+    "compare", "alignment", "cka_matrix", "null", "fit_stitch",
+]  # fmt: skip
 CLASSES = [name for name in gm.__all__ if inspect.isclass(getattr(gm, name))]
 
 
@@ -78,6 +86,14 @@ def test_function_documents_each_parameter(name: str) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_example_of_a_function_calls_it(name: str) -> None:
     assert re.search(rf"gm\.{name}\(", sections(attrgetter(name)(gm))["Examples"])
+
+
+@pytest.mark.parametrize("name", MOST_USED)
+def test_docstring_of_a_much_used_function_is_complete_in_itself(name: str) -> None:
+    text = inspect.getdoc(getattr(gm, name)) or ""
+    assert not re.search(r"\bAs in\b|\bas in `|\bCost as\b|\bCost, and what\b", text)
+    # one line for each parameter, which says what it is
+    assert not re.findall(r"^\w+(?:, \w+){2,}$", sections(getattr(gm, name))["Parameters"], flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -851,9 +851,9 @@ def test_number_of_neighbours_is_checked(k: Any, error: type[Exception], message
 
 def test_arguments_are_checked() -> None:
     X = normal(20, 3)
-    with pytest.raises(ValueError, match=r"^metric must be one of 'cosine', .*, got 'l2'$"):
+    with pytest.raises(ValueError, match=r"^metric must be one of 'cosine', .*, got 'l2'; did you mean 'euclidean'\?$"):
         gm.neighbors(X, 3, metric="l2")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^metric must be one of 'cosine', .*, got 'l2'$"):
+    with pytest.raises(ValueError, match=r"^metric must be one of 'cosine', .*, got 'l2'; did you mean 'euclidean'\?$"):
         gm.mutual_knn(X, X, 3, metric="l2")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^X has 20 rows but Y has 19; row i of both must be the same sample$"):
         gm.mutual_knn(X, X[:19], 3)

@@ -135,7 +135,7 @@ def test_row_numbers_may_be_a_tensor_and_arrays_files(tmp_path: Any) -> None:
         ),
         (X[:, :3], "cosine", r"^anchors has 3 features but X has 7; both must be features of the same model$"),
         ([1, 2], "cosine", r"^anchors must be an array, got list; np.asarray\(anchors\) makes one$"),
-        (ANCHORS, "l2", r"^space must be one of 'cosine', 'euclidean', 'l1', 'linf', got 'l2'$"),
+        (ANCHORS, "l2", r"^space must be one of 'cosine', .*, 'linf', got 'l2'; did you mean 'euclidean'\?$"),
         (ANCHORS, [], r"^space must name at least one of 'cosine', 'euclidean', 'l1', 'linf'$"),
         (ANCHORS, ["cosine", 3], r"^space must be one of 'cosine', 'euclidean', 'l1', 'linf', got 3$"),
     ],

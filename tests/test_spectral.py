@@ -899,7 +899,7 @@ def test_learning_curve_refuses_what_is_not_numbers() -> None:
         ({"tolerance": "small"}, ValueError, r"^tolerance must be a number between 0 and 1, got 'small'$"),
         ({"sweeps": 0}, ValueError, r"^sweeps must be at least 1, got 0$"),
         ({"seed": -1}, ValueError, r"^seed must be at least 0, got -1$"),
-        ({"kernel": "rfb"}, ValueError, r"^kernel 'rfb' is unknown; the known kernels are linear"),
+        ({"kernel": "rfb"}, ValueError, r"^kernel 'rfb' is unknown; did you mean 'rbf'\? The known kernels are linear"),
         ({"memory": 0}, ValueError, r"^memory \(bytes\) must be at least 1, got 0$"),
         ({"progress": 3}, TypeError, r"^progress must be True, a function of \(done, total\) or a tqdm bar, got int$"),
     ],

@@ -268,8 +268,8 @@ def test_rcond_keeps_directions_that_rounding_explains() -> None:
 def test_well_conditioned_data_are_read_in_one_pass_and_others_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
     for name in ("sums", "triangles"):
-        plain = getattr(_Pair, name)
-        monkeypatch.setattr(_Pair, name, lambda *a, f=plain, name=name: passes.append(name) or f(*a))
+        plain = getattr(Pair, name)
+        monkeypatch.setattr(Pair, name, lambda *a, f=plain, name=name: passes.append(name) or f(*a))
 
     def taken(X: Array, Y: Array, **options: Any) -> list[str]:
         passes.clear()

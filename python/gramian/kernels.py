@@ -1,6 +1,8 @@
 """Kernel functions: frozen values that say what ``k(x, y)`` is.
 
-Wherever a kernel is asked for, a string is the default object of that name: ``kernel="rbf"`` is ``RBF()``.
+Wherever a kernel is asked for, a string is the default object of that name: ``kernel="rbf"`` is ``RBF()``, and so are
+"gaussian" and "squared_exponential". `KernelName` lists all of them, for editors and type checkers; capitals and
+hyphens do not matter. ``as_kernel(name)`` makes the object of a name that is only known when the program runs.
 """
 
 from __future__ import annotations
@@ -9,9 +11,29 @@ import math
 from copy import copy
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import ClassVar, TypeAlias, cast
+from typing import ClassVar, Literal, TypeAlias, cast
+
+from gramian.words import COMMON_NAMES, kernel_meant, public, squeezed
+
+__all__ = [
+    "KERNELS",
+    "RBF",
+    "ArcCosine",
+    "Cosine",
+    "Distance",
+    "Exponential",
+    "Kernel",
+    "KernelName",
+    "Laplacian",
+    "Linear",
+    "Polynomial",
+    "RationalQuadratic",
+    "as_kernel",
+    "parameters",
+]
 
 
+@public
 @dataclass(frozen=True)
 class Linear:
     """The inner product, k(x, y) = x·y."""
@@ -19,6 +41,7 @@ class Linear:
     name: ClassVar[str] = "linear"
 
 
+@public
 @dataclass(frozen=True)
 class Cosine:
     """The inner product of normalised rows, k(x, y) = x·y / (‖x‖‖y‖); a zero row gives 0."""
@@ -26,6 +49,7 @@ class Cosine:
     name: ClassVar[str] = "cosine"
 
 
+@public
 @dataclass(frozen=True)
 class Polynomial:
     """k(x, y) = (scale·x·y + offset)^degree. ``scale=None`` is 1 over the number of features."""
@@ -44,6 +68,7 @@ class Polynomial:
         _check_number(self, "offset")
 
 
+@public
 @dataclass(frozen=True)
 class RBF:
     """The Gaussian kernel, k(x, y) = exp(−‖x − y‖² / (2·bandwidth²)).
@@ -58,6 +83,7 @@ class RBF:
         _check_bandwidth(self)
 
 
+@public
 @dataclass(frozen=True)
 class Exponential:
     """k(x, y) = exp(−‖x − y‖₂ / bandwidth). ``bandwidth=None`` is the median distance."""
@@ -69,6 +95,7 @@ class Exponential:
         _check_bandwidth(self)
 
 
+@public
 @dataclass(frozen=True)
 class Laplacian:
     """k(x, y) = exp(−‖x − y‖₁ / bandwidth). ``bandwidth=None`` is the median L1 distance.
@@ -83,6 +110,7 @@ class Laplacian:
         _check_bandwidth(self)
 
 
+@public
 @dataclass(frozen=True)
 class RationalQuadratic:
     """k(x, y) = (1 + ‖x − y‖² / (2·alpha·bandwidth²))^(−alpha). ``bandwidth=None`` is the median distance."""
@@ -96,6 +124,7 @@ class RationalQuadratic:
         _check_number(self, "alpha", positive=True)
 
 
+@public
 @dataclass(frozen=True)
 class ArcCosine:
     """The arc-cosine kernels of wide random networks, θ the angle between x and y.
@@ -112,6 +141,7 @@ class ArcCosine:
             raise ValueError(f"order must be 0 or 1, got {_shown(order)}")
 
 
+@public
 @dataclass(frozen=True)
 class Distance:
     """k(x, y) = (‖x‖ + ‖y‖ − ‖x − y‖)/2, the kernel of distance covariance and energy distance."""
@@ -122,32 +152,72 @@ class Distance:
 Kernel: TypeAlias = (
     Linear | Cosine | Polynomial | RBF | Exponential | Laplacian | RationalQuadratic | ArcCosine | Distance
 )
+# for type checkers and completion; `| str` beside it would take both away
+KernelName: TypeAlias = Literal[
+    "linear",
+    "cosine",
+    "polynomial",
+    "rbf",
+    "exponential",
+    "laplacian",
+    "rational_quadratic",
+    "arc_cosine",
+    "distance",
+    # what they are called elsewhere
+    "dot",
+    "dot_product",
+    "inner_product",
+    "cosine_similarity",
+    "poly",
+    "RBF",
+    "gaussian",
+    "squared_exponential",
+    "se",
+    "ornstein_uhlenbeck",
+    "matern12",
+    "rq",
+    "arccos",
+    "energy",
+    "distance_covariance",
+    "dcov",
+]
 # functions of x − y alone: their values are the same about any origin
 OF_DIFFERENCES = (RBF, Exponential, Laplacian, RationalQuadratic)
 KERNELS: dict[str, type[Kernel]] = {
     k.name: k for k in (Linear, Cosine, Polynomial, RBF, Exponential, Laplacian, RationalQuadratic, ArcCosine, Distance)
 }
+_CALLED = {squeezed(name): KERNELS[COMMON_NAMES.get(name, name)] for name in (*KERNELS, *COMMON_NAMES)}
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def as_kernel(kernel: Kernel | str, argument: str = "kernel") -> Kernel:
-    """The kernel object for a name or an object.
+    """The kernel object for a name or an object; names as in `KernelName`, in capitals or with hyphens too.
 
     Raises
     ------
     ValueError
-        The name is unknown; the message lists the known ones.
+        The name is unknown; the message has the nearest and lists the known ones.
     TypeError
         Neither a name nor a kernel.
     """
     if isinstance(kernel, str):
-        if kernel not in KERNELS:
-            raise ValueError(f"{argument} {kernel!r} is unknown; the known kernels are {', '.join(KERNELS)}")
-        return KERNELS[kernel]()
+        found = KERNELS.get(kernel) or _CALLED.get(squeezed(kernel))
+        if found is None:
+            meant = kernel_meant(kernel, KERNELS)
+            listed = f"{' The' if meant else '; the'} known kernels are {', '.join(KERNELS)}"
+            raise ValueError(f"{argument} {kernel!r} is unknown{meant}{listed}")
+        return found()
     if isinstance(kernel, tuple(KERNELS.values())):
         return kernel
     if isinstance(kernel, type) and kernel in KERNELS.values():
         raise TypeError(f"{argument} is the class {kernel.__name__}; write {kernel.__name__}() for an object of it")
-    raise TypeError(f"{argument} must be a kernel or its name, got {type(kernel).__name__}")
+    kind = type(kernel).__name__
+    theirs = _CALLED.get(squeezed(kind))  # of scikit-learn, say
+    ours = f" of {type(kernel).__module__}; write one of ours, gm.{theirs.__name__}(...)" if theirs else ""
+    raise TypeError(f"{argument} must be a kernel or its name, got {kind}{ours}")
 
 
 def parameters(kernel: Kernel) -> dict[str, float]:

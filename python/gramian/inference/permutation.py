@@ -30,6 +30,7 @@ from gramian.rows.sources import matrix
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR
 from gramian.sweeps.permuted import PERMUTED, Index, permutation
+from gramian.words import check_options
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -138,6 +139,8 @@ def null(
     row = registry.known(measure)
     name = registry.name_of(measure)
     function = cast("Callable[..., float]", measure) if row is None else row.function
+    if row is not None:
+        check_options(options, function, null)
     if alternative is not None:
         one_of(alternative, get_args(Alternative), "alternative")
     check_count(permutations, "permutations")

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from gramian import _core
 from gramian.progress import is_progress
+from gramian.words import did_you_mean
 
 DType = Literal["float64", "float32", "float16", "bfloat16"]
 
@@ -256,8 +257,9 @@ def same_device(matrices: Sequence[Matrix], names: Sequence[str]) -> None:
 
 def one_of(choice: object, known: Sequence[str], argument: str) -> None:
     """Raise ValueError unless the choice is among the known."""
-    if choice not in known:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}, got {choice!r}")
+    if not isinstance(choice, str) or choice not in known:
+        near = did_you_mean(choice, known)
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}, got {choice!r}{near}")
 
 
 def check_count(value: object, argument: str, least: int = 1) -> None:

@@ -34,6 +34,7 @@ def stacked_svg(pictures: Sequence[str], *, title: str) -> str:
 
     Examples
     --------
+    >>> from gramian.show.charts import Series, chart_svg
     >>> part = chart_svg([Series("a", [1.0], [2.0])], title="part", x_label="x")
     >>> stacked_svg([part, part], title="whole").count("<svg")
     3
