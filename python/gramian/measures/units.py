@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gramian.measures.condensed import Condensed, condense
 from gramian.measures.subspaces import Indices
 from gramian.sweeps.factor import norms
-from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, Progress
+from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, UNDERFLOWED, Progress
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -150,6 +150,8 @@ def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: b
             np.divide(r, norms(z) ** 2, out=np.zeros_like(r), where=norms(z) > 0)
             for r, z in zip(c.raw, (c.x, c.y), strict=True)
         ]
-        if c.gone or NOISE * max(part.max() for part in parts) > TRUSTED:
+        if any(c.unseen):
+            reason = UNDERFLOWED
+        elif c.gone or NOISE * max(part.max() for part in parts) > TRUSTED:
             reason = TOO_FEW_DIGITS
     return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, c.n, reason)

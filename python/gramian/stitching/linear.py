@@ -40,7 +40,7 @@ from gramian.sweeps import factor
 from gramian.sweeps.centred import blocks
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, norms, svd
-from gramian.sweeps.moments import FeatureMoments, Progress
+from gramian.sweeps.moments import CLOUDED, UNDERFLOWED, FeatureMoments, Progress, unseen
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge"]
@@ -218,8 +218,9 @@ def misalignment(
     59.0
     """
     found = fit_stitch(F1, F2, rcond=rcond, progress=progress)
-    if isinstance(F1, FeatureMoments) and found.reason is not None and _DOUBTFUL in found.reason:
-        return told(math.nan, _DOUBTFUL, "misalignment")
+    for doubt in (_DOUBTFUL, CLOUDED, UNDERFLOWED):
+        if isinstance(F1, FeatureMoments) and found.reason is not None and doubt in found.reason:
+            return told(math.nan, doubt, "misalignment")
     return told(found.misalignment, found.reason if math.isnan(found.misalignment) else None, "misalignment")
 
 
@@ -538,8 +539,14 @@ def _from_moments(fit: _Fit, F1: FeatureMoments, F2: object, loo: bool, folds: o
     _check_shape(fit, d1, d2, 1, memory)
     part, reference = part_of_moments(F1, fit.affine)
     found = fit.best([part], _Units((d1, d2), (0, 0), reference))
-    if not found.untold:
-        return found.stitch((math.nan, None))
-    stitch = found.stitch((math.nan, _DOUBTFUL))
+    few, doubt = found.few, _DOUBTFUL if found.untold else None
+    if not (fit.rotates or found.ridge):
+        if unseen(F1)[0]:
+            doubt = UNDERFLOWED
+        elif part.concentrated and fit.rcond is None and factor.clouded(few.x, few.rcond, few.rounding, few.n):
+            doubt = CLOUDED
+    stitch = found.stitch((math.nan, doubt))
+    if doubt is None:
+        return stitch
     lost = dict.fromkeys(("misalignment", "misalignment_ratio", "unbiased", "gcv"), math.nan)
     return replace(stitch, residual=np.full_like(stitch.residual, math.nan), **lost)  # type: ignore[arg-type]
