@@ -550,13 +550,10 @@ def test_coefficients_beyond_float64_are_infinite_and_said() -> None:
 # ---- moments of a few large rows, and of tiny columns ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dtype", "large"), [("bfloat16", 1e4), ("float16", 1e5), ("float32", 1e8)])
+@pytest.mark.parametrize(("dtype", "large"), [("bfloat16", 1e4), ("bfloat16", 1e5), ("float16", 2e4)])
 def test_a_few_large_rows_take_no_direction_from_the_moments_of_the_others(dtype: str, large: float) -> None:
-    # as large as their squares leave the others digits in float64
-    X, Y = with_large_rows(dtype, min(large, 1e6), 3, 400)
-    X = np.clip(X, -6e4, 6e4) if dtype == "float16" else X
-    x = as_input(X, dtype)
-    moments = merged(x, Y)
+    X, Y = with_large_rows(dtype, large, 3, 400)
+    moments = merged(as_input(X, dtype), Y)
     for measure in SUBSPACES.values():
         assert measure(moments) == pytest.approx(measure(X, Y), rel=1e-3)
     for kind in CENTRED:
