@@ -597,3 +597,43 @@ def test_columns_whose_squares_underflow_in_moments_are_named(shards: int, withi
     X[:, 0] = 3.7
     constant = gm.feature_moments(X, Y)
     assert gm.cca(constant) == pytest.approx(gm.cca(X, Y), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_reports_and_searches_of_large_integers_are_those_of_small_ones(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    small = rng.integers(-500, 500, (400, 3))
+    other = small @ rng.integers(-3, 4, (3, 2)) + rng.integers(-200, 200, (400, 2))
+    large = [(x + 2**60 + 1).astype(dtype) for x in (small, other)]
+    near = [(x - x.min(0)).astype(float) for x in (small, other)]
+    report, want = (gm.stitch_report(*pair, kind="affine") for pair in (large, near))
+    for name in ("misalignment", "misalignment_ratio", "least_misalignment", "alignment"):
+        assert getattr(report, name) == pytest.approx(getattr(want, name), rel=1e-9), name
+    for bound, same in zip(report.bounds, want.bounds, strict=True):
+        assert (bound.value, bound.measured) == pytest.approx((same.value, same.measured), rel=1e-9)
+    assert report.stitch.matrix == pytest.approx(want.stitch.matrix, rel=1e-9)
+    taken = [x.astype(np.longdouble)[0] - z[0] for x, z in zip(large, near, strict=True)]
+    offset = want.stitch.offset + taken[1] - want.stitch.matrix @ taken[0]
+    assert report.stitch.offset == pytest.approx(offset.astype(float), rel=1e-12)
+
+    found, wanted = (gm.layer_search({"a": x, "b": z}, {"c": z, "d": x}, kind="affine") for x, z in (large, near))
+    for name in ("misalignment", "misalignment_ratio", "alignment"):
+        # of a layer in itself nothing is left but rounding
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name), rel=1e-9, abs=1e-18), name
+
+
+def test_heads_are_given_the_large_integers_themselves() -> None:
+    rng = np.random.default_rng(0)
+    small = rng.integers(-500, 500, (400, 3))
+    other = small @ rng.integers(-3, 4, (3, 2)) + rng.integers(-200, 200, (400, 2))
+    x, z = (a + 2**57 for a in (small, other))
+    Y = other[:, :1] + rng.standard_normal((400, 1))
+
+    def head(rows: Array) -> Array:
+        return rows[:, :1] - 2.0**57  # of rows that float64 holds to 2^5
+
+    report = gm.stitch_report(x, z, Y, g2=head, kind="affine")
+    want = gm.stitch_report(small, other, Y, g2=lambda rows: rows[:, :1], kind="affine")
+    assert report.risk_stitch == pytest.approx(want.risk_stitch, rel=0.05)
+    search = gm.layer_search({"a": x}, {"b": z}, heads2={"b": head}, Y=Y, kind="affine")
+    assert search.risk_stitch[0, 0] == pytest.approx(report.risk_stitch, rel=1e-9)
