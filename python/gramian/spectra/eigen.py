@@ -21,7 +21,7 @@ from gramian.sweeps import estimators, factor, gram
 from gramian.sweeps.centred import CentredFeatures, blocks, centre
 from gramian.sweeps.gram import Progress
 from gramian.sweeps.products import multiply_centred
-from gramian.sweeps.represent import Precision, Representation, represent
+from gramian.sweeps.represent import Precision, Representation, represent, widened
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -75,9 +75,14 @@ def kernel_matrix(
     precision: Precision,
     memory: int | None,
     progress: Progress | None,
+    wide: bool = False,
 ) -> KernelMatrix:
-    """Rows with a kernel, shifted by landmarks; if centred, by the exact row means, which take a sweep of their own."""
+    """Rows with a kernel, shifted by landmarks; if centred, by the exact row means, which take a sweep of their own.
+
+    In float64 tiles if wide, whatever the rows are.
+    """
     found = represent(kernel, x)
+    found = widened(found) if wide else found
     if centered:
         g = gram.stable_moments([found], precision=precision, memory=memory)
         by = gram.half_offsets(g, hollow=False)

@@ -208,9 +208,9 @@ def layer_search(
     Each layer of the first model is factorised once (QR, which never squares a condition number), and its orthonormal
     basis meets all layers of the second in one product: O(n·D1·(D1 + D2)) time for D1, D2 features in all instead of a
     fit for each pair, and 8·D1·D2 bytes of maps. L1·L2 passes of the held-out rows through the heads. Ctrl-C waits for
-    the factorisation in LAPACK that is running, cubic in the number of features. A small misalignment of a
-    layer with few directions is cheap to have: where heads are given, the risk decides. Source: Insulla, Huang, Rosasco
-    2025; Bansal et al. 2021; Theory, 5.3, 5.5, 5.8.
+    the factorisation in LAPACK that is running, which cannot be interrupted: O(d³) for a layer of d features. A small
+    misalignment of a layer with few directions is cheap to have: where heads are given, the risk decides. Source:
+    Insulla, Huang, Rosasco 2025; Bansal et al. 2021; Theory, 5.3, 5.5, 5.8.
 
     Examples
     --------

@@ -100,8 +100,8 @@ def stitch_report(
     of a head in float32. What is "of these rows" says nothing of new ones; what is certified for any sample holds for
     that sample's own R_2 and Ã_2. The local constant, from up to 64 held-out rows, is in no bound. Cost: the fit, a
     QR factorisation of the held-out [F1 F2 Y], O(n(d1 + d2 + k)²), and two passes of them through g2. Ctrl-C
-    waits for the factorisation in LAPACK that is running, cubic in the number of features. Source: Insulla,
-    Huang, Rosasco 2025; Theory, 5.3 to 5.8.
+    waits for the factorisation in LAPACK that is running, which cannot be interrupted: O((d1 + d2 + k)³). Source:
+    Insulla, Huang, Rosasco 2025; Theory, 5.3 to 5.8.
 
     Examples
     --------
