@@ -43,16 +43,20 @@ def centred(X: Array) -> Array:
 def span(X: Array, dtype: str, *, centre: bool, sure: bool) -> Array:
     """Orthonormal basis of the columns of X: of all that float64 tells, or of what is sure to be no rounding."""
     Z = centred(X) if centre else X
-    # rounding of n×d entries to units u has singular values up to about (1 + √(d/n)) √(Σu²/12) in each column
-    noise = np.sqrt((spacing(X, dtype) ** 2).sum(0) / 12)
+    # what rounding does is drawn: entries that might have been stored, less what was
+    rng, units = np.random.default_rng(0), spacing(X, dtype)
+    noise = np.sqrt((units**2).sum(0) / 12)
     varies = oracle.norms(Z.T) > 16 * EPS64 * oracle.norms(X.T)
-    Z, noise = Z[:, varies], noise[varies]
+    Z, units, noise = Z[:, varies], units[:, varies], noise[varies]
     if not Z.size:
         return np.zeros((len(X), 0))
     U, s, _ = np.linalg.svd(Z / (noise if sure else oracle.norms(Z.T)), full_matrices=False)
     least = max(X.shape) * EPS64 * s[0]
-    # four times the rounding that is expected, and a thousand times what float64 tells, are beyond doubt
-    return U[:, s > (max(4 * (1 + math.sqrt(X.shape[1] / len(X))), 1e3 * least) if sure else least)]
+    if not sure:
+        return U[:, s > least]
+    drawn = max(np.linalg.norm(rng.uniform(-0.5, 0.5, Z.shape) * units / noise, 2) for _ in range(3))
+    # two and a half times what rounding was seen to do, and a thousand times what float64 tells, are beyond doubt
+    return U[:, s > max(2.5 * drawn, 1e3 * least)]
 
 
 def residual(U: Array, Y: Array) -> Array:

@@ -136,9 +136,10 @@ def fit_stitch(
     three digits of it are left. Ctrl-C waits for the factorisation in LAPACK that is running, which cannot be
     interrupted: O((d1+d2)³). Blocks of arrays on a CUDA device are copied to the host. Kernel ridge: a sweep over the
     pairs of rows, O(n²(d1+d2)) where the arrays lie, for each step of conjugate gradients, and O(n(d2+512)) memory;
-    beyond 512 rows ``df`` is an estimate, with ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²). ``.function`` has ``norm``, for
-    `lipschitz.rkhs`, and ``iterations``. If F1 does not have full rank, S is the least of all that fit. Source:
-    Insulla, Huang, Rosasco 2025; Schönemann 1966; Golub et al. 1979; Theory, 5.1, 5.2, 5.7, 5.8.
+    beyond 512 rows ``df`` is an estimate, with ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²).
+    ``.function`` has ``norm``, for `lipschitz.rkhs`, and ``iterations``. If F1 does not have full rank, S is the least
+    of all that fit. Source: Insulla, Huang, Rosasco 2025; Schönemann 1966; Golub et al. 1979; Theory, 5.1, 5.2, 5.7,
+    5.8.
 
     Examples
     --------
