@@ -212,13 +212,6 @@ def test_score_is_frozen_and_shows_what_matters():
         found.score = 0.0
 
 
-def test_progress_counts_pairs(monkeypatch):
-    seen = []
-    monkeypatch.setattr(platonic, "_comparison", lambda *_: ([1, 2, 3], [1, 2], lambda x, y: 0.0))
-    gm.platonic_score(feats(), feats(layers=2), metric="svcca", progress=lambda done, total, phase: seen.append(phase))
-    assert seen == ["pairs", *(f"pairs {i}/6" for i in range(1, 7)), ""]
-
-
 # ---- features --------------------------------------------------------------------------------------------------------
 
 

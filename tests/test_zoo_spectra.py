@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ import gramian as gm
 import oracle
 import zoo
 from accuracy import as_input
+from gramian.sweeps import estimators
 from oracle import Array
 
 KERNELS = ("linear", "cosine", "rbf", "distance", "polynomial", "arc_cosine")
@@ -284,3 +285,42 @@ def test_larger_directions_that_rounding_alone_would_give_are_left_out_and_count
     assert found.reason == (
         "the kernel matrix has rank 2 up to rounding; left out: 1 that rounding to bfloat16 alone would give"
     )
+
+
+# ---- a few large rows ------------------------------------------------------------------------------------------------
+
+
+def padded(large: float) -> Array:
+    X = np.random.default_rng(0).standard_normal((300, 20))
+    X[:2] *= large
+    return X.astype("float32").astype(float)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "large"),
+    [(gm.Polynomial(2), 1e2), (gm.Polynomial(2), 1e3), (gm.ArcCosine(1), 1e3), (gm.ArcCosine(1), 1e4)],
+)
+def test_a_few_large_rows_cost_float32_features_no_eigenvalue(kernel: Any, large: float, centered: bool) -> None:
+    X = padded(large)
+    K = oracle.gram(kernel.name, X)
+    want = np.linalg.eigvalsh(oracle.centred(K) if centered else K)[::-1][:12] / 300
+    found = gm.spectrum(X.astype("float32"), kernel, 12, centered=centered)
+    assert found.rank == 12
+    assert found.eigenvalues == pytest.approx(want, abs=found.tolerance * want[0])
+
+
+@pytest.mark.parametrize("kernel", [gm.Polynomial(2), gm.Polynomial(3), gm.ArcCosine(1), "cosine", "linear"])
+@pytest.mark.parametrize("large", [1e2, 1e3, 1e4, 1e5])
+def test_merged_gram_moments_of_a_few_large_rows_are_right_or_nan(kernel: Any, large: float) -> None:
+    X = padded(large)
+    Y = (np.tanh(X[:, :5]) + 0.1 * np.random.default_rng(1).standard_normal((300, 5))).astype("float32")
+    x, exact = X.astype("float32"), estimators.gram_statistics(gm.gram_moments(X, Y.astype(float), kernel=kernel))
+    shards = [gm.gram_moments(x, Y, kernel=kernel, shard=(r, 2)) for r in (0, 1)]
+    sums = estimators.gram_statistics(shards[0] + shards[1])
+    for measure in get_args(estimators.Measure):
+        for estimator in get_args(estimators.Estimator):
+            got, reason = estimators.value(sums, measure, estimator)
+            want, _ = estimators.value(exact, measure, estimator)
+            assert math.isnan(got) == (reason is not None)
+            assert math.isnan(got) or got == pytest.approx(want, rel=1e-3, abs=1e-4)

@@ -19,7 +19,15 @@ from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, centre
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, Basis, upper
-from gramian.sweeps.moments import TOO_FEW_DIGITS, FeatureMoments, check_squares
+from gramian.sweeps.moments import (
+    CLOUDED,
+    TOO_FEW_DIGITS,
+    UNDERFLOWED,
+    FeatureMoments,
+    check_squares,
+    told_from,
+    unseen,
+)
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -39,6 +47,8 @@ class Condensed:
     exponent: tuple[int, int]  # X̄ = 2^exponent · x
     raw: tuple[Array, Array] | None = None  # (p,), (q,) of moments, at which sizes their sums were rounded
     gone: bool = False  # whether moments left some feature without digits
+    unseen: tuple[bool, bool] = (False, False)  # whether squares of some feature, which moments hold, underflowed
+    clouded: tuple[bool, bool] = (False, False)  # whether rounding of a few rows hides what moments tell of the others
     even: tuple[factor.Even | None, factor.Even | None] = (None, None)  # where a few rows hold most of the rounding
 
 
@@ -99,15 +109,22 @@ def _from_moments(given: FeatureMoments) -> Condensed:
     rows, gone = factor.of_squares(second, raw, given.n, least=np.square(16 * EPS * offset) * given.n)
     p, q = m.xy.shape
     rcond = (math.sqrt(max(given.n, p) * EPS), math.sqrt(max(given.n, q) * EPS))
+    of_x = told_from(given.rounding_x, given.digits_x, given.n)
+    of_y = told_from(given.rounding_y, given.digits_y, given.n)
     return Condensed(
         n=given.n,
         x=rows[:, :p],
         y=rows[:, p:],
         rcond=rcond,
-        rounding=(given.rounding_x, given.rounding_y),
+        rounding=(of_x[0], of_y[0]),
         exponent=(0, 0),
         raw=(raw[:p], raw[p:]),
         gone=gone,
+        unseen=unseen(m),
+        clouded=(
+            of_x[1] and factor.clouded(rows[:, :p], rcond[0], of_x[0], given.n),
+            of_y[1] and factor.clouded(rows[:, p:], rcond[1], of_y[0], given.n),
+        ),
     )
 
 
@@ -166,6 +183,11 @@ def untold(
     """Why Σ of the squares of u_x'u_y has no digits, of moments; bases that are None are the features themselves."""
     if c.raw is None or not (c.x.any() and c.y.any()):
         return None
+    # where nothing is divided by, features that are that small do not count
+    if any(lost and basis is not None for lost, basis in zip(c.unseen, (x, y), strict=True)):
+        return UNDERFLOWED
+    if not selected and any(hidden and basis is not None for hidden, basis in zip(c.clouded, (x, y), strict=True)):
+        return CLOUDED
     sides = _sides(c, (x, y))
     error = factor.energy_error(*sides, whitened=y is not None, selected=selected)
     if value is None:

@@ -153,8 +153,8 @@ def canonical_correlations(
     Notes
     -----
     O(n(p+q)²) time, in LAPACK on the host, and O((p+q)²) memory, O(n(p+q)) where that is less: a QR factorisation of
-    blocks of rows, so that features of condition number κ lose κ and not κ². Ctrl-C waits for the factorisation that is
-    running, O((p+q)³). Blocks of arrays on a CUDA device are copied to the
+    blocks of rows, so that features of condition number κ lose κ and not κ². Ctrl-C waits for the factorisation in
+    LAPACK that is running, which cannot be interrupted: O((p+q)³). Blocks of arrays on a CUDA device are copied to the
     host. Constant features are dropped. Chance is tr f_x² · tr f_y² / ((n − 1)k) with f = s/√(s² + λ),
     rank_x·rank_y/((n − 1)k) without a ridge. Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
 

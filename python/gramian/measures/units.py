@@ -13,7 +13,7 @@ from gramian.measures.condensed import Condensed, condense
 from gramian.measures.subspaces import Indices
 from gramian.progress import Progress, one_bar
 from gramian.sweeps.factor import norms
-from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED
+from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, UNDERFLOWED
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -153,6 +153,8 @@ def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: b
             np.divide(r, norms(z) ** 2, out=np.zeros_like(r), where=norms(z) > 0)
             for r, z in zip(c.raw, (c.x, c.y), strict=True)
         ]
-        if c.gone or NOISE * max(part.max() for part in parts) > TRUSTED:
+        if any(c.unseen):
+            reason = UNDERFLOWED
+        elif c.gone or NOISE * max(part.max() for part in parts) > TRUSTED:
             reason = TOO_FEW_DIGITS
     return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, c.n, reason)

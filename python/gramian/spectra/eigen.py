@@ -21,7 +21,7 @@ from gramian.rows.arrays import Matrix
 from gramian.sweeps import estimators, factor, gram
 from gramian.sweeps.centred import CentredFeatures, blocks, centre
 from gramian.sweeps.products import multiply_centred
-from gramian.sweeps.represent import Precision, Representation, represent
+from gramian.sweeps.represent import Precision, Representation, represent, widened
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -79,10 +79,15 @@ def kernel_matrix(
     precision: Precision,
     memory: int | None,
     progress: Progress | None,
+    wide: bool = False,
 ) -> KernelMatrix:
-    """Rows with a kernel, shifted by landmarks; if centred, by the exact row means, which take a sweep of their own."""
+    """Rows with a kernel, shifted by landmarks; if centred, by the exact row means, which take a sweep of their own.
+
+    In float64 tiles if wide, whatever the rows are.
+    """
     expect(progress, EXPECTED)
     found = represent(kernel, x)
+    found = widened(found) if wide else found
     if centered:
         told = phase(progress, "row means")
         g = gram.stable_moments([found], precision=precision, memory=memory, progress=told)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Distance, Kernel, Linear
+from gramian.kernels import ArcCosine, Distance, Kernel, Linear, Polynomial
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows.arrays import Matrix, about_least, check_budget, check_count, check_seed, one_of, require_rows
 from gramian.rows.sources import matrix
@@ -169,6 +169,8 @@ def spectrum(
     -----
     Block Lanczos with full reorthogonalisation; each step is a sweep of O(n²(p + k)) time, on the CPU or the device
     where X lies; some 3 to 10 of them where eigenvalues fall off quickly. O(nk) memory, about 16·n·8·(k + 16) bytes.
+    Polynomial and arc-cosine kernels of narrower data than float64 once more, in float64 tiles, where float32 ones tell
+    fewer than k eigenvalues from rounding, as of a few rows much larger than the others.
     Linear and cosine kernels with n > p: from the p×p triangle of a QR factorisation, exactly, O(np²): eigenvalues down
     to (n·eps)² of the largest, and of float32 and 16-bit data those that are more than the rounding of its entries.
     Source: Theory, 7.1.
@@ -229,18 +231,24 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
         pairs, exponent, trace = features.pairs(k), features.exponent, features.trace
         accuracy, rounding = tolerance or 0.0, features.rounding
     else:
-        a = eigen.kernel_matrix(
-            x,
-            found,
-            centered=centered,
-            precision=search.precision,
-            memory=search.memory,
-            progress=told,
-        )
-        accuracy = tolerance or _TOLERANCE[a.single]
-        pairs = eigen.eigenpairs(a, k, accuracy, search.seed, search.sweeps)
+        for wide in (False, True):
+            a = eigen.kernel_matrix(
+                x,
+                found,
+                centered=centered,
+                precision=search.precision,
+                memory=search.memory,
+                progress=told,
+                wide=wide,
+            )
+            accuracy = tolerance or _TOLERANCE[a.single]
+            pairs = eigen.eigenpairs(a, k, accuracy, search.seed, search.sweeps)
+            rounding = max(a.rounding, a.n * EPS * float(np.abs(pairs.values).max(initial=0.0)))
+            # a few large rows, as of padding, decide what float32 tiles of such kernels are rounded by
+            lost = pairs.converged and _rank(pairs.values, pairs.residuals, rounding) < k
+            if not (lost and a.single and isinstance(found, Polynomial | ArcCosine)):
+                break
         exponent, trace = a.exponent, a.trace / a.n
-        rounding = max(a.rounding, a.n * EPS * float(np.abs(pairs.values).max(initial=0.0)))
     largest = np.abs(pairs.vectors).argmax(axis=0)
     signs = np.where(pairs.vectors[largest, np.arange(pairs.vectors.shape[1])] < 0, -1.0, 1.0)
     reason, found_k = None, len(pairs.values)

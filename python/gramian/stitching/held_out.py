@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gramian.kernels import Linear
 from gramian.progress import Progress
 from gramian.rows import heads
-from gramian.rows.arrays import BFloat16Array, DType, Matrix, as_matrix, check_number, group_numbers
+from gramian.rows.arrays import BFloat16Array, DType, Matrix, about_least, as_matrix, check_number, group_numbers
 from gramian.stitching.stitch import Stitch
 from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, blocks, centre, in_range
@@ -104,7 +104,19 @@ class Seen:
         return square_of(norm / math.sqrt(self.n))
 
 
-def measured_on(parts: Sequence[Rows], stitch: Stitch, g1: object | None, g2: object | None) -> Seen:
+def less_least(x: Matrix) -> tuple[Matrix, Array]:
+    """Rows without the least entries of columns of integers that float64 would round, and (d,) what they lack.
+
+    For maps with an offset, which takes up what all rows move by. Mostly x itself and zeros.
+    """
+    (near,) = about_least([x])
+    return near, np.zeros(x.d) if near is x else (x.block(0, 1) - near.block(0, 1))[0]
+
+
+def measured_on(
+    parts: Sequence[Rows], stitch: Stitch, taken: tuple[Array, Array], g1: object | None, g2: object | None
+) -> Seen:
+    """What stitch leaves of rows from which this was taken; heads get rows that have it."""
     x1, x2, *rest = parts
     first = None if g1 is None else heads.as_map(g1, "g1")
     second = None if g2 is None else heads.as_map(g2, "g2")
@@ -131,10 +143,10 @@ def measured_on(parts: Sequence[Rows], stitch: Stitch, g1: object | None, g2: ob
         y = rest[0].block(start, stop)
         add("targets", y)
         if first is not None:
-            add("missed1", heads.flat_outputs(first(f1, "F1"), y, "g1", "Y") - y)
+            add("missed1", heads.flat_outputs(first(f1 + taken[0], "F1"), y, "g1", "Y") - y)
         if second is not None:
-            own = heads.flat_outputs(second(f2, "F2"), y, "g2", "Y")
-            stitched = heads.flat_outputs(second(mapped, "stitched F1"), y, "g2", "Y")
+            own = heads.flat_outputs(second(f2 + taken[1], "F2"), y, "g2", "Y")
+            stitched = heads.flat_outputs(second(mapped + taken[1], "stitched F1"), y, "g2", "Y")
             add("outputs", own)
             add("outputs", stitched)
             add("missed2", own - y)

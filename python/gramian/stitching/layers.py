@@ -18,7 +18,7 @@ from gramian.rows.arrays import Matrix, check_budget, check_seed, one_of, same_d
 from gramian.rows.sources import matrix, named_layers
 from gramian.show import heatmaps
 from gramian.stitching.certificates import certified
-from gramian.stitching.held_out import Rows, norm, parted
+from gramian.stitching.held_out import Rows, less_least, norm, parted
 from gramian.stitching.report import Indices
 from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, blocks, centre, in_range
@@ -209,9 +209,9 @@ def layer_search(
     Each layer of the first model is factorised once (QR, which never squares a condition number), and its orthonormal
     basis meets all layers of the second in one product: O(n·D1·(D1 + D2)) time for D1, D2 features in all instead of a
     fit for each pair, and 8·D1·D2 bytes of maps. L1·L2 passes of the held-out rows through the heads. Ctrl-C waits for
-    the factorisation in LAPACK that is running, cubic in the number of features. A small misalignment of a
-    layer with few directions is cheap to have: where heads are given, the risk decides. Source: Insulla, Huang, Rosasco
-    2025; Bansal et al. 2021; Theory, 5.3, 5.5, 5.8.
+    the factorisation in LAPACK that is running, which cannot be interrupted: O(d³) for a layer of d features. A small
+    misalignment of a layer with few directions is cheap to have: where heads are given, the risk decides. Source:
+    Insulla, Huang, Rosasco 2025; Bansal et al. 2021; Theory, 5.3, 5.5, 5.8.
 
     Examples
     --------
@@ -245,15 +245,29 @@ def layer_search(
     expect(progress, 3)
     step = _steps(phase(progress, "layers", counted=True), len(xs))
     affine = kind == "affine"
-    sources = [_Source.of(Rows.of(x, fitted), affine, lam == 0, step) for x in xs.values()]
-    targets = [_features(Rows.of(z, fitted), affine) for z in zs.values()]
+    taken = [np.zeros(z.d) for z in zs.values()]
+    if affine:
+        near = [less_least(x) for x in matrices[: len(xs) + len(zs)]]
+        matrices[: len(near)] = [x for x, _ in near]
+        taken = [t for _, t in near[len(xs) :]]
+    right, left = matrices[len(xs) : len(xs) + len(zs)], matrices[: len(xs)]
+    sources = [_Source.of(Rows.of(x, fitted), affine, lam == 0, step) for x in left]
+    targets = [_features(Rows.of(z, fitted), affine) for z in right]
     maps = _fits(sources, targets, lam, spans[0], _steps(phase(progress, "maps"), len(spans[0])))
     held = [Rows.of(x, held_out) for x in matrices]
     functions = {j: (k, heads.as_map(own[k], f"heads2[{k!r}]")) for j, k in enumerate(zs) if k in own}
-    right, last = held[len(xs) : len(xs) + len(zs)], None if y is None else held[-1]
     step = _steps(phase(progress, "rows held out"), len(spans[1]))
     seen = _Seen.over(
-        held[: len(xs)], right, last, maps, [_mean(t) for t in targets], affine, functions, spans[1], step
+        held[: len(xs)],
+        held[len(xs) : len(xs) + len(zs)],
+        None if y is None else held[-1],
+        maps,
+        [_mean(t) for t in targets],
+        taken,
+        affine,
+        functions,
+        spans[1],
+        step,
     )
     return _judged(list(xs), list(zs), own, maps, seen, kind, (fitted, held_out), int(seed))
 
@@ -441,6 +455,7 @@ class _Seen:
         y: Rows | None,
         maps: Sequence[Sequence[_Map]],
         references: Sequence[Array],  # near the means of the second model's layers; 0 unless affine
+        taken: Sequence[Array],  # what these layers lack of what heads take
         affine: bool,
         own: Mapping[int, tuple[str, heads.Map]],
         spans: Sequence[tuple[int, int]],
@@ -462,13 +477,17 @@ class _Seen:
                     sums[j] += about.sum(axis=0)
                 if j in own:
                     name, head = own[j]
-                    right = heads.flat_outputs(head(f2, f"layers2[{name!r}]"), target, f"heads2[{name!r}]", "Y")
+                    right = heads.flat_outputs(
+                        head(f2 + taken[j], f"layers2[{name!r}]"), target, f"heads2[{name!r}]", "Y"
+                    )
                     missed2[k, j] = norm(right - target)
                 for i, rows in enumerate(f1):
                     mapped = maps[i][j](rows)
                     error[k, i, j] = norm(f2 - mapped)
                     if j in own:
-                        left = heads.flat_outputs(head(mapped, "stitched layers1"), target, f"heads2[{name!r}]", "Y")
+                        left = heads.flat_outputs(
+                            head(mapped + taken[j], "stitched layers1"), target, f"heads2[{name!r}]", "Y"
+                        )
                         missed[k, i, j] = norm(left - target)
                         moved[k, i, j] = norm(right - left)
             step()

@@ -41,7 +41,7 @@ from gramian.sweeps import factor
 from gramian.sweeps.centred import blocks
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, norms, svd
-from gramian.sweeps.moments import FeatureMoments
+from gramian.sweeps.moments import CLOUDED, UNDERFLOWED, FeatureMoments, unseen
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge"]
@@ -136,12 +136,13 @@ def fit_stitch(
     O(n(d1+d2)²) time and 8(d1+d2)² bytes, in BLAS on the host, one pass after that which finds NaN. Where sums of
     squares would cost digits, because the condition number of Σ11 + λ is above 1e4 or Ã₂ below 1e-6 of tr Σ22, another
     pass makes QR factorisations; from FeatureMoments, which have no rows, Ã₂ is nan, and ``.reason`` says so, where no
-    three digits of it are left. Ctrl-C waits for the factorisation in LAPACK that is running, O((d1+d2)³). Blocks of
-    arrays on a CUDA device are copied to the host. Kernel ridge: a sweep over the pairs of rows, O(n²(d1+d2)) where the
-    arrays lie, for each step of conjugate gradients, and O(n(d2+512)) memory; beyond 512 rows ``df`` is an estimate,
-    with ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²). ``.function`` has ``norm``, for
-    `lipschitz.rkhs`, and ``iterations``. If F1 does not have full rank, S is the least of all that fit. Source:
-    Insulla, Huang, Rosasco 2025; Schönemann 1966; Golub et al. 1979; Theory, 5.1, 5.2, 5.7, 5.8.
+    three digits of it are left. Ctrl-C waits for the factorisation in LAPACK that is running, which cannot be
+    interrupted: O((d1+d2)³). Blocks of arrays on a CUDA device are copied to the host. Kernel ridge: a sweep over the
+    pairs of rows, O(n²(d1+d2)) where the arrays lie, for each step of conjugate gradients, and O(n(d2+512)) memory;
+    beyond 512 rows ``df`` is an estimate, with ``.function.df_se``. With m landmarks two passes, O(nm(d1+m)) and O(m²).
+    ``.function`` has ``norm``, for `lipschitz.rkhs`, and ``iterations``. If F1 does not have full rank, S is the least
+    of all that fit. Source: Insulla, Huang, Rosasco 2025; Schönemann 1966; Golub et al. 1979; Theory, 5.1, 5.2, 5.7,
+    5.8.
 
     Examples
     --------
@@ -231,8 +232,9 @@ def misalignment(
     59.0
     """
     found = fit_stitch(F1, F2, rcond=rcond, progress=progress)
-    if isinstance(F1, FeatureMoments) and found.reason is not None and _DOUBTFUL in found.reason:
-        return told(math.nan, _DOUBTFUL, "misalignment")
+    for doubt in (_DOUBTFUL, CLOUDED, UNDERFLOWED):
+        if isinstance(F1, FeatureMoments) and found.reason is not None and doubt in found.reason:
+            return told(math.nan, doubt, "misalignment")
     return told(found.misalignment, found.reason if math.isnan(found.misalignment) else None, "misalignment")
 
 
@@ -551,8 +553,14 @@ def _from_moments(fit: _Fit, F1: FeatureMoments, F2: object, loo: bool, folds: o
     _check_shape(fit, d1, d2, 1, memory)
     part, reference = part_of_moments(F1, fit.affine)
     found = fit.best([part], _Units((d1, d2), (0, 0), reference))
-    if not found.untold:
-        return found.stitch((math.nan, None))
-    stitch = found.stitch((math.nan, _DOUBTFUL))
+    few, doubt = found.few, _DOUBTFUL if found.untold else None
+    if not (fit.rotates or found.ridge):
+        if unseen(F1)[0]:
+            doubt = UNDERFLOWED
+        elif part.concentrated and fit.rcond is None and factor.clouded(few.x, few.rcond, few.rounding, few.n):
+            doubt = CLOUDED
+    stitch = found.stitch((math.nan, doubt))
+    if doubt is None:
+        return stitch
     lost = dict.fromkeys(("misalignment", "misalignment_ratio", "unbiased", "gcv"), math.nan)
     return replace(stitch, residual=np.full_like(stitch.residual, math.nan), **lost)  # type: ignore[arg-type]

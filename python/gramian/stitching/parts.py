@@ -16,7 +16,7 @@ from gramian.rows.sources import matrix
 from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, blocks, in_range
 from gramian.sweeps.factor import EPS, Basis, norms, svd, upper
-from gramian.sweeps.moments import FeatureMoments, check_squares
+from gramian.sweeps.moments import FeatureMoments, check_squares, told_from
 
 Labels: TypeAlias = npt.NDArray[np.int16]
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -34,7 +34,8 @@ class Part:
     raw: Array  # (w,) Σ of squares before a reference was subtracted
     rounding: Array  # (w,) Σ of squared roundings that features were stored with
     total: Array  # (w,) Σ z
-    even: factor.Even | None = None  # of x, where a few rows hold most of its rounding
+    even: factor.Even | None = None  # of x, where a few rows hold most of its rounding,
+    concentrated: bool = False  # and whether these are moments of such rows
 
     def error(self, out: Array) -> float:
         """Σ ‖out'z‖²."""
@@ -145,11 +146,13 @@ def part_of_moments(given: FeatureMoments, affine: bool) -> tuple[Part, tuple[Ar
     shift = np.concatenate(mean if affine else [about[0] - given.reference_x, about[1] - given.reference_y])
     raw = factor.summed_squares(np.concatenate([np.diag(given.xx), np.diag(given.yy)]), given.n, shift)
     total = np.concatenate([m.sum_x, m.sum_y])
-    rounding = np.concatenate([given.rounding_x, given.rounding_y])
+    of_x, concentrated = told_from(given.rounding_x, given.digits_x, given.n)
+    rounding = np.concatenate([of_x, told_from(given.rounding_y, given.digits_y, given.n)[0]])
     if affine:
         sums = np.block([[sums, total[:, None]], [total[None, :], np.array([[float(given.n)]])]])
         raw, rounding, total = np.append(raw, given.n), np.append(rounding, 0.0), np.append(total, given.n)
-    return Part(given.n, sums, None, raw, rounding, total), (about[0], about[1])
+    part = Part(given.n, sums, None, raw, rounding, total, concentrated=concentrated)
+    return part, (about[0], about[1])
 
 
 @dataclass(frozen=True, eq=False)

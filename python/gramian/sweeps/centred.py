@@ -102,12 +102,18 @@ class CentredFeatures:
         return 0 if self.normalize else -2 * round(math.log2(self.scale))
 
 
-def stored_rounding(rows: Array, dtype: str) -> Array:
-    """(d,) Σ of u²/12, the variance of a rounding to multiples of u; 0 for float64."""
-    if dtype == "float64":
-        return np.zeros(rows.shape[1])
-    unit = stored_units(rows, dtype)
-    return cast("Array", np.einsum("ij,ij->j", unit, unit) / 12)
+def stored_roundings(rows: Array, dtype: str) -> Array:
+    """(4, d) Σ of u²/12, the variance of a rounding to multiples of u, and the `digits` of moments; 0 for float64."""
+    found = np.zeros((4, rows.shape[1]))
+    if dtype != "float64":
+        unit = stored_units(rows, dtype)
+        rounded = unit > 0
+        found[1] = rounded.sum(axis=0)
+        found[2] = np.log2(unit, out=np.zeros_like(unit), where=rounded).sum(axis=0)
+        np.square(unit, out=unit)
+        found[0] = unit.sum(axis=0) / 12
+        found[3] = np.einsum("ij,ij->j", unit, unit) / 144
+    return found
 
 
 def stored_units(rows: Array, dtype: str) -> Array:

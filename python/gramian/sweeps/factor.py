@@ -18,14 +18,13 @@ import numpy.typing as npt
 
 from gramian.progress import Progress, phase, tell
 from gramian.sweeps.centred import CentredFeatures, blocks, stored_units
-from gramian.sweeps.moments import NOISE, TRUSTED
+from gramian.sweeps.moments import CONCENTRATED, NOISE, TRUSTED
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 EPS = float(np.finfo(np.float64).eps)
 _BESIDE = 1e-6  # part of the rest that a map may add to it
 _HIDDEN = 1e-6  # part of the squares of another feature that one may have without being seen
-_CONCENTRATED = 8  # as many times more rows than hold the rounding of a column
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +124,7 @@ def evened_parts(
     if not f.rounded:
         return None
     holding = np.divide(np.square(rounding), fourth, out=np.full(d, float(n)), where=fourth > 0)
-    if holding.min() * _CONCENTRATED > n:
+    if holding.min() * CONCENTRATED > n:
         return None
     typical, count = np.zeros(d), np.zeros(d)
     spans = blocks(n, [d])
@@ -195,6 +194,16 @@ def stored_basis(rows: Array, rcond: float, rounding: Array, n: int) -> Basis:
     n×d entries of variance 1/n have a norm of about 1 + √(d/n); twice that is no accident.
     """
     return _scaled_basis(rows, np.sqrt(rounding), rcond, _least_stored(rows.shape[1], n))
+
+
+def clouded(rows: Array, rcond: float, rounding: Array, n: int) -> bool:
+    """Whether rows, of moments, have directions that are neither sure to be told nor too small for float64.
+
+    Where a few rows hold most of the rounding, such may be their rounding, or what all others tell.
+    """
+    size = np.sqrt(rounding)
+    whole = _scaled_basis(rows, size, rcond, 0.0).rank
+    return whole > _scaled_basis(rows, size, rcond, _least_stored(rows.shape[1], n)).rank
 
 
 def _least_stored(d: int, n: int) -> float:

@@ -19,7 +19,7 @@ from gramian.reasons import told
 from gramian.rows import statistics_files
 from gramian.rows.arrays import Matrix, about_reference, check_budget, check_count, exact_beyond, same_device, same_rows
 from gramian.rows.sources import matrix
-from gramian.sweeps.centred import EPS, blocks, statistics_of, stored_rounding
+from gramian.sweeps.centred import EPS, blocks, statistics_of, stored_roundings
 from gramian.sweeps.estimators import Estimator, Measure, Statistics, check_estimator, value
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -27,6 +27,14 @@ Array: TypeAlias = npt.NDArray[np.float64]
 # digits after the leading one, and the exponent of the last digit of the smallest numbers
 NOISE = 8 * float(np.finfo(np.float64).eps)  # of sums of squares, relative to what was summed
 TRUSTED = 1e-3  # relative error up to which a value has digits that are right
+CONCENTRATED = 8  # as many times more rows than hold the rounding of a column
+UNDERFLOWED = (
+    "some feature varies by less than 1e-151, so that its squares, which moments hold, are beyond float64; scale it"
+)
+CLOUDED = (
+    "a few rows are so much larger than the others that moments cannot tell some directions of these from what those "
+    "were rounded by when they were stored; give the arrays"
+)
 TOO_FEW_DIGITS = (
     "sums of squares hold half of the digits, and features that are ill-conditioned, far from the point that was "
     "subtracted, or nearly the same leave none of them; give the arrays"
@@ -57,6 +65,10 @@ class FeatureMoments:
     square_products: Array  # (2, 2) Σ|x|⁴, Σ|x|²|y|², Σ|y|⁴
     rounding_x: Array  # (p,) Σ of squared roundings that X was stored with, 0 for float64: what is no direction of it
     rounding_y: Array  # (q,)
+    digits_x: Array  # (3, p) of entries that were rounded: how many, Σ of log2 of their units, Σ of rounding⁴
+    digits_y: Array  # (3, q)
+    unseen_x: Array  # (p,) rows in batches where the column varied by so little that its squares are 0 in float64
+    unseen_y: Array  # (q,)
 
     def update(self, X: object, Y: object | None = None) -> FeatureMoments:
         """These moments with a batch of rows added; a new value."""
@@ -82,6 +94,10 @@ class FeatureMoments:
         moved = other.moved(self.reference_x, self.reference_y)
         with np.errstate(over="ignore", invalid="ignore"):
             sums = {name: getattr(self, name) + getattr(moved, name) for name in _SUMS}
+        for side in "xy":  # shards that are constant, each by itself
+            mine, theirs = (getattr(m, f"reference_{side}") for m in (self, other))
+            apart = np.abs(theirs - mine)
+            sums[f"unseen_{side}"] += other.n * _unseen(apart, np.maximum(np.abs(mine), np.abs(theirs)))
         return check_squares(replace(self, n=self.n + moved.n, **sums))
 
     @np.errstate(over="ignore", invalid="ignore")  # `statistics` says so where it matters
@@ -160,6 +176,10 @@ class FeatureMoments:
             ),
             rounding_x=self.rounding_x,
             rounding_y=self.rounding_y,
+            digits_x=self.digits_x,
+            digits_y=self.digits_y,
+            unseen_x=self.unseen_x,
+            unseen_y=self.unseen_y,
         )
 
     def statistics(self) -> Statistics:
@@ -264,7 +284,7 @@ _SMALLEST, _LARGEST = 1e-60, 1e60  # size of rows whose moments of fourth degree
 
 _SUMS = (
     "sum_x", "sum_y", "xx", "xy", "yy", "x_by_xx", "x_by_yy", "y_by_xx", "y_by_yy", "squares", "square_products",
-    "rounding_x", "rounding_y",
+    "rounding_x", "rounding_y", "digits_x", "digits_y", "unseen_x", "unseen_y",
 )  # fmt: skip
 
 
@@ -275,15 +295,19 @@ def _moments_from(values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -
     statistics_files.only(arrays, {"reference_x", "reference_y", *_SUMS})
     p, q = arrays["reference_x"].size, arrays["reference_y"].size
     x, y, shapes = (p,), (q,), {"xx": (p, p), "xy": (p, q), "yy": (q, q), "squares": (2,), "square_products": (2, 2)}
+    shapes |= {"digits_x": (3, p), "digits_y": (3, q)}
     for name in arrays:
-        side = x if name in ("reference_x", "sum_x", "x_by_xx", "x_by_yy", "rounding_x") else y
+        side = x if name in ("reference_x", "sum_x", "x_by_xx", "x_by_yy", "rounding_x", "unseen_x") else y
         statistics_files.checked(arrays, name, "float64", shapes.get(name, side))
     for name in ("reference_x", "reference_y"):
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not finite")
-    for name in ("rounding_x", "rounding_y"):
+    for name in ("rounding_x", "rounding_y", "unseen_x", "unseen_y"):
         if not (arrays[name] >= 0).all():
             raise ValueError(f"{name} must be at least 0")
+    for name in ("digits_x", "digits_y"):
+        if not (np.isfinite(arrays[name][:2]).all() and (arrays[name][::2] >= 0).all()):
+            raise ValueError(f"{name} are of no numbers")
     found = FeatureMoments(n=n, **arrays)
     _check_possible(found)
     return found
@@ -352,6 +376,40 @@ def _check_fourth(m: FeatureMoments, moved: list[float]) -> None:
 
 def _near(a: Any, b: Any, size: Any) -> Any:
     return np.abs(a - b) <= _DIGITS_KEPT * size + _UNDERFLOW
+
+
+def told_from(rounding: Array, digits: Array, n: int) -> tuple[Array, bool]:
+    """(d,) Σ of squared roundings that a direction is told from; of nearly all rows, if a few hold most of it.
+
+    What was stored of these few fits as it is, and takes no direction from the others.
+    """
+    count, logarithms, fourth = digits
+    holding = np.divide(np.square(rounding), fourth, out=np.full(len(rounding), float(n)), where=fourth > 0)
+    if not len(holding) or holding.min() * CONCENTRATED > n:
+        return rounding, False
+    typical = np.exp2(2 * logarithms / np.maximum(count, 1))  # a mean that a few rows do not move far
+    return np.minimum(rounding, count * typical / 12), True
+
+
+def unseen(m: FeatureMoments) -> tuple[bool, bool]:
+    """Whether some feature of X, and of Y, varies, and its squares, which moments hold, do not."""
+    sides = ((m.unseen_x, m.xx), (m.unseen_y, m.yy))
+    x, y = (bool(((rows > 0) & (np.diag(second) < _LEAST_SQUARE)).any()) for rows, second in sides)
+    return x, y
+
+
+def _unseen(size: Array, whole: Array) -> npt.NDArray[np.bool_]:
+    """(d,) which differences of numbers as large as `whole` are more than their rounding, and less than 1e-151."""
+    return (size > 16 * EPS * whole) & (size < _LEAST_SIZE)
+
+
+def _unseen_columns(rows: Array, large: Array, squares: Array) -> Array:
+    """(d,) how many rows a column varied in, where it is `_unseen`; rows are `large` less a reference."""
+    found = np.zeros(len(squares))
+    small = np.flatnonzero(squares < _LEAST_SQUARE)
+    if len(small):
+        found[small] = len(rows) * _unseen(*(np.abs(z[:, small]).max(axis=0) for z in (rows, large)))
+    return found
 
 
 def check_squares(m: FeatureMoments) -> FeatureMoments:
@@ -447,7 +505,9 @@ def feature_moments(
     progress = phase(progress, "features")
     for start, stop in spans:
         u, v = rows(start, stop)
-        rounding = stored_rounding(u, x.dtype), stored_rounding(v, "float64" if y is None else y.dtype)
+        dtypes = x.dtype, "float64" if y is None else y.dtype
+        rounding = [stored_roundings(rows_of, dtype) for rows_of, dtype in zip((u, v), dtypes, strict=True)]
+        large = u, v
         u, v = u - taken[0], v - taken[1]
         p2, q2 = np.einsum("ij,ij->i", u, u), np.einsum("ij,ij->i", v, v)
         squares = np.stack([p2, q2])
@@ -463,9 +523,12 @@ def feature_moments(
             q2 @ v,
             squares.sum(1),
             squares @ squares.T,
-            *rounding,
+            *(found[0] for found in rounding),
+            *(found[1:] for found in rounding),
         )
-        for name, term in zip(_SUMS, batch, strict=True):
+        seen = (np.diag(z) for z in batch[2:5:2])
+        unseen = (_unseen_columns(*z) for z in zip((u, v), large, seen, strict=True))
+        for name, term in zip(_SUMS, (*batch, *unseen), strict=True):
             sums[name] = sums[name] + term if name in sums else term
         tell(progress, stop, x.n)
     for name, side, second, about in (("X", x, sums["xx"], taken[0]), ("Y", y, sums["yy"], taken[1])):
