@@ -55,6 +55,60 @@ void multiply_groups(const T* x, int a, const T* y, int b, int elements, double 
     table[a - 1][b - 1](x, y, elements, sums, kGroup);
 }
 
+/// Σ x² over each of A strips at once.
+template <class T, int A>
+void square_strips(const T* x, int elements, double* sums) {
+    using S = Shape<T>;
+    using V = Vector<T>;
+    typename V::vec sum[A] = {};
+    for (int e = 0; e < elements; e += S::width)
+        for (int i = 0; i < A; ++i) {
+            const auto a = V::load(x + i * S::strip + e);
+            sum[i] += a * a;
+        }
+    for (int i = 0; i < A; ++i) sums[i] = V::sum(sum[i]);
+}
+
+template <class T>
+void square_group(const T* x, int a, int elements, double (&sums)[kGroup]) {
+    using F = void (*)(const T*, int, double*);
+    static constexpr F table[kGroup] = {square_strips<T, 1>, square_strips<T, 2>, square_strips<T, 3>, square_strips<T, 4>};
+    table[a - 1](x, elements, sums);
+}
+
+GRAMIAN_LOCAL int group_from(int first, int end) { return end - first < kGroup ? end - first : kGroup; }
+
+/// Adds the products over a strip of a group from p on, before p_end, with a group from q on.
+template <class T>
+void add_products(const Pairs& pairs, const Layout<T>& l, const T* values, int elements, int p, int p_end, int q) {
+    using S = Shape<T>;
+    const int a = group_from(p, p_end), b = group_from(q, pairs.m);
+    double sums[kGroup * kGroup];
+    multiply_groups(values + p * S::strip, a, values + q * S::strip, b, elements, sums);
+    for (int i = 0; i < a; ++i)
+        for (int j = p == q ? i : 0; j < b; ++j) l.pair[pairs.number(p + i, q + j)] += sums[i * kGroup + j];
+}
+
+/// Adds what a strip gives to all pair sums. Each has a sum of its own there, whoever is multiplied at the same time.
+template <class T>
+void add_pairs(const Pairs& pairs, const Layout<T>& l, const T* values, int row_end) {
+    using S = Shape<T>;
+    const int m = pairs.m, elements = row_end * S::cols;
+    if (pairs.split == 0) {
+        for (int p = 0; p < m; p += kGroup)
+            for (int q = p; q < m; q += kGroup) add_products(pairs, l, values, elements, p, m, q);
+        return;
+    }
+    for (int p = 0; p < pairs.split; p += kGroup)
+        for (int q = pairs.split; q < m; q += kGroup) add_products(pairs, l, values, elements, p, pairs.split, q);
+    for (int p = 0; pairs.own && p < m; p += kGroup) {
+        const int a = group_from(p, m);
+        double sums[kGroup];
+        square_group(values + p * S::strip, a, elements, sums);
+        for (int i = 0; i < a; ++i) l.pair[pairs.number(p + i, p + i)] += sums[i];
+    }
+}
+
 /// The usual case in one pass: two representations, three pair sums, row and column sums of both.
 template <class T>
 void moments_of_two(const Layout<T>& l, const T* values, int row_end, int strip) {
@@ -84,36 +138,15 @@ void moments_of_two(const Layout<T>& l, const T* values, int row_end, int strip)
 }
 
 template <class T>
-void moments_of_many(const Layout<T>& l, const T* values, int m, int row_end, int strip) {
+void moments_of_many(const Plan<T>& plan, const Layout<T>& l, const T* values, int row_end, int strip) {
     using S = Shape<T>;
     using V = Vector<T>;
-    for (int q = 0; q < m; ++q) {
+    for (int q = 0; q < plan.m; ++q) {
         const T* x = values + q * S::strip;
         sum_rows_and_columns(row_end, strip, l.lane_sums + q * kTileEdge * S::width, l.col_sums + q * kTileEdge,
                              [&](int e) { return V::load(x + e); });
     }
-    double sums[kGroup * kGroup];
-    for (int p = 0; p < m; p += kGroup)
-        for (int q = p; q < m; q += kGroup) {
-            const int a = m - p < kGroup ? m - p : kGroup, b = m - q < kGroup ? m - q : kGroup;
-            multiply_groups(values + p * S::strip, a, values + q * S::strip, b, row_end * S::cols, sums);
-            for (int i = 0; i < a; ++i)
-                for (int j = p == q ? i : 0; j < b; ++j) {
-                    const int r = p + i, c = q + j;
-                    l.pair[r * m - r * (r - 1) / 2 + (c - r)] += sums[i * kGroup + j];
-                }
-        }
-}
-
-template <class T>
-void star_of_many(const Layout<T>& l, const T* values, int m, int row_end) {
-    using S = Shape<T>;
-    double sums[kGroup * kGroup];
-    for (int q = 1; q < m; q += kGroup) {
-        const int b = m - q < kGroup ? m - q : kGroup;
-        multiply_groups(values, 1, values + q * S::strip, b, row_end * S::cols, sums);
-        for (int j = 0; j < b; ++j) l.pair[q - 1 + j] += sums[j];
-    }
+    add_pairs(plan.pairs, l, values, row_end);
 }
 
 template <class T>
@@ -140,7 +173,7 @@ void products_of_many(const Plan<T>& plan, const Layout<T>& l, const T* values, 
         const vec k = V::load(values + e) * plan.weight[0] - V::load(values + S::strip + e) * plan.weight[1];
         difference += k * k;
     }
-    l.pair[pairs_of(Statistic::products, m)] += V::sum(difference);
+    l.pair[plan.pairs.count()] += V::sum(difference);
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ void reduce_strip(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, con
     switch (plan.statistic) {
         case Statistic::moments:
             if (plan.m == 2) return moments_of_two(l, values, e.row_end, strip);
-            return moments_of_many(l, values, plan.m, e.row_end, strip);
-        case Statistic::star: return star_of_many(l, values, plan.m, e.row_end);
+            return moments_of_many(plan, l, values, e.row_end, strip);
+        case Statistic::star: return add_pairs(plan.pairs, l, values, e.row_end);
         case Statistic::products: return products_of_many(plan, l, values, e.row_end, strip);
         case Statistic::matmul: return matmul_strip(plan, l, values, row0, col0, e, strip);
         case Statistic::topk: return find_neighbors(l, sink, values, row0, col0, e, strip);
@@ -26,8 +26,8 @@ template <class T>
 void begin_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::int64_t row0, std::int64_t col0,
                 const Extent2& e) {
     using S = Shape<T>;
-    const std::size_t sums = static_cast<std::size_t>(sums_of(plan.statistic, plan.m));
-    const std::size_t pairs = static_cast<std::size_t>(pairs_of(plan.statistic, plan.m));
+    const std::size_t sums = static_cast<std::size_t>(sums_of(plan));
+    const std::size_t pairs = static_cast<std::size_t>(plan.pairs.count());
     std::memset(l.lane_sums, 0, sums * kTileEdge * S::width * sizeof(T));
     std::memset(l.col_sums, 0, sums * kTileEdge * sizeof(T));
     std::memset(l.pair, 0, (pairs + 1) * sizeof(double));
@@ -46,13 +46,13 @@ void end_tile(const Plan<T>& plan, const Layout<T>& l, const Sink& sink, std::in
     using S = Shape<T>;
     using V = Vector<T>;
     double sums[kTileEdge];
-    for (int q = 0; q < sums_of(plan.statistic, plan.m); ++q) {
+    for (int q = 0; q < sums_of(plan); ++q) {
         for (int i = 0; i < e.row_end; ++i) sums[i] = V::sum(V::load(l.lane_sums + (q * kTileEdge + i) * S::width));
         sink.add_rows(sink.owner, q, row0, e.row_end, sums);
         for (int j = 0; j < e.col_end; ++j) sums[j] = static_cast<double>(l.col_sums[q * kTileEdge + j]);
         sink.add_rows(sink.owner, q, col0, e.col_end, sums);
     }
-    const int pairs = pairs_of(plan.statistic, plan.m);
+    const int pairs = plan.pairs.count();
     for (int p = 0; p < pairs; ++p) sink.pairs[p].add(2 * l.pair[p]);
     if (plan.statistic == Statistic::products) {
         for (int p = 0; p < pairs; ++p) sink.squares[p].add(2 * l.square[p]);

@@ -28,9 +28,10 @@ struct Layout {
     std::size_t bytes;
 };
 
-constexpr int sums_of(Statistic s, int m) { return s == Statistic::moments ? m : s == Statistic::products ? m * (m + 1) / 2 : 0; }
-constexpr int pairs_of(Statistic s, int m) {
-    return s == Statistic::star ? m - 1 : s == Statistic::matmul || s == Statistic::topk ? 0 : m * (m + 1) / 2;
+/// How many sums per row there are.
+template <class T>
+int sums_of(const Plan<T>& plan) {
+    return plan.statistic == Statistic::moments ? plan.m : plan.statistic == Statistic::products ? plan.pairs.count() : 0;
 }
 
 template <class T>
@@ -49,8 +50,8 @@ Layout<T> layout(const Plan<T>& plan, char* memory) {
     const auto strips = static_cast<std::size_t>(chunked ? plan.strips : 1);
     const std::size_t panel =
         chunked ? edge * static_cast<std::size_t>(plan.chunk) : static_cast<std::size_t>(plan.block) * edge * features;
-    const auto sums = static_cast<std::size_t>(sums_of(plan.statistic, plan.m));
-    const auto pairs = static_cast<std::size_t>(pairs_of(plan.statistic, plan.m));
+    const auto sums = static_cast<std::size_t>(sums_of(plan));
+    const auto pairs = static_cast<std::size_t>(plan.pairs.count());
     const auto columns = static_cast<std::size_t>(plan.columns);
     Layout<T> l;
     const std::size_t panel_bytes = panel * sizeof(T) + kVectorBytes;  // packing writes past the end
