@@ -189,6 +189,40 @@ def test_progress_is_told_of_every_launch(several: ModuleType) -> None:
     assert seen == sorted(set(seen))
 
 
+# ---- pairs across a split --------------------------------------------------------------------------------------------
+
+
+def many(m: int) -> tuple[list[Array], list[str]]:
+    """Representations by kernel functions of all ways through the engine."""
+    names = ("rbf", "cosine", "polynomial", "laplacian", "linear")
+    return [hard_pair(300, 3 + 11 * p, 2, seed=p, dtype="float32")[0] for p in range(m)], [
+        names[p % 5] for p in range(m)
+    ]
+
+
+@each_of("m, first", [(2, 1), (3, 1), (5, 2), (6, 5), (9, 4), (11, 6)])
+@each_of("source", SOURCES)
+def test_pairs_across_a_split_have_the_bits_of_the_full_sweep(gpu: ModuleType, source: int, m: int, first: int) -> None:
+    gpu.emulator.configure(capability=source, multiprocessors=2, seed=first)
+    xs, names = many(m)
+    whole, part = sweep(gpu, xs, names), sweep(gpu, xs, names, split=first)
+
+    kept = [p == q or p < first <= q for p, q in itertools.combinations_with_replacement(range(m), 2)]
+    assert_same_bits(part, {**whole, "pairs": whole["pairs"][kept]})
+
+
+@each_of("memory", [0, 1])
+def test_neither_shards_nor_memory_change_a_bit_of_a_split(gpu: ModuleType, memory: int) -> None:
+    gpu.emulator.configure(capability=90, multiprocessors=3, seed=1)
+    xs, names = many(7)
+    whole = sweep(gpu, xs, names, split=3)
+    parts = [sweep(gpu, xs, names, split=3, shard=(rank, 3), memory=memory) for rank in (1, 2, 0)]
+    joined = dict(parts[0])
+    for name, other in itertools.product(SHARDED, parts[1:]):
+        joined[name] = gpu.fixed_add(joined[name], other[name])
+    assert_same_bits(joined, whole)
+
+
 # ---- precision -------------------------------------------------------------------------------------------------------
 
 # rounding of an entry, in units of the diagonal, with d normal features: of d = 64 and of d = 768

@@ -101,7 +101,7 @@ const std::int64_t* listed_rows(const Indices& listed, std::int64_t n) {
 using PyRepresentation = std::tuple<std::vector<View*>, KernelFunction, std::optional<Indices>, std::optional<Doubles>, int>;
 
 py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& statistic, const std::string& precision,
-               std::pair<std::int64_t, std::int64_t> shard, std::pair<double, double> weights,
+               std::pair<std::int64_t, std::int64_t> shard, int split, std::pair<double, double> weights,
                const std::optional<Doubles>& vectors, std::int64_t neighbors, bool wide, std::int64_t memory,
                const py::object& progress) {
     SweepArgs args;
@@ -131,6 +131,9 @@ py::dict sweep(const std::vector<PyRepresentation>& xs, const std::string& stati
     args.statistic = statistic_of(statistic);
     args.precision = precision_of(precision);
     args.shard = {shard.first, shard.second};
+    require(split == 0 || (args.statistic == Statistic::moments && 0 < split && split < static_cast<int>(xs.size())),
+            "a split of moments leaves representations on both sides");
+    args.split = split;
     args.weight[0] = weights.first;
     args.weight[1] = weights.second;
     const bool alone = args.statistic == Statistic::matmul || args.statistic == Statistic::topk;
@@ -268,8 +271,8 @@ Doubles rows_to_host(const std::vector<View*>& views, const Indices& listed) {
 void bind_sweeps(py::module_& m) {
     m.attr("TILE_EDGE") = kTileEdge;
     m.def("sweep", &sweep, "representations"_a, py::kw_only(), "statistic"_a = "moments", "precision"_a = "highest",
-          "shard"_a = std::make_pair(0, 1), "weights"_a = std::make_pair(1.0, 1.0), "vectors"_a = py::none(), "neighbors"_a = 0,
-          "wide"_a = false, "memory"_a = 0, "progress"_a = py::none(),
+          "shard"_a = std::make_pair(0, 1), "split"_a = 0, "weights"_a = std::make_pair(1.0, 1.0), "vectors"_a = py::none(),
+          "neighbors"_a = 0, "wide"_a = false, "memory"_a = 0, "progress"_a = py::none(),
           "One sweep over the pairs of rows; see csrc/core/sweep.hpp.");
     m.def(
         "fixed_values",

@@ -5,6 +5,7 @@
 
 #include "core/fixed_sum.hpp"
 #include "core/kernel_function.hpp"
+#include "core/pairs.hpp"
 #include "core/rows.hpp"
 #include "core/tile_schedule.hpp"
 
@@ -13,7 +14,7 @@ namespace gramian {
 // What a sweep over the pairs i < j keeps of the shifted values v_p = 2^-e_p·(K_p − s_p,i − s_p,j). Sums are over both
 // orders (i, j) and (j, i).
 enum class Statistic : int {
-    moments,   // pair sums Σ v_p·v_q for p ≤ q; row sums Σ_j v_p
+    moments,   // pair sums Σ v_p·v_q for p ≤ q, or of a split (core/pairs.hpp); row sums Σ_j v_p
     star,      // pair sums of representation 0 with each of the others: (0, 1), (0, 2), ...
     products,  // row sums Σ_j v_p·v_q and Σ (v_p·v_q)² for p ≤ q; Σ (w_0·v_0 − w_1·v_1)² of the first two
     matmul,    // Σ_j v_p,ij·z_j for a block of vectors z; one representation
@@ -29,13 +30,13 @@ struct Representation {
     const double* rest = nullptr;   // (n,) or null: added to it once the offset is gone, which may be far larger
 };
 
-/// How many pair sums a sweep over m representations keeps.
-inline int pair_count(Statistic statistic, int m) {
+/// Whose products a sweep over m representations adds up.
+inline Pairs pairs_of(Statistic statistic, int m, int split) {
     switch (statistic) {
-        case Statistic::star: return m - 1;
-        case Statistic::matmul:
-        case Statistic::topk: return 0;
-        default: return m * (m + 1) / 2;
+        case Statistic::moments: return {m, split, true};
+        case Statistic::star: return {m, 1, false};
+        case Statistic::products: return {m, 0, true};
+        default: return {};
     }
 }
 
@@ -51,6 +52,7 @@ struct SweepArgs {
     Statistic statistic = Statistic::moments;
     Precision precision = Precision::highest;
     Shard shard;
+    int split = 0;                    // moments: only of the first so many with each of the others, and of everyone with itself
     double weight[2] = {1, 1};        // products: w of the weighted difference
     const double* vectors = nullptr;  // matmul: (n, columns), row-major
     std::int64_t columns = 0;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "core/fixed_sum.hpp"
+#include "core/pairs.hpp"
 #include "core/prepared.hpp"
 #include "core/sweep.hpp"
 #include "core/tile_schedule.hpp"
@@ -39,6 +40,7 @@ struct Plan {
     int m;
     std::int64_t n;
     Statistic statistic;
+    Pairs pairs;
     T weight[2];
     const double* vectors;  // (n, columns)
     int columns;            // a multiple of 8

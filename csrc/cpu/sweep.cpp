@@ -201,6 +201,7 @@ SweepResult run(const SweepArgs& args) {
     plan.m = m;
     plan.n = n;
     plan.statistic = args.statistic;
+    plan.pairs = pairs_of(args.statistic, m, args.split);
     plan.weight[0] = static_cast<T>(args.weight[0]);
     plan.weight[1] = static_cast<T>(args.weight[1]);
     std::vector<double> vectors;
@@ -215,7 +216,7 @@ SweepResult run(const SweepArgs& args) {
     choose_blocks(plan, schedule.side(), args.memory, threads);
     const std::int64_t edge = std::max<std::int64_t>(plan.block, 1), blocks = (schedule.side() + edge - 1) / edge;
     SweepResult result;
-    const auto pairs = static_cast<std::size_t>(pair_count(args.statistic, m));
+    const auto pairs = static_cast<std::size_t>(plan.pairs.count());
     const std::size_t row_vectors = args.statistic == Statistic::moments    ? args.x.size()
                                     : args.statistic == Statistic::products ? pairs
                                     : args.statistic == Statistic::matmul   ? static_cast<std::size_t>(args.columns)

@@ -49,7 +49,8 @@ public:
           device_(capability()),
           n_(countable(args.x[0].rows.n)),
           m_(static_cast<int>(args.x.size())),
-          pairs_(pair_count(args.statistic, m_)),
+          chosen_(pairs_of(args.statistic, m_, args.split)),
+          pairs_(chosen_.count()),
           units_(make_units(n_, setting("GRAMIAN_CUDA_UNIT", 0))),
           owned_(owned_units(units_, args.shard)),
           row_bits_(kRowBits - std::max(0, static_cast<int>(std::ceil(std::log2(static_cast<double>(n_)))))),
@@ -237,14 +238,14 @@ private:
         switch (args_.statistic) {
             case Statistic::moments:
                 launch_row_sums(stored, padded(n_), rows_.data(), stream_);
-                launch_pair_sums(stored, false, terms, stream_);
+                launch_pair_sums(stored, chosen_, terms, stream_);
                 break;
-            case Statistic::star: launch_pair_sums(stored, true, terms, stream_); break;
+            case Statistic::star: launch_pair_sums(stored, chosen_, terms, stream_); break;
             case Statistic::products:
                 launch_row_products(stored, padded(n_), rows_.data(), stream_);
                 launch_squares(stored, static_cast<T>(args_.weight[0]), static_cast<T>(args_.weight[1]), terms, stream_);
                 launch_total(terms, stored.tiles, pairs_ + 1, square_totals_.data(), stream_);
-                launch_pair_sums(stored, false, terms, stream_);
+                launch_pair_sums(stored, chosen_, terms, stream_);
                 break;
             case Statistic::matmul:
                 launch_multiply(stored, vectors_.data(), static_cast<int>(args_.columns), rows_.data(), stream_);
@@ -311,7 +312,9 @@ private:
     DeviceClock clock_;
     Capability device_;
     std::int64_t n_;
-    int m_, pairs_, row_vectors_ = 0;
+    int m_;
+    Pairs chosen_;
+    int pairs_, row_vectors_ = 0;
     std::vector<Unit> units_;
     Range owned_;
     std::int64_t tiles_ = 0;

@@ -107,15 +107,31 @@ __global__ void __launch_bounds__(kThreads) row_products(StoredTiles<T> x, std::
         sums + pair * padded_n, shared);
 }
 
-// A block for every pair of groups of every tile.
+GRAMIAN_HD int groups_of(int representations) { return (representations + kGroup - 1) / kGroup; }
+
+/// Blocks for the pairs of a tile: one for every two groups that meet, and of a split one more for every group with itself.
+GRAMIAN_HD int blocks_across(const Pairs& x) { return groups_of(x.split) * groups_of(x.m - x.split); }
+GRAMIAN_HD int blocks_of(const Pairs& x) {
+    const int groups = groups_of(x.m);
+    return x.split == 0 ? groups * (groups + 1) / 2 : blocks_across(x) + (x.own ? groups : 0);
+}
+
 template <class T>
-__global__ void __launch_bounds__(kThreads) pair_sums(StoredTiles<T> x, bool star, int pairs, double* terms) {
+__global__ void __launch_bounds__(kThreads) pair_sums(StoredTiles<T> x, Pairs pairs, double* terms) {
     double* shared = reinterpret_cast<double*>(ptx::dynamic_shared());
-    const int groups = (x.m + kGroup - 1) / kGroup, blocks = star ? groups : groups * (groups + 1) / 2;
-    const int tile = static_cast<int>(blockIdx.x) / blocks, thread = static_cast<int>(threadIdx.x);
-    int p = 0, q = static_cast<int>(blockIdx.x) % blocks;
-    if (!star) pair_of(static_cast<int>(blockIdx.x) % blocks, groups, p, q);
-    const int rows = star ? 1 : kGroup;
+    const int blocks = blocks_of(pairs), tile = static_cast<int>(blockIdx.x) / blocks, thread = static_cast<int>(threadIdx.x);
+    const int number = static_cast<int>(blockIdx.x) % blocks, across = blocks_across(pairs);
+    const bool own = pairs.split > 0 && number >= across;  // each of a group with itself alone
+    int p, q, p_end = x.m;                                 // the groups' first
+    if (pairs.split == 0) {
+        pair_of(number, groups_of(x.m), p, q);
+        p *= kGroup, q *= kGroup;
+    } else if (own) {
+        p = q = (number - across) * kGroup;
+    } else {
+        const int columns = groups_of(x.m - pairs.split);
+        p = number / columns * kGroup, q = pairs.split + number % columns * kGroup, p_end = pairs.split;
+    }
     const T* v = x.values + static_cast<std::int64_t>(tile) * kElements;
     const std::int64_t stride = static_cast<std::int64_t>(x.tiles) * kElements;
     T sum[kGroup][kGroup];
@@ -127,8 +143,8 @@ __global__ void __launch_bounds__(kThreads) pair_sums(StoredTiles<T> x, bool sta
         T a[kGroup], b[kGroup];
 #pragma unroll
         for (int i = 0; i < kGroup; ++i) {
-            a[i] = i < rows && p * kGroup + i < x.m ? v[(p * kGroup + i) * stride + e] : T(0);
-            b[i] = q * kGroup + i < x.m ? v[(q * kGroup + i) * stride + e] : T(0);
+            a[i] = p + i < p_end ? v[(p + i) * stride + e] : T(0);
+            b[i] = q + i < x.m ? v[(q + i) * stride + e] : T(0);
         }
 #pragma unroll
         for (int i = 0; i < kGroup; ++i)
@@ -139,11 +155,10 @@ __global__ void __launch_bounds__(kThreads) pair_sums(StoredTiles<T> x, bool sta
     for (int i = 0; i < kGroup; ++i)
 #pragma unroll
         for (int j = 0; j < kGroup; ++j) {
-            const int r = p * kGroup + i, c = q * kGroup + j;
-            if (star ? (i > 0 || c == 0 || c >= x.m) : (r > c || r >= x.m || c >= x.m)) continue;  // the same for all threads
+            const int r = p + i, c = q + j;
+            if (r >= p_end || c >= x.m || (own ? r != c : r > c)) continue;  // the same for all threads
             const double total = block_sum(static_cast<double>(sum[i][j]), shared);
-            const int pair = star ? c - 1 : r * x.m - r * (r - 1) / 2 + (c - r);
-            if (thread == 0) terms[static_cast<std::int64_t>(tile) * pairs + pair] = total;
+            if (thread == 0) terms[static_cast<std::int64_t>(tile) * pairs.count() + pairs.number(r, c)] = total;
         }
 }
 
@@ -218,10 +233,9 @@ void launch_row_products(const StoredTiles<T>& x, std::int64_t padded_n, unsigne
 }
 
 template <class T>
-void launch_pair_sums(const StoredTiles<T>& x, bool star, double* terms, cudaStream_t stream) {
-    const int groups = (x.m + kGroup - 1) / kGroup, pairs = star ? x.m - 1 : x.m * (x.m + 1) / 2;
-    launch(pair_sums<T>, x.tiles * (star ? groups : groups * (groups + 1) / 2), 1, kThreads, kShared, stream, x, star, pairs,
-           terms);
+void launch_pair_sums(const StoredTiles<T>& x, const Pairs& pairs, double* terms, cudaStream_t stream) {
+    if (pairs.count() == 0) return;
+    launch(pair_sums<T>, x.tiles * blocks_of(pairs), 1, kThreads, kShared, stream, x, pairs, terms);
 }
 
 template <class T>
@@ -244,7 +258,7 @@ void launch_total(const double* terms, std::int64_t count, int columns, PairSum*
 #define GRAMIAN_INSTANTIATE(T)                                                                                    \
     template void launch_row_sums<T>(const StoredTiles<T>&, std::int64_t, unsigned long long*, cudaStream_t);     \
     template void launch_row_products<T>(const StoredTiles<T>&, std::int64_t, unsigned long long*, cudaStream_t); \
-    template void launch_pair_sums<T>(const StoredTiles<T>&, bool, double*, cudaStream_t);                        \
+    template void launch_pair_sums<T>(const StoredTiles<T>&, const Pairs&, double*, cudaStream_t);                \
     template void launch_squares<T>(const StoredTiles<T>&, T, T, double*, cudaStream_t);                          \
     template void launch_multiply<T>(const StoredTiles<T>&, const double*, int, unsigned long long*, cudaStream_t);
 GRAMIAN_INSTANTIATE(float)

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "core/fixed_sum.hpp"
+#include "core/pairs.hpp"
 #include "cuda/runtime.hpp"
 #include "cuda/schedule.hpp"
 
@@ -32,9 +33,9 @@ void launch_row_sums(const StoredTiles<T>& x, std::int64_t padded_n, unsigned lo
 template <class T>
 void launch_row_products(const StoredTiles<T>& x, std::int64_t padded_n, unsigned long long* sums, cudaStream_t stream);
 
-/// terms (tiles, pairs) ← Σ v_p·v_q of each tile, each pair of rows once. star: pairs (0, 1), (0, 2), ...; else p ≤ q.
+/// terms (tiles, pairs) ← Σ v_p·v_q of each tile, each pair of rows once.
 template <class T>
-void launch_pair_sums(const StoredTiles<T>& x, bool star, double* terms, cudaStream_t stream);
+void launch_pair_sums(const StoredTiles<T>& x, const Pairs& pairs, double* terms, cudaStream_t stream);
 
 /// terms (tiles, pairs + 1) ← Σ (v_p·v_q)² for p ≤ q, and Σ (w_0·v_0 − w_1·v_1)² of the first two.
 template <class T>

@@ -67,6 +67,7 @@ def sweep(
     statistic: str = ...,
     precision: str = ...,
     shard: tuple[int, int] = ...,
+    split: int = ...,
     weights: tuple[float, float] = ...,
     vectors: npt.NDArray[np.float64] | None = ...,
     neighbors: int = ...,

@@ -315,7 +315,13 @@ def cka_matrix(
         names += [f"Ys[{k!r}]" for k in right]
     expect(progress, 1)
     pair = routes.gathered(
-        arrays, names, [(kernel, "kernel")] * len(arrays), precision=precision, memory=memory, progress=progress
+        arrays,
+        names,
+        [(kernel, "kernel")] * len(arrays),
+        split=0 if Ys is None else len(left),
+        precision=precision,
+        memory=memory,
+        progress=progress,
     )
     estimators.check_estimator(estimator, measure, pair.n)
     if measure != "kernel_alignment":

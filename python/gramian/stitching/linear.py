@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from numbers import Real
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -22,6 +21,7 @@ from gramian.once import once
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import told
 from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, require_rows
+from gramian.stitching import kernel_ridge
 from gramian.stitching.parts import (
     Few,
     Labels,
@@ -56,12 +56,6 @@ _FEW = 4  # rows for each feature: from there on sums of squares are worth a try
 _LAPACK = 10.0  # times that the products of a square matrix take, that a map is solved for in
 _MOST_FOLDS = 1000
 _PER_DECADE = 10  # ridges that "gcv" tries before it refines
-
-
-# ---- moments of parts of the rows ---------------------------------------------------------------------------------
-
-
-# ---- least squares on few rows --------------------------------------------------------------------------------------
 
 
 # ---- fitting --------------------------------------------------------------------------------------------------------
@@ -157,11 +151,10 @@ def fit_stitch(
     check_budget(memory, progress)
     check_seed(seed)
     if kind == "kernel_ridge":
-        stitch: Stitch = import_module("gramian.stitching.kernel_ridge").fit(
+        return kernel_ridge.fit(
             F1, F2, kernel, _ridges(ridge), rank=rank, rcond=rcond, loo=loo, folds=folds, seed=seed, memory=memory,
             progress=progress,
         )  # fmt: skip
-        return stitch
     fit = _Fit(kind, rank, rcond, _ridges(ridge))
     _check_arguments(fit, kernel, loo, folds)
     if isinstance(F1, FeatureMoments):

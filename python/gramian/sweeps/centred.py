@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise, product
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from gramian.kernels import Cosine, Kernel, Linear
 from gramian.progress import Progress, tell
 from gramian.rows.arrays import LAST_DIGITS, Matrix
 from gramian.sweeps.estimators import Statistics
+from gramian.sweeps.gram import held_pairs
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -169,42 +171,44 @@ def centre(x: Matrix, kernel: Kernel) -> CentredFeatures:
 
 
 def feature_statistics(
-    xs: Sequence[Matrix], kernels: Sequence[Kernel], *, progress: Progress | None = None
+    xs: Sequence[Matrix], kernels: Sequence[Kernel], *, split: int = 0, progress: Progress | None = None
 ) -> Statistics:
     """`Statistics` of linear and cosine kernels from d×d moments.
 
     Two to three passes over the rows, n·(Σd)² flops in BLAS, 8·(Σd)² bytes at most (one pair of arrays at a time when
-    that is more than 256 MB).
+    that is more than 256 MB). With a split only of the first so many with the others, and of each with itself; all else
+    is nan.
     """
     features = [centre(x, k) for x, k in zip(xs, kernels, strict=True)]
     n, m = xs[0].n, len(xs)
     widths = [x.d for x in xs]
-    joint = 8 * sum(widths) ** 2 <= _BUDGET
-    groups = [list(range(m))] if joint else [[p, q] for p in range(m) for q in range(p, m)]
     square, raw_square = np.zeros((m, n)), np.zeros((m, n))
-    inner, raw_inner = np.zeros((m, m)), np.zeros((m, m))
-    spans = [blocks(n, [widths[p] for p in sorted(set(g))]) for g in groups]
+    inner, raw_inner = np.full((m, m), np.nan), np.full((m, m), np.nan)
+    passes = _passes(widths, split)
+    members = [sorted({p for both in products for side in both for p in side}) for products in passes]
+    spans = [blocks(n, [widths[p] for p in group]) for group in members]
     total, done = sum(len(s) for s in spans), 0
-    for group, span in zip(groups, spans, strict=True):
-        members = sorted(set(group))
-        edges = np.concatenate([[0], np.cumsum([widths[p] for p in members])])
+    for products, group, span in zip(passes, members, spans, strict=True):
+        edges = list(accumulate((widths[p] for p in group), initial=0))
+        columns = {p: slice(*ends) for p, ends in zip(group, pairwise(edges), strict=True)}
+        sides = [tuple(slice(columns[s[0]].start, columns[s[-1]].stop) for s in both) for both in products]
         second = np.zeros((edges[-1], edges[-1]))
         for a, b in span:
             rows = np.empty((b - a, edges[-1]))
-            for k, p in enumerate(members):
+            for p in group:
                 raw = features[p].raw(a, b)
                 raw_square[p, a:b] = np.einsum("ij,ij->i", raw, raw)
-                part = features[p].centred(raw, out=rows[:, edges[k] : edges[k + 1]])
+                part = features[p].centred(raw, out=rows[:, columns[p]])
                 square[p, a:b] = np.einsum("ij,ij->i", part, part)
-            second += rows.T @ rows
+            for left, right in sides:
+                second[left, right] += rows[:, left].T @ rows[:, right]
             done += 1
             tell(progress, done, total)
-        for k, p in enumerate(members):
-            for l, q in enumerate(members):
-                block = second[edges[k] : edges[k + 1], edges[l] : edges[l + 1]]
-                inner[p, q] = np.vdot(block, block)
-                block += n * np.multiply.outer(features[p].mean, features[q].mean)
-                raw_inner[p, q] = np.vdot(block, block)
+        for p, q in {(min(pair), max(pair)) for left, right in products for pair in product(left, right)}:
+            block = second[columns[p], columns[q]]
+            inner[p, q] = inner[q, p] = np.vdot(block, block)
+            block += n * np.multiply.outer(features[p].mean, features[q].mean)
+            raw_inner[p, q] = raw_inner[q, p] = np.vdot(block, block)
     trace = square.sum(axis=1)
     diagonal_inner, raw_diagonal = square @ square.T, raw_square @ raw_square.T
     # x − μ of stored values is as good as exact, however far both are from 0; of normalised rows it has their rounding
@@ -220,6 +224,16 @@ def feature_statistics(
         np.array([f.exponent for f in features], dtype=np.int32),
         EPS * (size + spread * np.sqrt(size)),
     )
+
+
+def _passes(widths: Sequence[int], split: int) -> list[list[tuple[range, range]]]:
+    """Which representations meet which others while the rows go by: all in one pass where that fits, or a pair each."""
+    m = len(widths)
+    if 8 * sum(widths) ** 2 > _BUDGET:
+        return [[(range(p, p + 1), range(q, q + 1))] for p, q in np.argwhere(held_pairs(m, split)).tolist()]
+    if not split:
+        return [[(range(m), range(m))]]
+    return [[(range(split), range(split, m)), *((range(p, p + 1), range(p, p + 1)) for p in range(m))]]
 
 
 def statistics_of(

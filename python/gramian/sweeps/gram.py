@@ -54,6 +54,8 @@ class GramMoments:
     fingerprint: str
     # (m, 2, n) what adds up to the shift, for second passes; None from a file
     scaled_parts: Array | None = field(default=None, compare=False)
+    # 0 in all that users see; in a matrix of layers so many meet the others alone, and other inner products are nan
+    split: int = 0
 
     @property
     def m(self) -> int:
@@ -69,10 +71,10 @@ class GramMoments:
     def scaled_inner(self) -> Array:
         """`shifted_inner` in units of 2^(e_p + e_q)."""
         values = _core.fixed_values(self.pair_words)
-        inner = np.empty((self.m, self.m))
-        upper = np.triu_indices(self.m)
-        inner[upper] = values
-        inner.T[upper] = values
+        inner = np.full((self.m, self.m), np.nan)
+        held = np.nonzero(held_pairs(self.m, self.split))
+        inner[held] = values
+        inner.T[held] = values
         return inner
 
     @property
@@ -199,6 +201,15 @@ class GramMoments:
         held = sum(end - begin for begin, end in self.tiles)
         part = "" if self.complete else f", {held} of {self.all_tiles} tiles"
         return f"GramMoments(n={self.n}, kernels=({names}){part})"
+
+
+def held_pairs(m: int, split: int) -> npt.NDArray[np.bool_]:
+    """(m, m) whether p ≤ q are multiplied: all, or of a split the first with the others, and each with itself."""
+    held = np.triu(np.ones((m, m), dtype=bool))
+    if split:
+        held[:split, :split] = held[split:, split:] = False
+        np.fill_diagonal(held, True)
+    return held
 
 
 _SAVED = ("exponent", "base", "rounding", "scaled_shift", "scaled_diagonal", "pair_words", "row_words")
@@ -379,12 +390,13 @@ def sweep_moments(
     xs: Sequence[Representation],
     *,
     shard: tuple[int, int] = (0, 1),
+    split: int = 0,
     precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> GramMoments:
-    """`gram_moments` behind the gate."""
-    raw = sweep(xs, "moments", precision, shard=shard, memory=memory or 0, progress=progress)
+    """`gram_moments` behind the gate; with a split only the first so many meet the others, and each itself."""
+    raw = sweep(xs, "moments", precision, shard=shard, split=split, memory=memory or 0, progress=progress)
     shift, diagonal = np.stack(raw["shift"]), np.stack(raw["diagonal"])
     kernels = tuple(x.kernel for x in xs)
     digest = hashlib.sha256()
@@ -392,7 +404,7 @@ def sweep_moments(
         digest.update(part.data)
     # engines cut the same pairs into tiles of different sizes, so their shards never add up
     engine = xs[0].parts[0].device.partition(":")[0]
-    digest.update(repr((kernels, engine, raw["epsilon"])).encode())
+    digest.update(repr((kernels, engine, raw["epsilon"], *([split] if split else []))).encode())
     return GramMoments(
         n=xs[0].n,
         kernels=kernels,
@@ -409,6 +421,7 @@ def sweep_moments(
         all_tiles=raw["all_tiles"],
         fingerprint=digest.hexdigest(),
         scaled_parts=np.stack([raw["offset"], raw["rest"]], axis=1),
+        split=split,
     )
 
 
@@ -431,6 +444,7 @@ def half_offsets(g: GramMoments, *, hollow: bool) -> Array:
 def stable_moments(
     xs: Sequence[Representation],
     *,
+    split: int = 0,
     precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
@@ -439,11 +453,11 @@ def stable_moments(
     the row means if landmarks were far from them."""
     progress = phase(progress, "")
     expect(progress, SWEEPS)
-    g = sweep_moments(xs, precision=precision, memory=memory, progress=progress)
+    g = sweep_moments(xs, split=split, precision=precision, memory=memory, progress=progress)
     n = g.n
     if too_coarse(g):
         xs = [widened(x) for x in xs]
-        g = sweep_moments(xs, precision=precision, memory=memory, progress=progress)
+        g = sweep_moments(xs, split=split, precision=precision, memory=memory, progress=progress)
     if n < 4:
         return g
     r = g.scaled_rows
@@ -453,7 +467,7 @@ def stable_moments(
     if not np.any(inner > _AMPLIFICATION * np.abs(centred)) or not np.any(centred > 0):
         return g
     moved = shifted(xs, moved_shift(g, half_offsets(g, hollow=True)), g.base)
-    return sweep_moments(moved, precision=precision, memory=memory, progress=progress)
+    return sweep_moments(moved, split=split, precision=precision, memory=memory, progress=progress)
 
 
 @np.errstate(over="ignore")

@@ -45,6 +45,7 @@ class Paired:
     precision: Precision
     memory: int | None
     progress: Progress | None  # in units of a sweep over all of them
+    split: int = 0  # 0, or the first so many meet the others alone: statistics of all other pairs are nan
 
     @property
     def n(self) -> int:
@@ -79,13 +80,15 @@ class Paired:
     def _feature_statistics(self) -> Statistics | None:
         if not feature_route(self.matrices, self.kernels, self.memory):
             return None
-        s = feature_statistics(self.matrices, self.kernels, progress=phase(self.progress, "features"))
+        s = feature_statistics(self.matrices, self.kernels, split=self.split, progress=phase(self.progress, "features"))
         return s if estimators.resolved(s) else None
 
     @once
     def gram(self) -> GramMoments:
         """The Gram sweep, made once."""
-        return gram.stable_moments(self.xs, precision=self.precision, memory=self.memory, progress=self.progress)
+        return gram.stable_moments(
+            self.xs, split=self.split, precision=self.precision, memory=self.memory, progress=self.progress
+        )
 
     @property
     def as_swept(self) -> list[Representation]:
@@ -140,18 +143,19 @@ def gathered(
     names: Sequence[str],
     kernels: Sequence[tuple[Kernel | str, str]],
     *,
+    split: int = 0,
     precision: Precision = "highest",
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> Paired:
-    """Any number of arrays through the gate."""
+    """Any number of arrays through the gate; with a split only the first so many meet the others, and each itself."""
     one_of(precision, get_args(Precision), "precision")
     check_budget(memory, progress)
     opened = [matrix(x, name) for x, name in zip(arrays, names, strict=True)]
     same_rows(opened, names)
     same_device(opened, names)
     require_rows(opened[0].n, 2, "a comparison")
-    return Paired(tuple(represented_all(opened, kernels, progress)), precision, memory, progress)
+    return Paired(tuple(represented_all(opened, kernels, progress)), precision, memory, progress, split)
 
 
 def standard_error(pair: Paired, measure: Measure) -> float:
