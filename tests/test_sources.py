@@ -394,7 +394,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused_before_it_does(tmp_pat
 def test_a_compressed_sparse_layer_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.where(np.random.default_rng(0).uniform(size=(3000, 200)) < 0.05, data(3000, 200), 0)
     np.savez_compressed(tmp_path / "x.npz", x=x)
-    monkeypatch.setattr("gramian.rows.sources._UNPACKED_FREELY", 0)
+    monkeypatch.setattr("gramian.rows.sources.UNPACKED_FREELY", 0)
 
     assert np.array_equal(open_array(tmp_path / "x.npz"), x)
 
@@ -403,7 +403,7 @@ def test_members_are_unpacked_for_as_much_as_they_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez_compressed(tmp_path / "x.npz", zeros=np.zeros((500, 500)), x=data())
-    monkeypatch.setattr("gramian.rows.sources._UNPACKED_FREELY", 100_000)
+    monkeypatch.setattr("gramian.rows.sources.UNPACKED_FREELY", 100_000)
 
     assert np.array_equal(open_array(f"{tmp_path}/x.npz:x"), data())
     with pytest.raises(ValueError, match="would unpack to 2000"):

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.rows.arrays import BFloat16Array, Matrix, as_matrix
+from gramian.rows.reading import SWOLLEN, UNPACKED_FREELY, listing, natural, printable, reading
 
 FileArray = npt.NDArray[Any] | BFloat16Array
 
@@ -53,10 +54,6 @@ _SAFETENSORS_DTYPES = {
 # what Python warns of when it parses a header, and no header of an array has: a backslash, and 1or
 _WARNED_OF = re.compile(r"\\|[0-9_.](?:and|else|for|if|in|is|not|or)\b")
 _LONGEST_HEADER = 10_000  # characters of an .npy header; one of a real array has some 100
-_LONGEST_NAME = 200
-_LONGEST_WORDS = 300  # characters of what a library says of a damaged file, which may quote the file
-_UNPACKED_FREELY = 256 << 20  # bytes
-_SWOLLEN = 100  # times its size in the file: beyond this, and the above, a member is not unpacked
 _AT_ONCE = 16 << 20  # bytes of a mapped member between two chances for Ctrl-C
 _LOCAL_HEADER, _LOCAL_MARK = 30, b"PK\3\4"
 
@@ -139,9 +136,9 @@ def open_array(spec: str | os.PathLike[str]) -> FileArray:
     if key is None and len(names) == 1:
         key = names[0]
     if key is None:
-        raise ValueError(f"{path} holds {len(names)} arrays; name one of them, as in {path}:{_listing(names)}")
+        raise ValueError(f"{path} holds {len(names)} arrays; name one of them, as in {path}:{listing(names)}")
     if key not in names:
-        raise ValueError(f"{path} has no array named {key!r}; it holds {_listing(names)}")
+        raise ValueError(f"{path} has no array named {key!r}; it holds {listing(names)}")
     return _read(path, [key])[key]
 
 
@@ -169,11 +166,11 @@ def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
         files = {file.stem: file for file in plain.iterdir() if file.suffix == ".npy"}
         if not files:
             raise ValueError(f"{plain} has no .npy files; a directory of layers has one for each layer")
-        return {name: _map_npy(files[name]) for name in sorted(files, key=_natural)}
+        return {name: _map_npy(files[name]) for name in sorted(files, key=natural)}
     path, key = _split(spec)
     if path.suffix == ".npy" or key is not None:
         return _layers_of(open_array(spec), key or path.stem)
-    names = sorted(array_names(path), key=_natural)
+    names = sorted(array_names(path), key=natural)
     arrays = _read(path, names)
     return _layers_of(arrays[names[0]], names[0]) if len(names) == 1 else arrays
 
@@ -231,22 +228,6 @@ def _layers_of(array: FileArray, name: str) -> dict[str, FileArray]:
     return {f"layer{i}": array[:, i, :] for i in range(array.shape[1])}
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[IO[bytes]]:
-    """The open file; whatever goes wrong with its content is one ValueError that names it.
-
-    What NumPy, zipfile, ast and mmap raise of bytes that are not what they should be has no end: OverflowError,
-    SyntaxError, struct.error, UnicodeDecodeError, MemoryError of a size that a header claims, and more.
-    """
-    with open(path, "rb") as file:
-        try:
-            yield file
-        except Exception as error:
-            if isinstance(error, ValueError) and str(error).startswith(str(path)):  # said already
-                raise
-            raise _damaged(path, error) from error
-
-
 @dataclass(frozen=True)
 class _NpyHeader:
     """What an .npy says of its array."""
@@ -262,7 +243,7 @@ class _NpyHeader:
 
 
 def _map_npy(path: Path) -> FileArray:
-    with _reading(path) as file:
+    with reading(path) as file:
         header = _npy_header(file.read, os.fstat(file.fileno()).st_size)
         return _mapped(file, header, header.length)
 
@@ -332,7 +313,7 @@ def _read(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
 
 
 def _npz_names(path: Path) -> list[str]:
-    with _reading(path) as file, _archive(file) as archive:
+    with reading(path) as file, _archive(file) as archive:
         return [_array_name(member) for member in archive.infolist()]
 
 
@@ -364,14 +345,14 @@ def read_npz(path: Path, names: Iterable[str] | None = None, *, map_stored: bool
 
     With `map_stored`, those that are not compressed are mapped; without, all are in memory of their own.
     """
-    with _reading(path) as file, _archive(file) as archive:
+    with reading(path) as file, _archive(file) as archive:
         members = {_array_name(member): member for member in archive.infolist()}
         chosen = {name: members[name] for name in (members if names is None else names)}
         packed = [m for m in chosen.values() if m.compress_type != zipfile.ZIP_STORED]
         _check_swelling(path, packed, os.fstat(file.fileno()).st_size)
         for name, member in chosen.items():
             if not member.filename.endswith(".npy"):
-                raise ValueError(f"{path}:{_printable(name)} is not an array")
+                raise ValueError(f"{path}:{printable(name)} is not an array")
         return {name: _member(file, archive, member, map_stored) for name, member in chosen.items()}
 
 
@@ -379,10 +360,10 @@ def _check_swelling(path: Path, packed: Sequence[zipfile.ZipInfo], size: int) ->
     """Refuse what would fill the memory from a small file, as no array that was saved on purpose does."""
     unpacked = sum(member.file_size for member in packed)
     compressed = min(size, sum(member.compress_size for member in packed))
-    if unpacked > max(_UNPACKED_FREELY, _SWOLLEN * compressed):
-        name = _printable(_array_name(max(packed, key=lambda member: member.file_size)))
+    if unpacked > max(UNPACKED_FREELY, SWOLLEN * compressed):
+        name = printable(_array_name(max(packed, key=lambda member: member.file_size)))
         raise ValueError(
-            f"{path}: {compressed} bytes of it would unpack to {unpacked}, more than {_SWOLLEN} times as many. If "
+            f"{path}: {compressed} bytes of it would unpack to {unpacked}, more than {SWOLLEN} times as many. If "
             f"{name!r} is as large as that, save it uncompressed, which is mapped and has no limit: "
             f"np.save('{name}.npy', np.load('{path}')['{name}'])"
         )
@@ -439,7 +420,7 @@ def _safetensors_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
         import safetensors
     except ImportError as error:
         raise ImportError(f"{path}: reading .safetensors files needs safetensors: pip install 'gramian[io]'") from error
-    with _reading(path) as file:
+    with reading(path) as file:
         with safetensors.safe_open(path, framework="numpy"):
             pass
         length = int.from_bytes(file.read(8), "little")
@@ -454,9 +435,9 @@ def _map_safetensors(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
     for name in names:
         if header[name]["dtype"] not in _SAFETENSORS_DTYPES:
             raise TypeError(
-                f"{path}:{_printable(name)} has dtype {header[name]['dtype']}; convert it to BF16 or a wider real type"
+                f"{path}:{printable(name)} has dtype {header[name]['dtype']}; convert it to BF16 or a wider real type"
             )
-    with _reading(path) as file:
+    with reading(path) as file:
         return {name: _map_tensor(file, header[name], data) for name in names}
 
 
@@ -468,23 +449,3 @@ def _map_tensor(file: IO[bytes], entry: dict[str, Any], data: int) -> FileArray:
         raise ValueError(f"shape {header.shape} of {entry['dtype']} takes {header.nbytes} bytes, not {end - begin}")
     mapped = cast("npt.NDArray[Any]", _mapped(file, header, data + begin))
     return BFloat16Array(mapped) if entry["dtype"] == "BF16" else mapped
-
-
-def _natural(name: str) -> list[str | int]:
-    """Digits compare as numbers: odd places of the split are always digits."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
-
-
-def _printable(name: str) -> str:
-    """A name from a file, which may be anything, on one line."""
-    return name if name.isprintable() and len(name) <= _LONGEST_NAME else f"{name!r:.{_LONGEST_NAME}}"
-
-
-def _listing(names: list[str]) -> str:
-    shown = [_printable(name) for name in sorted(names, key=_natural)]
-    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    said = " ".join(str(error).split())[:_LONGEST_WORDS] or type(error).__name__
-    return ValueError(f"{path} cannot be read as {path.suffix or 'an archive of arrays'}: {said}")
