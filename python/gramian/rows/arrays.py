@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, cast
 
@@ -21,6 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
+from gramian.rows import objects
+from gramian.rows.labels import RowLabels, same_labels
+from gramian.rows.objects import check_shape, kind_of
 
 DType = Literal["float64", "float32", "float16", "bfloat16"]
 
@@ -73,6 +76,8 @@ class Matrix:
     device: str  # "cpu" or "cuda:0"
     data: npt.NDArray[Any] | None  # (n, d) the memory behind the view, bfloat16 as its bits; None on a device
     owner: object  # the caller's array: keeps the memory alive
+    labels: RowLabels | None = field(default=None, kw_only=True)  # of the rows, if the caller's object has some
+    columns: tuple[str, ...] | None = field(default=None, kw_only=True)  # names of the features
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,15 +119,17 @@ def as_matrix(x: object, name: str) -> Matrix:
         A NumPy array (memory-mapped, strided and read-only too), a torch tensor, a CuPy or JAX array or anything else
         that speaks DLPack, on the CPU or on a CUDA device. float64, float32, float16 and bfloat16 are read where they
         lie; booleans and integers are copied to float64, which rounds integers beyond 2**53. Measures that do not
-        change when all rows move take such columns less their least entry, exactly (`about_least`; on the CPU).
+        change when all rows move take such columns less their least entry, exactly (`about_least`; on the CPU). Also
+        tables of pandas and xarray with their labels, lists of lists, datasets of h5py and zarr (`objects.plain`).
     name : str
         What the caller calls it; every message starts with it.
 
     Raises
     ------
     TypeError
-        `x` is not an array, or not of real numbers. Extended precision (``longdouble``) is refused and not rounded:
-        results are computed in float64, and what was stored to keep more digits should be cut down by its owner.
+        `x` is not an array, or not of real numbers, or a tensor that requires grad. Extended precision (``longdouble``)
+        is refused and not rounded: results are computed in float64, and what was stored to keep more digits should be
+        cut down by its owner.
     ValueError
         `x` is not two-dimensional, is empty, or holds NaN or infinity (the message says in which row first).
     RuntimeError
@@ -134,17 +141,33 @@ def as_matrix(x: object, name: str) -> Matrix:
     """
     if issubclass(type(x), Matrix):  # isinstance would ask the object
         return cast(Matrix, x)
-    found = _found(x, name)
+    return _matrix_of(x, name, *_found(x, name, column=False))
+
+
+def as_column(x: object, name: str) -> Matrix:
+    """`as_matrix` for which one dimension is as good as two: n samples of one feature."""
+    if issubclass(type(x), Matrix):
+        return cast(Matrix, x)
+    return _matrix_of(x, name, *_found(x, name, column=True))
+
+
+def _matrix_of(
+    x: object, name: str, found: npt.NDArray[Any] | BFloat16Array | _core.View, table: objects.Plain | None
+) -> Matrix:
+    """The matrix of the memory that was found in an object."""
     data = None
     if isinstance(found, _core.View):
         view = found
     else:
         if not isinstance(found, BFloat16Array):
             _check_numbers(found, name)
-        _check_shape(found.shape, name)
+        check_shape(found.shape, name)
         data = _readable(found.bits) if isinstance(found, BFloat16Array) else _real(found, name)
         view = _view(data)
-    matrix = Matrix(view, view.rows, view.cols, cast("DType", view.dtype), view.device, data, x)
+    owner, labels, columns = (x, None, None) if table is None else (table.values, table.rows, table.columns)
+    matrix = Matrix(
+        view, view.rows, view.cols, cast("DType", view.dtype), view.device, data, owner, labels=labels, columns=columns
+    )
     check_finite(matrix, name)
     return matrix
 
@@ -236,12 +259,13 @@ def _first_nonfinite(x: Matrix) -> int | None:
 
 
 def same_rows(matrices: Sequence[Matrix], names: Sequence[str]) -> None:
-    """Raise ValueError unless all have the number of rows of the first."""
+    """Raise ValueError unless all have the number of rows of the first, and labels of rows, where there are, agree."""
     for matrix, name in zip(matrices[1:], names[1:], strict=True):
         if matrix.n != matrices[0].n:
             raise ValueError(
                 f"{names[0]} has {matrices[0].n} rows but {name} has {matrix.n}; row i of both must be the same sample"
             )
+    same_labels([matrix.labels for matrix in matrices], names)
 
 
 def same_device(matrices: Sequence[Matrix], names: Sequence[str]) -> None:
@@ -309,17 +333,34 @@ def require_rows(n: int, minimum: int, what: str, instead: str | None = None) ->
         raise ValueError(f"{what} needs at least {minimum} rows but got {n}{hint}")
 
 
-def _found(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
-    """`_array`, whatever the object's own code does: it may raise anything at any question.
+def _found(
+    x: Any, name: str, *, column: bool
+) -> tuple[npt.NDArray[Any] | BFloat16Array | _core.View, objects.Plain | None]:
+    """`_array` of what an object is or holds, whatever the object's own code does, which may raise anything.
 
     The gate's own messages start with the argument's name; all others are the object's.
     """
     try:
-        return _array(x, name)
+        table = objects.plain(x, name, column=column)
+        held = x if table is None else table.values
+        return _array(_as_column(held) if column else held, name), table
     except Exception as error:
-        if isinstance(error, TypeError | ValueError | RuntimeError) and _words(error).startswith(name):
+        if isinstance(error, TypeError | ValueError | RuntimeError) and _words(error).startswith(_own(name)):
             raise
         raise _unreadable(x, name, error) from error
+
+
+def _own(name: str) -> tuple[str, ...]:
+    """How messages of the gate begin."""
+    return (name, f"rows of {name}", f"what {name} lists")
+
+
+def _as_column(x: Any) -> Any:
+    try:
+        one = len(getattr(x, "shape", ())) == 1
+    except Exception:  # a foreign object's own; the gate says what is wrong with it
+        return x
+    return x[:, None] if one and (issubclass(type(x), BFloat16Array) or hasattr(x, "__dlpack__")) else x
 
 
 def _array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
@@ -338,7 +379,7 @@ def _array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
     if _is_torch_tensor(x):
         return _torch_array(x, name)
     if isinstance(x, np.generic) or not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
-        raise TypeError(f"{name} must be an array, got {_kind(x)}{_conversion(x, name)}")
+        raise TypeError(objects.refusal(x, name))
     device, index = map(operator.index, x.__dlpack_device__())
     if device in _CUDA_DEVICES:
         return _device_view(x, name, index)
@@ -367,6 +408,8 @@ class _Checked:
 
 def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
     torch = sys.modules["torch"]
+    if x.requires_grad and torch.is_grad_enabled():
+        raise objects.requires_grad(name)
     if x.is_nested:
         raise TypeError(f"{name} is a nested tensor; pool each sample to one row of features first")
     if x.layout is not torch.strided:
@@ -375,6 +418,8 @@ def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.
         raise TypeError(f"{name} is a quantized tensor; {name}.dequantize() makes a plain one")
     if x.is_complex():
         raise TypeError(_complex_message(name, str(x.dtype)))
+    if x.dtype.is_floating_point and x.element_size() == 1:
+        raise TypeError(f"{name} is {x.dtype}, which is not read; {name}.to(torch.bfloat16) has all its values")
     if x.device.type == "meta":
         raise TypeError(f"{name} is a tensor on the meta device, which has no values")
     if x.device.type == "cuda" and torch.version.hip is None:
@@ -387,12 +432,20 @@ def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.
     return cast("npt.NDArray[Any]", plain.numpy())
 
 
+def tensor_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
+    """The memory of a torch tensor of the host."""
+    found = _torch_array(x, name)
+    if isinstance(found, _core.View):
+        raise TypeError(f"{name} is on {x.device}")
+    return found
+
+
 def _device_view(x: Any, name: str, index: int) -> _core.View:
     """A view of an array on a CUDA device, after its producer has made the engine's stream wait for what fills it."""
     if status := _core.cuda_status():
         raise _elsewhere(name, f"cuda:{index}", status)
     if (shape := getattr(x, "shape", None)) is not None:
-        _check_shape(tuple(shape), name)
+        check_shape(tuple(shape), name)
     kind = _kind_of_dtype(x)
     if kind == "c":
         raise TypeError(_complex_message(name, str(x.dtype)))
@@ -415,7 +468,7 @@ def _cast_on_device(x: Any, dtype: DType, name: str) -> Any:
         found = x.astype(dtype) if hasattr(x, "astype") else x
     if getattr(found, "dtype", None) != dtype:
         raise TypeError(
-            f"{name} is {getattr(x, 'dtype', 'of another dtype')} and {_kind(x)} could not be made {dtype} where it "
+            f"{name} is {getattr(x, 'dtype', 'of another dtype')} and {kind_of(x)} could not be made {dtype} where it "
             f"lies; convert {name} to a float dtype first (JAX has float64 with jax_enable_x64)"
         )
     return found
@@ -447,8 +500,13 @@ def _check_numbers(a: npt.NDArray[Any], name: str) -> None:
         hint = f"; if all its fields are numbers, use numpy.lib.recfunctions.structured_to_unstructured({name})"
     elif a.dtype.kind in "US":
         hint = f"; if it holds numbers, use {name}.astype(np.float64)"
+    elif a.dtype.name.startswith("float8"):
+        hint = f"; {name}.astype(np.float32) has all its values"
     elif a.dtype.kind in "VMm":
         hint = ""
+    elif a.dtype.kind == "O":
+        objects.check_scalar_items(a, name)
+        return
     else:
         return
     raise TypeError(f"{name} must hold real numbers, got dtype {str(a.dtype)[:80]}{hint}")
@@ -475,21 +533,11 @@ def _readable(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`a` itself if it can be stepped through in whole, aligned elements of this machine's byte order."""
     if not a.dtype.isnative:
         return a.astype(a.dtype.newbyteorder("="))
+    if a.dtype.byteorder not in "=|":  # HDF5 and zarr spell this machine's order out
+        a = a.view(a.dtype.newbyteorder("="))
     if not a.flags.aligned or any(stride % a.itemsize for stride in a.strides):
         return a.copy()
     return a
-
-
-def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    wanted = f"{name} must be 2-d (samples by features), got shape {shape}"
-    if len(shape) == 0:
-        raise ValueError(f"{name} must be 2-d (samples by features), got a single number")
-    if len(shape) == 1:
-        raise ValueError(f"{wanted}; for {shape[0]} samples of one feature use {name}.reshape(-1, 1)")
-    if len(shape) > 2:
-        raise ValueError(f"{wanted}; pool the features of each sample, or flatten: {name}.reshape({shape[0]}, -1)")
-    if 0 in shape:
-        raise ValueError(f"{name} is empty: it has {shape[0]} rows and {shape[1]} columns")
 
 
 def _float64(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -513,17 +561,6 @@ def _is_torch_tensor(x: object) -> bool:
     return bool(is_torch_array(x))
 
 
-def _kind(x: object) -> str:
-    """What to call `x` in a message: DataFrame of pandas, list, None."""
-    if x is None:
-        return "None"
-    try:
-        kind, library = str(type(x).__name__), str(type(x).__module__).partition(".")[0]
-    except Exception:  # a class of its own kind of class
-        return "an object"
-    return kind if library == "builtins" else f"a {library} {kind}"
-
-
 def _words(error: BaseException) -> str:
     """What an exception says, or what it is if that is nothing or it fails."""
     try:
@@ -532,23 +569,12 @@ def _words(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _conversion(x: object, name: str) -> str:
-    if _kind(x).endswith("Tracer"):
-        return "; call gramian outside of jax.jit and jax.grad, where arrays have values"
-    for method in ("to_numpy", "toarray"):
-        if hasattr(x, method):
-            return f"; {name}.{method}() makes one"
-    if isinstance(x, list | tuple) or hasattr(x, "__array__"):
-        return f"; np.asarray({name}) makes one"
-    return ""
-
-
 def _complex_message(name: str, dtype: str) -> str:
     return f"{name} must hold real numbers, got {dtype}; put real and imaginary parts side by side as features"
 
 
 def _unreadable(x: object, name: str, error: Exception) -> TypeError:
-    return TypeError(f"{name}, {_kind(x)}, could not be read as an array: {' '.join(_words(error).split())}")
+    return TypeError(f"{name}, {kind_of(x)}, could not be read as an array: {' '.join(_words(error).split())}")
 
 
 def _elsewhere(name: str, device: str, reason: str = "gramian reads CPU and CUDA memory") -> RuntimeError:

@@ -1,7 +1,7 @@
 """Arrays from files, named as ``acts.npy``, ``acts.npz:layer3`` or ``acts.safetensors:layers.3``.
 
-`.npy`, `.safetensors` and the uncompressed members of an `.npz` are mapped, not loaded: memory holds the pages in use
-and no more. Compressed members are unpacked into memory.
+`.npy`, `.safetensors`, `.pt`, the uncompressed members of an `.npz` and the contiguous datasets of an `.h5` are mapped,
+not loaded: memory holds the pages in use and no more. Compressed members, `.mat` and `.csv` are unpacked into memory.
 
 A mapped file has to stay as it is while a call reads it: where another program cuts it short, the operating system ends
 the process with SIGBUS, which no program can turn into an exception. To replace a file that is in use, write a new one
@@ -14,6 +14,8 @@ file is run, and every damage is a ValueError that names the file.
 from __future__ import annotations
 
 import ast
+import fnmatch
+import glob
 import json
 import math
 import os
@@ -23,19 +25,38 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.rows.arrays import BFloat16Array, Matrix, as_matrix
-from gramian.rows.reading import SWOLLEN, UNPACKED_FREELY, listing, natural, printable, reading
+from gramian.rows import formats, hdf5, torch_files
+from gramian.rows.arrays import BFloat16Array, Matrix, as_column, as_matrix, tensor_array
+from gramian.rows.labels import RowLabels
+from gramian.rows.objects import Plain
+from gramian.rows.reading import SWOLLEN, UNPACKED_FREELY, listing, natural, printable, reading, shown
 
 FileArray = npt.NDArray[Any] | BFloat16Array
+Value = TypeVar("Value")
 
-SUFFIXES = (".npy", ".npz", ".safetensors")
-_SPEC = re.compile(r"(?P<path>.+?\.(?:npy|npz|safetensors))(?::(?P<key>.*))?", re.DOTALL)
+SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".h5", ".hdf5", ".mat", ".csv")
+_ALONE = (".npy", ".csv")  # which hold one array, without a name
+_SPEC = re.compile(rf"(?P<path>.+?\.(?:{'|'.join(s[1:] for s in SUFFIXES)}))(?::(?P<key>.*))?", re.DOTALL)
+# pathlib makes s3:/ of s3://
+_REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://|(?:s3|s3a|gs|gcs|az|abfs|abfss|adl|hdfs|hf|https?|ftp|sftp|file):/")
+_INSTEAD = {
+    ".parquet": "pandas.read_parquet gives a DataFrame, which is taken as it is",
+    ".feather": "pandas.read_feather gives a DataFrame, which is taken as it is",
+    ".tsv": "pandas.read_csv(..., sep='\\t') gives a DataFrame, which is taken as it is",
+    ".xlsx": "pandas.read_excel gives a DataFrame, which is taken as it is",
+    ".nc": "xarray.open_dataarray gives a DataArray, which is taken as it is",
+    ".zarr": "zarr.open gives an array, which is taken as it is",
+    ".pkl": "it can run code when it is read; if you trust it, read it yourself and give the array",
+    ".pickle": "it can run code when it is read; if you trust it, read it yourself and give the array",
+    ".joblib": "it can run code when it is read; if you trust it, read it yourself and give the array",
+}
 _SAFETENSORS_DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -63,21 +84,15 @@ def matrix(x: object, name: str, *, column: bool = False) -> Matrix:
 
     With `column`, one dimension is as good as two: n samples of one feature.
     """
+    gate = as_column if column else as_matrix
     if not issubclass(type(x), str | os.PathLike):
-        return as_matrix(_column(x) if column else x, name)
-    array = open_array(cast("str | os.PathLike[str]", x))
+        return gate(x, name)
+    spec = cast("str | os.PathLike[str]", x)
+    found = open_rows(spec)
     try:
-        return as_matrix(_column(array) if column else array, name)
+        return gate(found, name)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{os.fspath(cast('str', x))}: {error}") from None
-
-
-def _column(x: Any) -> Any:
-    try:
-        arrays = issubclass(type(x), BFloat16Array) or hasattr(x, "__dlpack__")
-        return x[:, None] if arrays and len(getattr(x, "shape", ())) == 1 else x
-    except Exception:  # a foreign object's own; the gate says what is wrong with it
-        return x
+        raise type(error)(f"{os.fspath(spec)}: {error}") from None
 
 
 def named_layers(layers: object, name: str) -> dict[str, object]:
@@ -101,13 +116,14 @@ def open_array(spec: str | os.PathLike[str]) -> FileArray:
     Parameters
     ----------
     spec : str or Path
-        ``file.npy``, ``file.npz:key`` or ``file.safetensors:key``; the key may be left out if the file holds one array.
+        ``file.npy``, ``file.csv``, or with a key ``file.npz:key``, ``.safetensors:key``, ``.pt:key``, ``.pth:key``,
+        ``.h5:key``, ``.hdf5:key``, ``.mat:key``; the key may be left out if the file holds one array.
 
     Returns
     -------
     array
-        A read-only memory map for ``.npy``, ``.safetensors`` and uncompressed members of an ``.npz``; an array in
-        memory for compressed ones.
+        A memory map for ``.npy``, ``.safetensors``, ``.pt``, uncompressed members of an ``.npz`` and contiguous
+        datasets of an ``.h5``; an array in memory for all others.
 
     Raises
     ------
@@ -118,38 +134,55 @@ def open_array(spec: str | os.PathLike[str]) -> FileArray:
         unpacks to more than 256 MB and more than 100 times its size in the file (the message says what to do if that
         is right).
     TypeError
-        A ``.safetensors`` tensor of a dtype that is not read.
+        A tensor of a dtype that is not read.
     ImportError
-        A ``.safetensors`` file without the package of that name.
+        A ``.safetensors`` file without the package of that name, a ``.pt`` without torch, an ``.h5`` without h5py.
 
     Notes
     -----
     Members of an ``.npz`` are read once to hold them against their checksum. A mapped file that another program cuts
     short while it is read ends the process (SIGBUS): replace files by renaming, not by writing into them.
     """
+    found = open_rows(spec)
+    return cast("FileArray", found.values) if isinstance(found, Plain) else found
+
+
+def open_rows(spec: str | os.PathLike[str]) -> FileArray | Plain:
+    """The same with what the file calls its rows and columns, which a `.csv` may say."""
     path, key = _split(spec)
     if _kind_of(path) == "directory":
         raise ValueError(f"{path} is a directory; name one array in it")
     if path.suffix == ".npy":
         return _map_npy(path)
-    names = array_names(path)
+    if path.suffix == ".csv":
+        return _table(path)
+    archive = _opened(path)
+    names = archive.names
     if key is None and len(names) == 1:
         key = names[0]
     if key is None:
         raise ValueError(f"{path} holds {len(names)} arrays; name one of them, as in {path}:{listing(names)}")
     if key not in names:
         raise ValueError(f"{path} has no array named {key!r}; it holds {listing(names)}")
-    return _read(path, [key])[key]
+    return archive.read([key])[key]
 
 
-def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
-    """Every layer that `spec` names, in natural order: layer2 before layer10.
+def open_layers(
+    spec: str | os.PathLike[str], keys: str | Sequence[str] | None = None, name: str | None = None
+) -> dict[str, FileArray]:
+    """Every layer that `spec` names, in natural order: layer2 before layer10; or those that `keys` choose.
 
     Parameters
     ----------
     spec : str or Path
-        An ``.npz`` or ``.safetensors`` with an array for each layer, a directory with a ``.npy`` for each layer, or one
-        array of shape (n, layers, features). A single array (n, features) is one layer.
+        A file with an array for each layer (``.npz``, ``.safetensors``, ``.pt``, ``.h5``, ``.mat``), all of them or
+        those of a pattern, ``acts.safetensors:blocks.*.mlp``; a directory with a ``.npy`` for each layer, or a pattern
+        of such files, ``acts/*.npy``; or one array of shape (n, layers, features). A single array (n, features) is one
+        layer.
+    keys : str or list of str, optional
+        As in `chosen`; arrays that they leave out are not read.
+    name : str, optional
+        What messages about keys call the layers; the path if left out.
 
     Returns
     -------
@@ -158,21 +191,76 @@ def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
 
     Raises
     ------
-    FileNotFoundError, ValueError, ImportError
-        As in `open_array`; also a directory without ``.npy`` files.
+    FileNotFoundError, ValueError, TypeError, ImportError
+        As in `open_array`; also a directory without ``.npy`` files, or a key that is not there.
     """
-    plain = Path(_text(spec))
+    text = _text(spec)
+    name = name or text
+    plain = Path(text)
     if _kind_of(plain) == "directory":
         files = {file.stem: file for file in plain.iterdir() if file.suffix == ".npy"}
         if not files:
             raise ValueError(f"{plain} has no .npy files; a directory of layers has one for each layer")
-        return {name: _map_npy(files[name]) for name in sorted(files, key=natural)}
+        return _map_files(files, keys, name)
+    if is_pattern(text) and _kind_of(plain) == "nothing" and (files := _matching_files(text)):
+        return _map_files(files, keys, name)
     path, key = _split(spec)
-    if path.suffix == ".npy" or key is not None:
-        return _layers_of(open_array(spec), key or path.stem)
-    names = sorted(array_names(path), key=natural)
-    arrays = _read(path, names)
-    return _layers_of(arrays[names[0]], names[0]) if len(names) == 1 else arrays
+    if path.suffix in _ALONE:
+        return chosen(_layers_of(open_array(spec), path.stem), keys, name)
+    archive = _opened(path)
+    if key is not None and (key in archive.names or not is_pattern(key)):
+        return chosen(_layers_of(open_array(spec), key), keys, name)
+    names = sorted(archive.names, key=natural)
+    if key is not None:
+        names = list(chosen(dict.fromkeys(names), key, str(path)))
+    if len(names) == 1:
+        only = archive.read(names)[names[0]]
+        return chosen(_layers_of(only, names[0] or path.stem), keys, name)
+    wanted = list(chosen(dict.fromkeys(names), keys, name))
+    arrays = archive.read(wanted)
+    return {k: arrays[k] for k in wanted}
+
+
+def _map_files(files: Mapping[str, Path], keys: str | Sequence[str] | None, name: str) -> dict[str, FileArray]:
+    found = chosen({stem: files[stem] for stem in sorted(files, key=natural)}, keys, name)
+    return {stem: _map_npy(path) for stem, path in found.items()}
+
+
+def _matching_files(pattern: str) -> dict[str, Path]:
+    """Files by their names without the suffix, of a pattern like acts/layer*.npy."""
+    paths = [Path(found) for found in glob.glob(pattern) if found.endswith(".npy")]
+    files = {path.stem: path for path in paths}
+    if len(files) < len(paths):
+        raise ValueError(f"{pattern} has two files of one name in different directories; name the layers in a dict")
+    return files
+
+
+def is_pattern(text: str) -> bool:
+    return any(mark in text for mark in "*?[")
+
+
+def chosen(found: Mapping[str, Value], keys: str | Sequence[str] | None, name: str) -> dict[str, Value]:
+    """The entries that keys choose, in their order: each is a name or a pattern of names, as ``blocks.*.mlp``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        keys is no string or list of strings, or one of them is not there; the message lists what there is.
+    """
+    if keys is None:
+        return dict(found)
+    wanted = [keys] if isinstance(keys, str) else list(keys) if isinstance(keys, Sequence) else None
+    if wanted is None or not all(isinstance(key, str) for key in wanted):
+        raise TypeError(f"keys must be a name or a pattern, or a list of them, got {keys!r:.60}")
+    if not wanted:
+        raise ValueError(f"keys is empty; {name} has the layers {shown(found)}")
+    out: dict[str, Value] = {}
+    for key in wanted:
+        hits = [key] if key in found else [other for other in found if fnmatch.fnmatchcase(other, key)]
+        if not hits:
+            raise ValueError(f"{name} has no layer {key!r:.100}; it has {shown(found)}")
+        out.update((hit, found[hit]) for hit in hits)
+    return out
 
 
 def _text(spec: str | os.PathLike[str]) -> str:
@@ -203,6 +291,8 @@ def _kind_of(path: Path) -> str:
 def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """The file and the key; the file exists and its suffix is known."""
     text = _text(spec)
+    if _REMOTE.match(text):
+        raise ValueError(f"{os.fspath(spec)!s} is not a file of this machine; download it and give its path")
     match = _SPEC.fullmatch(text)
     path, key = Path(text), None
     found = _kind_of(path)
@@ -212,14 +302,23 @@ def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     if found == "directory":
         return path, key
     if found == "nothing" and path.suffix in ("", *SUFFIXES):
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: no such file{_of_pattern(text)}")
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path} is not of a known kind; known are {', '.join(SUFFIXES)}")
+        hint = f"; {_INSTEAD[path.suffix]}" if path.suffix in _INSTEAD else ""
+        raise ValueError(f"{path} is not of a known kind; known are {', '.join(SUFFIXES)}{hint}")
     if found == "neither":
         raise ValueError(f"{path} is not a regular file; copy what it gives to one")
-    if key is not None and path.suffix == ".npy":
-        raise ValueError(f"{text}: an .npy file holds one array and takes no key; use {path}")
+    if key is not None and path.suffix in _ALONE:
+        raise ValueError(f"{text}: a file of the kind {path.suffix} holds one array and takes no key; use {path}")
     return path, key
+
+
+def _of_pattern(text: str) -> str:
+    """What to do with a name that is one of several files."""
+    count = len(glob.glob(text)) if is_pattern(text) else 0
+    if not count:
+        return ""
+    return f"; as a pattern it names {count} files: name one of them, or join them to one array with np.concatenate"
 
 
 def _layers_of(array: FileArray, name: str) -> dict[str, FileArray]:
@@ -282,7 +381,10 @@ def _npy_header(read: Callable[[int], bytes], size: int) -> _NpyHeader:
     if not isinstance(fortran, bool):
         raise ValueError(f"its header has fortran_order {fortran!r:.100}")
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which gramian never loads: they can run code")
+        raise ValueError(
+            "it holds Python objects, which gramian never loads: they can run code. If you trust it, take the arrays "
+            "out of np.load(..., allow_pickle=True) and save them as they are"
+        )
     if dtype.itemsize == 0 or dtype.subdtype is not None:
         raise ValueError(f"its header has elements of dtype {dtype}, which no array is saved with")
     header = _NpyHeader(dtype, fortran, shape, 8 + wide + length)
@@ -301,15 +403,40 @@ def _mapped(file: IO[bytes], header: _NpyHeader, offset: int) -> FileArray:
 
 
 def array_names(path: Path) -> list[str]:
-    """What an ``.npz`` or ``.safetensors`` file calls its arrays."""
-    names = list(_safetensors_header(path)[0]) if path.suffix == ".safetensors" else _npz_names(path)
-    if not names:
+    """What a file of several arrays calls them."""
+    return _opened(path).names
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """A file of several arrays."""
+
+    names: list[str]
+    read: Callable[[Sequence[str]], dict[str, FileArray]]
+
+
+def _opened(path: Path) -> _Archive:
+    if path.suffix == ".npz":
+        found = _Archive(_npz_names(path), partial(_load_npz, path))
+    elif path.suffix == ".safetensors":
+        found = _Archive(list(_safetensors_header(path)[0]), partial(_map_safetensors, path))
+    elif path.suffix in (".h5", ".hdf5"):
+        found = _Archive(hdf5.names(path), partial(hdf5.read, path))
+    elif path.suffix == ".mat":
+        found = _Archive(formats.mat_names(path), partial(formats.read_mat, path))
+    else:
+        tensors = torch_files.tensors(path)
+        found = _Archive(
+            list(tensors), lambda names: {k: tensor_array(tensors[k], f"{path}:{printable(k)}") for k in names}
+        )
+    if not found.names:
         raise ValueError(f"{path} holds no arrays")
-    return names
+    return found
 
 
-def _read(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
-    return _map_safetensors(path, names) if path.suffix == ".safetensors" else _load_npz(path, names)
+def _table(path: Path) -> Plain:
+    found = formats.read_csv(path)
+    return Plain(found.values, None if found.rows is None else RowLabels(found.rows), found.columns)
 
 
 def _npz_names(path: Path) -> list[str]:
