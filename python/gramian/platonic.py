@@ -160,7 +160,7 @@ def platonic_score(
     (1.0, ('layer0', 'layer1'), (2, 3))
     """
     one_of(metric, get_args(Metric), "metric")
-    check_count(topk, "topk")
+    topk = check_count(topk, "topk")
     left, right = _prepared(X, "X", quantile, exact), _prepared(Y, "Y", quantile, exact)
     n, m = (len(next(iter(layers.values()))) for layers in (left, right))
     if n != m:
@@ -280,7 +280,7 @@ def _of_layers(reason: str, i: int, j: int) -> str:
 
 def _prepared(source: object, name: str, quantile: float | None, exact: bool) -> dict[str, Floats]:
     if quantile is not None:
-        check_number(quantile, "quantile")
+        quantile = check_number(quantile, "quantile")
         if not 0 < quantile <= 1:
             raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
     groups = [[_float32(layer, f"layer{i} of {name}") for i, layer in group] for group in _grouped(source, name)]

@@ -144,7 +144,7 @@ def independence_test(
 def test(pair: Paired, method: Method, permutations: int, seed: int) -> TestResult:
     """`independence_test` behind the gate."""
     one_of(method, get_args(Method), "method")
-    check_count(permutations, "permutations")
+    permutations = check_count(permutations, "permutations")
     check_seed(seed)
     require_rows(pair.n, 4 if method in ("permutation", "t", "chi2") else 6, f"the {method} test")
     pair = pair.moved()

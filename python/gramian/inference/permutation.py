@@ -172,10 +172,10 @@ def null(
     name, function, known = _measure(measure)
     if alternative is not None:
         one_of(alternative, get_args(Alternative), "alternative")
-    check_count(permutations, "permutations")
+    permutations = check_count(permutations, "permutations")
     check_seed(seed)
     if maximum is not None:
-        check_number(maximum, "maximum")
+        maximum = check_number(maximum, "maximum")
         if not math.isfinite(maximum):
             raise ValueError(f"maximum must be a finite number, got {maximum}")
     x, y = matrix(X, "X"), matrix(Y, "Y")

@@ -105,7 +105,7 @@ def cknna(
     pair = routes.paired(X, Y, kernel, kernel_y, memory=memory, progress=progress)
     n = pair.n
     require_rows(n, 4, "cknna")
-    check_k(k, n)
+    k = check_k(k, n)
     if variant == "reference" and k < 2:
         raise ValueError(f"k must be at least 2 for variant='reference', got {k}")
     edges = [_edges(x, name, k, variant, memory, progress) for x, name in zip(pair.xs, "XY", strict=True)]

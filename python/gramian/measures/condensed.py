@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Linear
-from gramian.rows.arrays import about_least, check_budget, exact_beyond, require_rows, same_device, same_rows
+from gramian.rows.arrays import (
+    about_least,
+    check_budget,
+    check_number,
+    exact_beyond,
+    require_rows,
+    same_device,
+    same_rows,
+)
 from gramian.rows.sources import matrix
 from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, centre
@@ -187,30 +194,29 @@ def saturated(ranks: Sequence[int], n: int) -> str | None:
     return None
 
 
-def check_ridge(ridge: object) -> None:
-    if isinstance(ridge, bool) or not isinstance(ridge, Real):
-        raise TypeError(f"ridge must be a number, got {type(ridge).__name__}")
-    if not (math.isfinite(ridge) and float(ridge) >= 0):
+def check_ridge(ridge: object) -> float:
+    found = check_number(ridge, "ridge")
+    if not (math.isfinite(found) and found >= 0):
         raise ValueError(f"ridge must be finite and at least 0, got {ridge}")
+    return found
 
 
 def check_part(value: object, argument: str, *, zero: bool) -> float:
     """A number from 0 to 1; where sums in float64 took it past an end by their rounding, the end."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
+    found = check_number(value, argument)
     near = 4 * EPS
-    if not (0 < float(value) <= 1 + near or (zero and -near <= float(value) <= 0)):
+    if not (0 < found <= 1 + near or (zero and -near <= found <= 0)):
         raise ValueError(f"{argument} must be {'from 0 to 1' if zero else 'above 0 and at most 1'}, got {value}")
-    return min(1.0, max(0.0, float(value)))
+    return min(1.0, max(0.0, found))
 
 
-def check_rcond(rcond: object) -> None:
+def check_rcond(rcond: object) -> float | None:
     if rcond is None:
-        return
-    if isinstance(rcond, bool) or not isinstance(rcond, Real):
-        raise TypeError(f"rcond must be a number or None, got {type(rcond).__name__}")
-    if not 0 <= float(rcond) < 1:
+        return None
+    found = check_number(rcond, "rcond", instead=" or None")
+    if not 0 <= found < 1:
         raise ValueError(f"rcond must be at least 0 and below 1, got {rcond}")
+    return found
 
 
 def square_of(rows: Array) -> Array:

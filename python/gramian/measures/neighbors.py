@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -274,7 +274,7 @@ def _nearest(x: object, name: str, k: int, metric: Metric, memory: int | None, p
     one_of(metric, get_args(Metric), "metric")
     check_budget(memory, progress)
     rows = matrix(x, name)
-    check_k(k, rows.n)
+    k = check_k(k, rows.n)
     kernel, native = _KERNEL[metric]
     if metric in ("euclidean", "manhattan"):
         (rows,) = about_least([rows])
@@ -341,11 +341,13 @@ def _parallel(rows: Matrix) -> bool:
     )
 
 
-def check_k(k: object, n: int) -> None:
-    check_count(k, "k")
+def check_k(k: object, n: int) -> int:
+    """The number of neighbours, if so many other rows are there."""
+    found = check_count(k, "k")
     require_rows(n, 2, "a nearest neighbour")
-    if cast("int", k) > n - 1:
-        raise ValueError(f"k must be at most {n - 1}, the number of other rows, got {k}")
+    if found > n - 1:
+        raise ValueError(f"k must be at most {n - 1}, the number of other rows, got {found}")
+    return found
 
 
 def _measure(
@@ -372,7 +374,7 @@ def _both(
     """The lists of two arrays of the same samples."""
     one_of(metric, get_args(Metric), "metric")
     pair = routes.paired(X, Y, _KERNEL[metric][0], None, memory=memory, progress=progress)
-    check_k(k, pair.n)
+    k = check_k(k, pair.n)
     x, y = (_nearest(z, name, k, metric, memory, progress) for z, name in zip(pair.matrices, "XY", strict=True))
     return x, y
 

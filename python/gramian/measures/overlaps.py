@@ -126,7 +126,7 @@ def neighbor_overlap(
     0.25
     """
     one_of(measure, get_args(NeighborMeasure), "measure")
-    check_count(shuffles, "shuffles")
+    shuffles = check_count(shuffles, "shuffles")
     check_seed(seed)
     return overlap(A, B, ("A", "B"), measure, shuffles, seed)
 

@@ -8,6 +8,7 @@ program that has imported torch.
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 import warnings
@@ -283,23 +284,45 @@ def one_of(choice: object, known: Sequence[str], argument: str) -> None:
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}, got {choice!r}")
 
 
-def check_count(value: object, argument: str, least: int = 1) -> None:
-    """Raise unless the value is a whole number and large enough."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{argument} must be a whole number, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{argument} must be at least {least}, got {value}")
+def plain_number(value: Any, argument: str) -> Any:
+    """The number in an array of no dimension, of any library; anything else as it is."""
+    if isinstance(value, int | float) or not hasattr(value, "item") or getattr(value, "shape", None) != ():
+        return value
+    if getattr(value, "requires_grad", False) is True:
+        raise objects.requires_grad(argument)
+    return value.item()
 
 
-def check_number(value: object, argument: str) -> None:
-    """Raise TypeError unless the value is a real number; which ones will do is for the caller to say."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
+def check_count(value: object, argument: str, least: int = 1) -> int:
+    """The value, if it is a whole number and large enough."""
+    found = plain_number(value, argument)
+    if isinstance(found, bool) or not isinstance(found, int | np.integer):
+        raise TypeError(f"{argument} must be a whole number, got {_type_of(value)}")
+    if found < least:
+        raise ValueError(f"{argument} must be at least {least}, got {found}")
+    return int(found)
 
 
-def check_seed(seed: object) -> None:
-    """Raise unless the seed is a whole number, 0 or more."""
-    check_count(seed, "seed", 0)
+def check_number(value: object, argument: str, *, instead: str = "") -> float:
+    """The value, if it is a real number; which ones will do is for the caller to say, and what would do instead."""
+    found = plain_number(value, argument)
+    if isinstance(found, bool) or not isinstance(found, Real):
+        raise TypeError(f"{argument} must be a number{instead}, got {_type_of(value)}")
+    try:
+        return float(found)
+    except OverflowError:
+        return math.copysign(math.inf, -1 if found < 0 else 1)
+
+
+def _type_of(value: object) -> str:
+    """What came in place of a number."""
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else "")
+
+
+def check_seed(seed: object) -> int:
+    """The seed, if it is a whole number, 0 or more."""
+    return check_count(seed, "seed", 0)
 
 
 def group_numbers(groups: object, n: int) -> npt.NDArray[np.int64]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Linear
 from gramian.rows import heads
-from gramian.rows.arrays import Matrix, check_budget, check_seed, one_of, same_device, same_rows
+from gramian.rows.arrays import Matrix, check_budget, check_number, check_seed, one_of, same_device, same_rows
 from gramian.rows.sources import matrix, named_layers
 from gramian.show import heatmaps
 from gramian.stitching.certificates import certified
@@ -263,11 +262,10 @@ def _ridge(ridge: object) -> float | None:
     if isinstance(ridge, str):
         one_of(ridge, ("gcv",), "ridge, where it is a word,")
         return None
-    if isinstance(ridge, bool) or not isinstance(ridge, Real):
-        raise TypeError(f"ridge must be a number or 'gcv', got {type(ridge).__name__}")
-    if not (math.isfinite(ridge) and float(ridge) >= 0):
+    found = check_number(ridge, "ridge", instead=" or 'gcv'")
+    if not (math.isfinite(found) and found >= 0):
         raise ValueError(f"ridge must be finite and at least 0, got {ridge}")
-    return float(ridge)
+    return found
 
 
 def _layers(layers: object, name: str) -> dict[str, Matrix]:

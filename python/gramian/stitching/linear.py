@@ -20,7 +20,7 @@ import numpy.typing as npt
 from gramian.kernels import Kernel
 from gramian.once import once
 from gramian.reasons import told
-from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, require_rows
+from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, plain_number, require_rows
 from gramian.stitching.parts import (
     Few,
     Labels,
@@ -318,6 +318,7 @@ def _ridges(ridge: object) -> list[float] | None:
     if isinstance(ridge, str):
         one_of(ridge, ["gcv"], "ridge, where it is a word,")
         return None
+    ridge = plain_number(ridge, "ridge")
     single = isinstance(ridge, Real)
     values: list[Any] | None = [ridge] if single else list(ridge) if isinstance(ridge, Sequence | np.ndarray) else None
     if values is None or any(isinstance(v, bool) or not isinstance(v, Real) for v in values):
