@@ -14,12 +14,13 @@ from gramian.kernels import Kernel
 from gramian.rows.arrays import check_count, check_seed, one_of, require_rows
 from gramian.sweeps import estimators, gram, routes
 from gramian.sweeps.centred import covariance_cube_trace
-from gramian.sweeps.estimators import Estimator, Statistics
+from gramian.sweeps.estimators import Estimator
 from gramian.sweeps.gram import Progress
 from gramian.sweeps.permuted import Index, permutation, permuted_sums, unbiased_from_biased
 from gramian.sweeps.products import multiply_centred
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Method: TypeAlias = Literal["gamma", "permutation", "pearson3", "t", "chi2", "gretton"]
@@ -277,7 +278,7 @@ def gretton_test(pair: Paired) -> tuple[float, float]:
     variance = estimators.gretton_variance(products, n)
     excess = g.scaled_diagonal.mean(axis=1) - g.scaled_rows.sum(axis=1) / (n * (n - 1))
     mean = float(excess[0] * excess[1]) / n
-    s = replace(estimators.gram_statistics(g), xs=pair.xs)
+    s = replace(g.statistics(), xs=pair.xs)
     # HSIC_b has this mean and variance: gamma with shape mean²/variance
     observed = float(s.hsic_biased[0, 1])
     return _statistic(s), float(

@@ -22,6 +22,7 @@ from gramian.sweeps.moments import TRUSTED, FeatureMoments
 from gramian.sweeps.products import sweep_matmul, sweep_products
 from gramian.sweeps.represent import Precision, Representation, landmarks, represent, widened
 from gramian.sweeps.routes import Paired
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Normalize: TypeAlias = Literal["none", "unit_diagonal", "hs_norm"]
@@ -267,7 +268,7 @@ def distance_alignment(
     pair = routes.paired(X, Y, kernel, None, precision=precision, memory=memory, progress=progress)
     if normalize == "none" or centered:
         pair = pair.moved()
-    s: estimators.Statistics | None = None
+    s: Statistics | None = None
     weights, exponents = [1.0, 1.0], [0, 0]
     if pair.by_features or normalize == "hs_norm":
         s = pair.statistics
@@ -284,7 +285,7 @@ def distance_alignment(
     return _distance_alignment_from_differences(pair, normalize, centered, weights, exponents)
 
 
-def _by_norms(s: estimators.Statistics, centered: bool) -> tuple[list[float], list[int], str | None]:
+def _by_norms(s: Statistics, centered: bool) -> tuple[list[float], list[int], str | None]:
     """Weights and powers of two that divide each array's distances by ‖K‖/n, or why there are none."""
     measure: Measure = "cka" if centered else "kernel_alignment"
     for p, name in ((0, "X"), (1, "Y")):
@@ -295,7 +296,7 @@ def _by_norms(s: estimators.Statistics, centered: bool) -> tuple[list[float], li
 
 
 def _distances_of(
-    s: estimators.Statistics, weights: Sequence[float], exponents: Sequence[int], centered: bool
+    s: Statistics, weights: Sequence[float], exponents: Sequence[int], centered: bool
 ) -> tuple[float, float, int]:
     """The value, what it is a difference of, and the power of two whose square both are in."""
     # one common unit for both arrays: weights w with d² of array p = 2^top·w_p·(d² in scaled units)
@@ -313,7 +314,7 @@ def _distances_of(
 
 
 def _distance_alignment_of_sums(
-    X: object, s: estimators.Statistics, normalize: Normalize, centered: bool
+    X: object, s: Statistics, normalize: Normalize, centered: bool
 ) -> tuple[float, str | None]:
     """The value, and why it is nan: a small difference of sums cannot be made again from the rows."""
     weights, exponents, reason = [1.0, 1.0], [0, 0], None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.rows.arrays import LAST_DIGITS, Matrix
-from gramian.sweeps.estimators import Statistics
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Progress: TypeAlias = Callable[[int, int], object]

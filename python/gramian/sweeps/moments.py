@@ -20,7 +20,8 @@ from gramian.rows import statistics_files
 from gramian.rows.arrays import Matrix, about_reference, check_count, exact_beyond, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps.centred import EPS, blocks, statistics_of, stored_rounding
-from gramian.sweeps.estimators import Estimator, Measure, Statistics, check_estimator, value
+from gramian.sweeps.estimators import Estimator, Measure, check_estimator, value
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Progress: TypeAlias = Callable[[int, int], object]

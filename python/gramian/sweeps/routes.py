@@ -26,11 +26,12 @@ from gramian.sweeps.centred import (
     feature_statistics,
     raw_row_products,
 )
-from gramian.sweeps.estimators import Estimator, Measure, Statistics
+from gramian.sweeps.estimators import Estimator, Measure
 from gramian.sweeps.gram import GramMoments, Progress
 from gramian.sweeps.moments import TOO_FEW_DIGITS, TRUSTED, FeatureMoments
 from gramian.sweeps.products import RowProducts, multiply_hollow, sweep_products
 from gramian.sweeps.represent import Precision, Representation, represent
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -102,7 +103,7 @@ class Paired:
     def statistics(self) -> Statistics:
         """By the cheaper route, made once."""
         found = self._feature_statistics
-        return replace(estimators.gram_statistics(self.gram) if found is None else found, xs=self.xs)
+        return replace(self.gram.statistics() if found is None else found, xs=self.xs)
 
     @once
     def centred_diagonals(self) -> Array:
@@ -185,7 +186,7 @@ def sums_of_both(
                 f"{argument} is {given!r}, but {kind} hold sums of {own!r} for {name}; leave {argument} out, or make "
                 "sums of that kernel: gram_moments(X, Y, kernel=...)"
             )
-    return X.statistics() if isinstance(X, FeatureMoments) else estimators.gram_statistics(X)
+    return X.statistics()
 
 
 def fits(asked: Kernel, held: Kernel) -> bool:
