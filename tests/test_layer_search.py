@@ -274,7 +274,7 @@ def test_matplotlib_draws_it() -> None:
     ("change", "error", "text"),
     [
         ({"layers1": {}}, ValueError, "layers1 has no layers"),
-        ({"layers2": 3}, TypeError, "layers2 must be a dict of layers or a sequence of them, got int"),
+        ({"layers2": 3}, TypeError, "layers2 must be a dict of layers, a sequence of them, an array"),
         ({"layers2": {1: np.ones((240, 2)), "1": np.ones((240, 2))}}, ValueError, "layers2 has two layers of one name"),
         ({"layers2": {"p": np.ones((9, 2))}}, ValueError, r"layers1\['a'\] has 240 rows but layers2\['p'\] has 9"),
         ({"layers1": {"a": np.full((240, 2), np.inf)}}, ValueError, r"layers1\['a'\] has infinity in row 0"),

@@ -213,7 +213,7 @@ def test_keys_that_choose_nothing_list_what_there_is(keys: Any, error: type[Exce
             "Xs must be a dict of layers, a sequence of them, an array (n, layers, features) or a ",
         ),
         (3, TypeError, "or a path, got int"),
-        (np.ones(3), ValueError, "Xs must be an array (n, layers, features), got shape (3,)"),
+        (np.ones(3), ValueError, "Xs must be (n, layers, features), got shape (3,)"),
         (np.ones((2, 3, 4, 4)), ValueError, "got shape (2, 3, 4, 4); pool its positions first, Xs.mean((-2, -1))"),
         (np.ones((2, 0, 4)), ValueError, "Xs is empty, with shape (2, 0, 4)"),
         ({1: data(), "1": data()}, ValueError, "Xs has two layers of one name: 1, '1'"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Kernel
 from gramian.rows.arrays import one_of
-from gramian.rows.sources import named_layers
+from gramian.rows.layers import Keys, layers
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import MEASURES, Estimator, Measure
 from gramian.sweeps.gram import Progress
@@ -68,10 +68,12 @@ class AlignmentMatrix:
 
 
 def cka_matrix(
-    Xs: Mapping[str, object] | Sequence[object],
-    Ys: Mapping[str, object] | Sequence[object] | None = None,
+    Xs: object,
+    Ys: object | None = None,
     kernel: Kernel | str = "linear",
     *,
+    keys: Keys | None = None,
+    keys_y: Keys | None = None,
     measure: Measure = "cka",
     estimator: Estimator = "unbiased",
     precision: Precision = "highest",
@@ -84,10 +86,16 @@ def cka_matrix(
 
     Parameters
     ----------
-    Xs, Ys : dict of name to array, or sequence of arrays
-        Arrays of shape (n, any width); row i of all is the same sample. A sequence is named by position.
+    Xs, Ys : dict of name to array, sequence of arrays, array of shape (n, layers, d), table or path
+        Layers of shape (n, any width); row i of all is the same sample. A sequence is named by position, layers of one
+        array layer0, layer1, ..., those of a DataArray by its coordinate; a path is a file with an array for each layer
+        (.npz, .safetensors, .pt, .h5, .mat), a directory of .npy files or a pattern of them.
     kernel : kernel or its name
         For all layers; an open bandwidth is each layer's own.
+    keys : str or sequence of str, optional
+        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys_y : str or sequence of str, optional
+        Of Ys, if these are others.
     measure : {"cka", "hsic", "kernel_alignment"}
     estimator : {"unbiased", "biased"}
     precision, memory, progress
@@ -115,8 +123,8 @@ def cka_matrix(
     (2, 2)
     """
     one_of(measure, MEASURES, "measure")
-    left = named_layers(Xs, "Xs")
-    right = left if Ys is None else named_layers(Ys, "Ys")
+    left = layers(Xs, "Xs", keys)
+    right = left if Ys is None else layers(Ys, "Ys", keys if keys_y is None else keys_y)
     arrays, names = list(left.values()), [f"Xs[{k!r}]" for k in left]
     if Ys is not None:
         arrays += right.values()

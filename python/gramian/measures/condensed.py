@@ -25,6 +25,7 @@ from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, centre
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, Basis, upper
+from gramian.sweeps.gram import GramMoments
 from gramian.sweeps.moments import TOO_FEW_DIGITS, FeatureMoments, Progress, check_squares
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -57,6 +58,8 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
             raise ValueError(f"{what} needs two arrays; these moments hold X alone")
         require_rows(X.n, least, what)
         return _from_moments(X)
+    if isinstance(X, GramMoments):
+        raise TypeError(f"{what} is not made of GramMoments but of FeatureMoments: give feature_moments(X, Y)")
     if Y is None:
         raise TypeError(f"{what} needs X and Y, or FeatureMoments of both in place of X; Y is missing")
     x, y = matrix(X, "X"), matrix(Y, "Y")

@@ -90,8 +90,8 @@ def _of_data_array(x: Any, name: str) -> dict[str, object]:
 
 
 def _of_array(x: Any, name: str) -> dict[str, object]:
-    shape = () if x is None else tuple(getattr(x, "shape", ()))
-    if not shape:
+    shape = getattr(x, "shape", None)
+    if not isinstance(shape, tuple):
         raise TypeError(
             f"{name} must be a dict of layers, a sequence of them, an array (n, layers, features) or a path, got "
             f"{kind_of(x)}"
@@ -100,7 +100,7 @@ def _of_array(x: Any, name: str) -> dict[str, object]:
         return {"layer0": x}
     if len(shape) != 3:
         raise ValueError(
-            f"{name} must be an array (n, layers, features), got shape {shape}"
+            f"{name} must be (n, layers, features), got shape {tuple(shape)}"
             + (f"; pool its positions first, {name}.mean((-2, -1))" if len(shape) > 3 else "")
         )
     if 0 in shape:

@@ -42,7 +42,7 @@ FileArray = npt.NDArray[Any] | BFloat16Array
 Value = TypeVar("Value")
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".h5", ".hdf5", ".mat", ".csv")
-_ALONE = (".npy", ".csv")  # which hold one array, without a name
+ALONE = (".npy", ".csv")  # which hold one array, without a name
 _SPEC = re.compile(rf"(?P<path>.+?\.(?:{'|'.join(s[1:] for s in SUFFIXES)}))(?::(?P<key>.*))?", re.DOTALL)
 # pathlib makes s3:/ of s3://
 _REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://|(?:s3|s3a|gs|gcs|az|abfs|abfss|adl|hdfs|hf|https?|ftp|sftp|file):/")
@@ -156,7 +156,7 @@ def open_rows(spec: str | os.PathLike[str]) -> FileArray | Plain:
         return _map_npy(path)
     if path.suffix == ".csv":
         return _table(path)
-    archive = _opened(path)
+    archive = opened(path)
     names = archive.names
     if key is None and len(names) == 1:
         key = names[0]
@@ -205,9 +205,9 @@ def open_layers(
     if is_pattern(text) and _kind_of(plain) == "nothing" and (files := _matching_files(text)):
         return _map_files(files, keys, name)
     path, key = _split(spec)
-    if path.suffix in _ALONE:
+    if path.suffix in ALONE:
         return chosen(_layers_of(open_array(spec), path.stem), keys, name)
-    archive = _opened(path)
+    archive = opened(path)
     if key is not None and (key in archive.names or not is_pattern(key)):
         return chosen(_layers_of(open_array(spec), key), keys, name)
     names = sorted(archive.names, key=natural)
@@ -308,7 +308,7 @@ def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
         raise ValueError(f"{path} is not of a known kind; known are {', '.join(SUFFIXES)}{hint}")
     if found == "neither":
         raise ValueError(f"{path} is not a regular file; copy what it gives to one")
-    if key is not None and path.suffix in _ALONE:
+    if key is not None and path.suffix in ALONE:
         raise ValueError(f"{text}: a file of the kind {path.suffix} holds one array and takes no key; use {path}")
     return path, key
 
@@ -404,29 +404,30 @@ def _mapped(file: IO[bytes], header: _NpyHeader, offset: int) -> FileArray:
 
 def array_names(path: Path) -> list[str]:
     """What a file of several arrays calls them."""
-    return _opened(path).names
+    return opened(path).names
 
 
 @dataclass(frozen=True)
-class _Archive:
+class Archive:
     """A file of several arrays."""
 
     names: list[str]
     read: Callable[[Sequence[str]], dict[str, FileArray]]
 
 
-def _opened(path: Path) -> _Archive:
+def opened(path: Path) -> Archive:
+    """A file of several arrays, looked into once: .pt is read as it is opened."""
     if path.suffix == ".npz":
-        found = _Archive(_npz_names(path), partial(_load_npz, path))
+        found = Archive(_npz_names(path), partial(_load_npz, path))
     elif path.suffix == ".safetensors":
-        found = _Archive(list(_safetensors_header(path)[0]), partial(_map_safetensors, path))
+        found = Archive(list(_safetensors_header(path)[0]), partial(_map_safetensors, path))
     elif path.suffix in (".h5", ".hdf5"):
-        found = _Archive(hdf5.names(path), partial(hdf5.read, path))
+        found = Archive(hdf5.names(path), partial(hdf5.read, path))
     elif path.suffix == ".mat":
-        found = _Archive(formats.mat_names(path), partial(formats.read_mat, path))
+        found = Archive(formats.mat_names(path), partial(formats.read_mat, path))
     else:
         tensors = torch_files.tensors(path)
-        found = _Archive(
+        found = Archive(
             list(tensors), lambda names: {k: tensor_array(tensors[k], f"{path}:{printable(k)}") for k in names}
         )
     if not found.names:

@@ -69,6 +69,8 @@ def _collect(content: Any, name: str, found: dict[str, Any], torch: Any, depth: 
 
 def _check_sums(path: Path) -> None:
     """Hold every member against its checksum, which torch does not when it maps them."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(_WHAT)
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:
