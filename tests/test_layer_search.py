@@ -174,7 +174,8 @@ def test_a_network_cut_at_every_layer_has_one_risk_of_its_own() -> None:
     ]
     x = torch.from_numpy(normal(0, 200, 6))
     y = nets[1](x).detach() + 0.1
-    first, second = ({f"block{k}": net[: k + 1](x) for k in range(4)} for net in nets)
+    with torch.no_grad():
+        first, second = ({f"block{k}": net[: k + 1](x) for k in range(4)} for net in nets)
     heads = {f"block{k}": nets[1][k + 1 :] for k in range(4)}
 
     r = gm.layer_search(first, second, heads2=heads, Y=y)

@@ -146,7 +146,7 @@ def test(pair: Paired, method: Method, permutations: int, seed: int) -> TestResu
     """`independence_test` behind the gate."""
     one_of(method, get_args(Method), "method")
     permutations = check_count(permutations, "permutations")
-    check_seed(seed)
+    seed = check_seed(seed)
     require_rows(pair.n, 4 if method in ("permutation", "t", "chi2") else 6, f"the {method} test")
     pair = pair.moved()
     s = pair.statistics

@@ -173,7 +173,7 @@ def null(
     if alternative is not None:
         one_of(alternative, get_args(Alternative), "alternative")
     permutations = check_count(permutations, "permutations")
-    check_seed(seed)
+    seed = check_seed(seed)
     if maximum is not None:
         maximum = check_number(maximum, "maximum")
         if not math.isfinite(maximum):

@@ -127,7 +127,7 @@ def neighbor_overlap(
     """
     one_of(measure, get_args(NeighborMeasure), "measure")
     shuffles = check_count(shuffles, "shuffles")
-    check_seed(seed)
+    seed = check_seed(seed)
     return overlap(A, B, ("A", "B"), measure, shuffles, seed)
 
 

@@ -113,7 +113,7 @@ def kare(
     >>> found.best, bool(abs(found.value[0] - 0.25) < 0.05)  # the noise, 0.5²
     (0.01, True)
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     probes = check_count(probes, "probes", 2)
     one_of(precision, get_args(Precision), "precision")
     check_budget(memory, progress)

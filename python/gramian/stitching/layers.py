@@ -229,7 +229,7 @@ def layer_search(
     [('early', 'b'), ('late', 'a')]
     """
     check_budget(memory, progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     one_of(kind, ("linear", "affine"), "kind")
     lam = _ridge(ridge)
     xs, zs = layers(layers1, "layers1", keys), layers(layers2, "layers2", keys if keys2 is None else keys2)

@@ -151,7 +151,7 @@ def fit_stitch(
     """
     one_of(kind, get_args(Kind), "kind")
     check_budget(memory, progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     if kind == "kernel_ridge":
         stitch: Stitch = import_module("gramian.stitching.kernel_ridge").fit(
             F1, F2, kernel, _ridges(ridge), rank=rank, rcond=rcond, loo=loo, folds=folds, seed=seed, memory=memory,

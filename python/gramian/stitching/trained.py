@@ -154,7 +154,7 @@ def train_stitch(
     torch = _torch()
     one_of(match, get_args(Match), "match")
     one_of(loss, get_args(Loss), "loss")
-    check_seed(seed)
+    seed = check_seed(seed)
     epochs, batch = check_count(epochs, "epochs"), check_count(batch, "batch")
     lr, weight_decay = check_number(lr, "lr"), check_number(weight_decay, "weight_decay")
     for value, name, positive in ((lr, "lr", True), (weight_decay, "weight_decay", False)):

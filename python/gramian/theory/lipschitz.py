@@ -343,7 +343,7 @@ def local(head: object, Z: object, *, tolerance: float = 1e-3, max_iterations: i
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 < tolerance < 1:
         raise ValueError(f"tolerance must be between 0 and 1, got {tolerance!r}")
     max_iterations = check_count(max_iterations, "max_iterations")
-    check_seed(seed)
+    seed = check_seed(seed)
     z = samples(Z, "Z")
     if not is_module(head):
         w = weight_matrix(head)
