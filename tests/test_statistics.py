@@ -28,7 +28,7 @@ OF_FEATURES: list[Callable[..., float]] = [
 ]  # fmt: skip
 
 
-# ---- the numbers are those of the arrays ------------------------------------------------------------------------------
+# ---- the numbers are those of the arrays -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("measure", OF_KERNELS, ids=lambda m: m.__name__)
@@ -85,27 +85,27 @@ def test_saved_and_added_sums_are_sums(tmp_path: Path) -> None:
     assert gm.cka(gm.GramMoments.load(tmp_path / "sums")) == gm.cka(gm.gram_moments(X, Y, kernel="rbf"))
 
 
-# ---- what they cannot be asked ----------------------------------------------------------------------------------------
+# ---- what they cannot be asked ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: gm.cka(X), TypeError, "cka needs X and Y, or GramMoments or FeatureMoments of both in place of X; Y is"),
+        (lambda: gm.cka(X), TypeError, "cka needs X and Y, or GramMoments or FeatureMoments of both in place"),
         (lambda: gm.distance_alignment(X), TypeError, "distance_alignment needs X and Y"),
         (lambda: gm.cka(gm.gram_moments(X, Y), Y), ValueError, "cka takes GramMoments alone, they hold both arrays"),
         (lambda: gm.hsic(gm.gram_moments(X)), ValueError, "hsic needs two arrays; these GramMoments hold X alone"),
         (lambda: gm.cka(gm.gram_moments(X, Y, X)), ValueError, "cka needs two arrays; these GramMoments hold 3 arrays"),
         (lambda: gm.cka(gm.feature_moments(X)), ValueError, "cka needs two arrays; these FeatureMoments hold X alone"),
-        (lambda: gm.cka(gm.feature_moments(X, Y), kernel="rbf"), ValueError, "kernel is 'rbf', but FeatureMoments hold"),
-        (lambda: gm.cka(gm.gram_moments(X, Y, kernel="rbf"), "linear"), ValueError, "kernel is 'linear', but GramMoments"),
-        (lambda: gm.cka(gm.gram_moments(X, Y, kernel=gm.RBF(2.0)), gm.RBF(3.0)), ValueError, "hold sums of RBF(bandwidth="),
+        (lambda: gm.cka(gm.feature_moments(X, Y), kernel="rbf"), ValueError, "kernel is 'rbf', but FeatureMoments"),
+        (lambda: gm.cka(gm.gram_moments(X, Y, kernel="rbf"), kernel="linear"), ValueError, "kernel is 'linear', but "),
+        (lambda: gm.cka(gm.gram_moments(X, Y, kernel=gm.RBF(2)), kernel=gm.RBF(3)), ValueError, "hold sums of RBF("),
         (lambda: gm.cka(gm.gram_moments(X, Y), kernel_y="rbf"), ValueError, "kernel_y is 'rbf', but GramMoments hold"),
         (lambda: gm.cka(gm.gram_moments(X, Y, shard=(0, 2))), ValueError, "these moments hold only part of the tiles"),
         (lambda: gm.cca(gm.gram_moments(X, Y)), TypeError, "is not made of GramMoments but of FeatureMoments"),
         (lambda: gm.rsa(X, gm.gram_moments(Y)), TypeError, "Y is GramMoments, and this function is not made of those"),
         (lambda: gm.cka_matrix(gm.gram_moments(X, Y)), TypeError, "Xs is GramMoments, the sums of two arrays, where"),
-        (lambda: gm.cka(gm.gram_moments(X[:3], Y[:3])), ValueError, "the unbiased estimator of cka needs at least 4 rows"),
+        (lambda: gm.cka(gm.gram_moments(X[:3], Y[:3])), ValueError, "the unbiased estimator of cka needs at least 4"),
     ],
 )  # fmt: skip
 def test_what_sums_cannot_give_is_said(call: Callable[[], Any], error: type[Exception], words: str) -> None:
@@ -120,7 +120,7 @@ def test_sums_without_digits_are_nan_with_a_reason() -> None:
         assert np.isnan(gm.distance_alignment(gm.gram_moments(X, X * (1 + 1e-9))))
 
 
-# ---- moments of no rows yet --------------------------------------------------------------------------------------------
+# ---- moments of no rows yet ------------------------------------------------------------------------------------------
 
 
 def test_batches_fill_moments_of_no_rows() -> None:
@@ -145,19 +145,19 @@ def test_moments_of_no_rows_of_x_alone() -> None:
 
 
 def test_batches_of_another_width_are_refused() -> None:
-    with pytest.raises(ValueError, match="X has 5 features here but 4 there; moments of equal widths add"):
+    with pytest.raises(ValueError, match="X has 4 features here but 5 there; moments of equal widths add"):
         gm.FeatureMoments.empty(5, 4).update(X[:, :4], Y)
 
 
 def test_moments_of_no_rows_are_saved_and_say_what_is_missing(tmp_path: Path) -> None:
     gm.FeatureMoments.empty(3, 2).save(tmp_path / "m")
-    with pytest.raises(ValueError, match="cka needs at least 2 rows|hold 0"):
+    with pytest.raises(ValueError, match="hold 0"):
         gm.cka(gm.FeatureMoments.load(tmp_path / "m"))
     with pytest.raises(ValueError, match="p must be at least 1, got 0"):
         gm.FeatureMoments.empty(0)
 
 
-# ---- numbers in arrays of no dimension ---------------------------------------------------------------------------------
+# ---- numbers in arrays of no dimension -------------------------------------------------------------------------------
 
 
 def scalars() -> list[Callable[[float], Any]]:
@@ -186,9 +186,8 @@ def test_arrays_of_no_dimension_are_counts(make: Callable[[int], Any]) -> None:
     assert gm.mutual_knn(X, Y, make(3)) == gm.mutual_knn(X, Y, 3)
     assert gm.svcca(X, Y, components=make(2)) == gm.svcca(X, Y, components=2)
     assert gm.spectrum(X, "rbf", make(3)).eigenvalues.tolist() == gm.spectrum(X, "rbf", 3).eigenvalues.tolist()
-    assert (
-        gm.null("cka", X, Y, permutations=make(19), seed=make(1)).pvalue == gm.null("cka", X, Y, permutations=19).pvalue
-    )
+    found, want = (gm.null("cka", X, Y, permutations=of(19), seed=of(1)) for of in (make, int))
+    assert found.pvalue == want.pvalue
 
 
 def test_arrays_of_numbers_are_no_number() -> None:
@@ -208,7 +207,5 @@ def test_no_measure_detaches_in_silence(measure: Callable[..., Any]) -> None:
     torch = pytest.importorskip("torch")
     x, y = torch.from_numpy(X), torch.from_numpy(X[:, ::-1].copy()).requires_grad_()
 
-    with pytest.raises(
-        TypeError, match=r"^[YZ] requires grad, and no gradient flows .*gramian\.torch.* [YZ]\.detach\(\)"
-    ):
+    with pytest.raises(TypeError, match=r"^[YZ] requires grad, .*gramian\.torch.* [YZ]\.detach\(\)"):
         measure(x, y)
