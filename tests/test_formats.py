@@ -275,6 +275,32 @@ def test_mat_files_of_version_7_3_are_read_the_right_way_round(tmp_path: Path, h
     assert np.array_equal(open_array(f"{tmp_path}/x.mat:acts"), data())
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (1, 3), (40, 30), (3, 2, 4)])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i1", "u1", "i2", "u4", "i8", "bool"])
+def test_variables_are_read_as_scipy_wrote_them(tmp_path: Path, dtype: str, shape: Any, compressed: bool) -> None:
+    x = (9 * np.abs(data(*shape))).astype(dtype)
+    pytest.importorskip("scipy.io").savemat(tmp_path / "x.mat", {"a": 1.0, "x": x}, do_compression=compressed)
+
+    assert np.array_equal(open_array(f"{tmp_path}/x.mat:x"), x)
+
+
+def test_a_changed_byte_of_a_compressed_variable_is_seen(tmp_path: Path) -> None:
+    pytest.importorskip("scipy.io").savemat(tmp_path / "x.mat", {"x": data(40, 30)}, do_compression=True)
+    raw = bytearray((tmp_path / "x.mat").read_bytes())
+    raw[-2] ^= 1
+    (tmp_path / "x.mat").write_bytes(raw)
+
+    refused(tmp_path / "x.mat", ValueError, "x.mat cannot be read as .mat: Error -3 while decompressing")
+
+
+def test_files_of_old_matlab_name_the_way_out(tmp_path: Path) -> None:
+    pytest.importorskip("scipy.io").savemat(tmp_path / "x.mat", {"x": data(40, 30)}, format="4")
+    refused(
+        tmp_path / "x.mat", ValueError, "it is no file of MATLAB of version 5 or later; save it there again with -v7"
+    )
+
+
 def test_sparse_variables_name_the_way_out(tmp_path: Path) -> None:
     scipy_io, sparse = pytest.importorskip("scipy.io"), pytest.importorskip("scipy.sparse")
     scipy_io.savemat(tmp_path / "x.mat", {"x": sparse.eye(3).tocsc()})

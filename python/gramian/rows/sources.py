@@ -32,11 +32,12 @@ from typing import IO, Any, Literal, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from gramian.rows import formats, hdf5, torch_files
+from gramian.rows import hdf5, matlab, torch_files
 from gramian.rows.arrays import BFloat16Array, Matrix, as_column, as_matrix, tensor_array
 from gramian.rows.labels import RowLabels
 from gramian.rows.objects import Plain
 from gramian.rows.reading import SWOLLEN, UNPACKED_FREELY, listing, natural, printable, reading, shown
+from gramian.rows.text import read_csv
 
 FileArray = npt.NDArray[Any] | BFloat16Array
 Value = TypeVar("Value")
@@ -424,7 +425,7 @@ def opened(path: Path) -> Archive:
     elif path.suffix in (".h5", ".hdf5"):
         found = Archive(hdf5.names(path), partial(hdf5.read, path))
     elif path.suffix == ".mat":
-        found = Archive(formats.mat_names(path), partial(formats.read_mat, path))
+        found = Archive(matlab.names(path), partial(matlab.read, path))
     else:
         tensors = torch_files.tensors(path)
         found = Archive(
@@ -436,7 +437,7 @@ def opened(path: Path) -> Archive:
 
 
 def _table(path: Path) -> Plain:
-    found = formats.read_csv(path)
+    found = read_csv(path)
     return Plain(found.values, None if found.rows is None else RowLabels(found.rows), found.columns)
 
 

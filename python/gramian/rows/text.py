@@ -1,22 +1,18 @@
-"""Text and MATLAB: tables of numbers as ``acts.csv``, variables as ``acts.mat:X``."""
+"""Tables of numbers in text, as ``acts.csv``, with what they call their rows and columns."""
 
 from __future__ import annotations
 
 import csv
 import io
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.rows import hdf5
-from gramian.rows.reading import check_size, printable, reading
+from gramian.rows.reading import reading
 
-_MATLAB_IS_HDF5 = 0x0200  # the version that the header of a file of MATLAB 7.3 has
 _LONGEST_FIELD = 60
 _COUNTED = 3  # columns from which on a line 0, 1, 2, ... is their names: one of data would not be so
 
@@ -85,46 +81,3 @@ def _numbers(body: list[str], wanted: range, names: list[str] | None, line: int)
                     column = f"column {names[j]!r:.{_LONGEST_FIELD}}" if names else f"column {j}"
                     raise ValueError(f"line {number}, {column} is {row[j]!r:.{_LONGEST_FIELD}}, no number") from error
         raise
-
-
-def mat_names(path: Path) -> list[str]:
-    """The variables of a file of MATLAB."""
-    if _is_hdf5(path):
-        return [name for name in hdf5.names(path) if not name.startswith("#")]
-    from scipy.io import whosmat
-
-    with reading(path) as file:
-        return [name for name, _, kind in whosmat(file) if kind not in ("cell", "struct", "object", "function")]
-
-
-def read_mat(path: Path, wanted: Iterable[str]) -> dict[str, Any]:
-    """Variables by name. Those of MATLAB 7.3 lie in HDF5, transposed."""
-    names = list(wanted)
-    if _is_hdf5(path):
-        return {name: array.T for name, array in hdf5.read(path, names).items()}
-    from scipy.io import loadmat, whosmat
-
-    with reading(path) as file:
-        size = path.stat().st_size
-        for name, shape, _ in whosmat(file):
-            if name in names:
-                check_size(path, name, 8 * int(np.prod([float(k) for k in shape])), size)
-        file.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SciPy's, of what it reads
-            content = loadmat(file, variable_names=names, chars_as_strings=False)
-        found = {}
-        for name in names:
-            value = content[name]
-            if hasattr(value, "toarray"):
-                raise TypeError(
-                    f"{path}:{printable(name)} is a sparse matrix; in MATLAB, full({printable(name)}) makes a dense one"
-                )
-            found[name] = np.asarray(value)
-        return found
-
-
-def _is_hdf5(path: Path) -> bool:
-    with reading(path) as file:
-        header = file.read(128)
-    return len(header) == 128 and int.from_bytes(header[124:126], "little") == _MATLAB_IS_HDF5 and header[126:] == b"IM"
