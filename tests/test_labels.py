@@ -119,3 +119,14 @@ def test_large_tables_with_one_index_cost_nothing() -> None:
     x = pandas.DataFrame(np.random.default_rng(0).normal(size=(200_000, 2)), index=index)
 
     assert gm.cka(x, x * 2) == pytest.approx(1)
+
+
+def test_matched_units_keep_the_names_of_their_columns() -> None:
+    x = frame(NAMES).set_axis(["a", "b", "c", "d"], axis=1)
+    y = x[["d", "a", "b"]].add_prefix("y_")
+
+    for match, pairs in ((gm.bipartite_matching, "abd"), (gm.semi_matching, "abcd")):
+        found = match(x, y)
+        assert found.names_x == tuple(pairs)
+        assert all(b == f"y_{a}" for a, b in zip(found.names_x, found.names_y, strict=True) if a != "c")
+    assert gm.bipartite_matching(x.to_numpy(), y.to_numpy()).names_x is None

@@ -46,6 +46,7 @@ class Condensed:
     raw: tuple[Array, Array] | None = None  # (p,), (q,) of moments, at which sizes their sums were rounded
     gone: bool = False  # whether moments left some feature without digits
     even: tuple[factor.Even | None, factor.Even | None] = (None, None)  # where a few rows hold most of the rounding
+    columns: tuple[tuple[str, ...] | None, tuple[str, ...] | None] = (None, None)  # names of the features
 
 
 def condense(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
@@ -66,6 +67,7 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
     same_rows([x, y], ["X", "Y"])
     same_device([x, y], ["X", "Y"])
     require_rows(x.n, least, what)
+    columns = x.columns, y.columns
     (x,), (y,) = about_least([x]), about_least([y])
     features = [centre(x, Linear()), centre(y, Linear())]
     found = factor.triangle(features, progress)
@@ -76,6 +78,7 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
         rcond=(max(x.n, x.d) * EPS, max(x.n, y.d) * EPS),
         rounding=(found.rounding[: x.d], found.rounding[x.d :]),
         exponent=(features[0].exponent // 2, features[1].exponent // 2),
+        columns=columns,
         even=(_even(features[0], found, slice(x.d)), _even(features[1], found, slice(x.d, None))),
     )
 
