@@ -174,7 +174,8 @@ def test_a_network_cut_at_every_layer_has_one_risk_of_its_own() -> None:
     ]
     x = torch.from_numpy(normal(0, 200, 6))
     y = nets[1](x).detach() + 0.1
-    first, second = ({f"block{k}": net[: k + 1](x) for k in range(4)} for net in nets)
+    with torch.no_grad():
+        first, second = ({f"block{k}": net[: k + 1](x) for k in range(4)} for net in nets)
     heads = {f"block{k}": nets[1][k + 1 :] for k in range(4)}
 
     r = gm.layer_search(first, second, heads2=heads, Y=y)
@@ -274,7 +275,7 @@ def test_matplotlib_draws_it() -> None:
     ("change", "error", "text"),
     [
         ({"layers1": {}}, ValueError, "layers1 has no layers"),
-        ({"layers2": 3}, TypeError, "layers2 must be a dict of layers or a sequence of them, got int"),
+        ({"layers2": 3}, TypeError, "layers2 must be a dict of layers, a sequence of them, an array"),
         ({"layers2": {1: np.ones((240, 2)), "1": np.ones((240, 2))}}, ValueError, "layers2 has two layers of one name"),
         ({"layers2": {"p": np.ones((9, 2))}}, ValueError, r"layers1\['a'\] has 240 rows but layers2\['p'\] has 9"),
         ({"layers1": {"a": np.full((240, 2), np.inf)}}, ValueError, r"layers1\['a'\] has infinity in row 0"),

@@ -177,7 +177,7 @@ def test_partial_moments_know_what_they_hold() -> None:
 
 def test_measures_refuse_partial_moments() -> None:
     with pytest.raises(ValueError, match="only part of the tiles; add the other shards first"):
-        estimators.gram_statistics(shards()[0])
+        shards()[0].statistics()
 
 
 def test_overlapping_shards_do_not_add() -> None:
@@ -367,7 +367,7 @@ def test_both_routes_give_the_measure(
 def test_both_routes_give_the_same_statistics(kernel: str, dtype: str) -> None:
     xs = [represent(kernel, as_matrix(Z, "X")) for Z in dependent(dtype)]
     one = feature_statistics([x.parts[0] for x in xs], [x.kernel for x in xs])
-    other = estimators.gram_statistics(gram.stable_moments(xs))
+    other = gram.stable_moments(xs).statistics()
 
     def in_kernel_units(s: estimators.Statistics, name: str) -> Any:
         values = getattr(s, name)

@@ -759,7 +759,7 @@ def test_constant_array_has_its_reason() -> None:
         (lambda X, Y: gm.cca(X, Y[:-1]), r"^X has 30 rows but Y has 29; row i of both must be the same sample$"),
         (lambda X, Y: gm.cca(X[:1], Y[:1]), r"^a canonical correlation needs at least 2 rows but got 1$"),
         (lambda X, Y: gm.bipartite_matching(X[:2], Y[:2]), r"^bipartite_matching needs at least 3 rows but got 2$"),
-        (lambda X, Y: gm.procrustes([1.0], Y), r"^X must be an array, got list; np.asarray\(X\) makes one$"),
+        (lambda X, Y: gm.procrustes([1.0], Y), r"^X must be 2-d \(samples by features\), got shape \(1,\)"),
         (lambda X, Y: gm.cca(X, np.where(Y[3, 1] == Y, np.nan, Y)), r"^Y has NaN in row 3, column 1"),
         (lambda X, Y: gm.cca(merged(X, Y), Y), r"takes FeatureMoments alone, they hold both arrays; leave Y out$"),
         (lambda X, Y: gm.cca(gm.feature_moments(X)), r"needs two arrays; these moments hold X alone$"),

@@ -140,7 +140,7 @@ def compare(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    check_count(shuffles, "shuffles", 0)
+    shuffles = check_count(shuffles, "shuffles", 0)
     check_budget(memory, progress)
     listed = list(kernel) if isinstance(kernel, Sequence) and not isinstance(kernel, str) else [kernel]
     kernels = [as_kernel(k) for k in listed]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast, get_args
 
@@ -20,7 +20,8 @@ from gramian.measures.registry import Row
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
 from gramian.rows.arrays import Matrix, check_budget, one_of, same_device, same_rows
-from gramian.rows.sources import matrix as opened, named_layers
+from gramian.rows.layers import Keys, layers
+from gramian.rows.sources import matrix as opened
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.sweeps.represent import Precision
@@ -92,10 +93,12 @@ class AlignmentMatrix:
 
 @one_bar
 def matrix(
-    Xs: Mapping[str, object] | Sequence[object],
-    Ys: Mapping[str, object] | Sequence[object] | None = None,
+    Xs: object,
+    Ys: object | None = None,
     measure: str | Callable[..., float] = "cka",
     *,
+    keys: Keys | None = None,
+    keys_y: Keys | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> AlignmentMatrix:
@@ -105,11 +108,17 @@ def matrix(
 
     Parameters
     ----------
-    Xs, Ys : dict of name to array, or sequence of arrays
-        Arrays of shape (n, any width); row i of all is the same sample. A sequence is named by position. Left out, Ys
-        are the layers in Xs.
+    Xs, Ys : dict of name to array, sequence of arrays, array of shape (n, layers, d), table or path
+        Layers of shape (n, any width); row i of all is the same sample. A sequence is named by position, layers of one
+        array layer0, layer1, ..., those of a DataArray by its coordinate; a path is a file with an array for each layer
+        (.npz, .safetensors, .pt, .h5, .mat), a directory of .npy files or a pattern of them.
+        Left out, Ys are the layers in Xs.
     measure : str or callable
         The name of a measure (docs/measures.md lists them), or any function of (X, Y) that returns a number.
+    keys : str or sequence of str, optional
+        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys_y : str or sequence of str, optional
+        Of Ys, if these are others.
     progress : bool, callable or tqdm bar, optional
         One bar for the whole call, as in `kernel_alignment`.
     **options
@@ -145,13 +154,13 @@ def matrix(
     if row is not None and row.name in MEASURES:
         of_kernels = row.name
         options = {"estimator": DEFAULT_ESTIMATOR[of_kernels], **options}
-        return cka_matrix(Xs, Ys, measure=of_kernels, progress=progress, **options)
+        return cka_matrix(Xs, Ys, keys=keys, keys_y=keys_y, measure=of_kernels, progress=progress, **options)
     check_budget(options.get("memory"), progress)
-    left = _layers(Xs, "Xs")
-    right = left if Ys is None else _layers(Ys, "Ys")
-    layers = [*left.items(), *(() if Ys is None else right.items())]
-    same_rows([x for _, x in layers], [name for name, _ in layers])
-    same_device([x for _, x in layers], [name for name, _ in layers])
+    left = _opened(Xs, "Xs", keys)
+    right = left if Ys is None else _opened(Ys, "Ys", keys if keys_y is None else keys_y)
+    every = [*left.items(), *(() if Ys is None else right.items())]
+    same_rows([x for _, x in every], [name for name, _ in every])
+    same_device([x for _, x in every], [name for name, _ in every])
     if row is not None and row.kept == "neighbours":
         found, options = _of_neighbours(row, left, None if Ys is None else right, progress, **options)
     else:
@@ -170,7 +179,7 @@ def matrix(
         columns=tuple(name[4:-2] for name in right),
         measure=registry.name_of(measure),
         options={k: v for k, v in options.items() if k not in ("precision", "memory")},
-        n=layers[0][1].n,
+        n=every[0][1].n,
         reasons=reasons,
         best_is="smallest" if row is not None and row.agreement == "less" else "largest",
         limits=(None, None) if row is None else row.range,
@@ -181,9 +190,9 @@ _PAIR_OF_LISTS = 0.02  # cost of comparing two lists, in sweeps over a layer
 _Found: TypeAlias = tuple[int, int, float, tuple[str, str] | None]  # a value and why it is nan: of what, and the reason
 
 
-def _layers(given: Mapping[str, object] | Sequence[object], name: str) -> dict[str, Matrix]:
+def _opened(given: object, name: str, keys: Keys | None) -> dict[str, Matrix]:
     """Through the gate, by the names that messages have."""
-    return {f"{name}[{key!r}]": opened(x, f"{name}[{key!r}]") for key, x in named_layers(given, name).items()}
+    return {f"{name}[{key!r}]": opened(x, f"{name}[{key!r}]") for key, x in layers(given, name, keys).items()}
 
 
 def _check_options(row: Row, options: Mapping[str, Any]) -> None:
@@ -260,10 +269,12 @@ def _said_of(x: str, y: str, reason: str) -> str:
 
 @one_bar
 def cka_matrix(
-    Xs: Mapping[str, object] | Sequence[object],
-    Ys: Mapping[str, object] | Sequence[object] | None = None,
+    Xs: object,
+    Ys: object | None = None,
     kernel: Kernel | str = "linear",
     *,
+    keys: Keys | None = None,
+    keys_y: Keys | None = None,
     measure: Measure = "cka",
     estimator: Estimator = "unbiased",
     precision: Precision = "highest",
@@ -276,10 +287,16 @@ def cka_matrix(
 
     Parameters
     ----------
-    Xs, Ys : dict of name to array, or sequence of arrays
-        Arrays of shape (n, any width); row i of all is the same sample. A sequence is named by position.
+    Xs, Ys : dict of name to array, sequence of arrays, array of shape (n, layers, d), table or path
+        Layers of shape (n, any width); row i of all is the same sample. A sequence is named by position, layers of one
+        array layer0, layer1, ..., those of a DataArray by its coordinate; a path is a file with an array for each layer
+        (.npz, .safetensors, .pt, .h5, .mat), a directory of .npy files or a pattern of them.
     kernel : kernel or its name
         For all layers; an open bandwidth is each layer's own.
+    keys : str or sequence of str, optional
+        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys_y : str or sequence of str, optional
+        Of Ys, if these are others.
     measure : {"cka", "hsic", "kernel_alignment"}
     estimator : {"unbiased", "biased"}
     precision, memory, progress
@@ -307,8 +324,8 @@ def cka_matrix(
     (2, 2)
     """
     one_of(measure, MEASURES, "measure")
-    left = named_layers(Xs, "Xs")
-    right = left if Ys is None else named_layers(Ys, "Ys")
+    left = layers(Xs, "Xs", keys)
+    right = left if Ys is None else layers(Ys, "Ys", keys if keys_y is None else keys_y)
     arrays, names = list(left.values()), [f"Xs[{k!r}]" for k in left]
     if Ys is not None:
         arrays += right.values()

@@ -22,7 +22,9 @@ from gramian.measures.subspaces import canonical_correlations
 from gramian.progress import Progress, one_bar
 from gramian.reasons import told
 from gramian.rows.arrays import as_matrix, check_budget, check_count, check_number, one_of, require_rows
-from gramian.rows.sources import array_names, open_array, open_layers
+from gramian.rows.layers import Keys, given_layers
+from gramian.rows.reading import natural
+from gramian.rows.sources import ALONE, SUFFIXES, chosen, open_array, open_layers, opened
 from gramian.sweeps.centred import blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -31,7 +33,6 @@ Metric: TypeAlias = Literal[
     "mutual_knn", "cycle_knn", "lcs_knn", "edit_distance_knn", "cknna", "cka", "unbiased_cka", "svcca"
 ]
 
-_TORCH_SUFFIXES = (".pt", ".pth")
 _CCA_COMPONENTS = 10
 
 
@@ -58,7 +59,9 @@ class PlatonicScore:
         )
 
 
-def platonic_layers(source: object, *, quantile: float | None = 0.95, exact: bool = True) -> dict[str, Floats]:
+def platonic_layers(
+    source: object, *, keys: Keys | None = None, quantile: float | None = 0.95, exact: bool = True
+) -> dict[str, Floats]:
     """Layers of a feature file, float32, with their outliers clamped.
 
     Every value is clamped to [−t, t]. With `exact`, t is the `quantile` of the absolute values of all layers together,
@@ -70,6 +73,9 @@ def platonic_layers(source: object, *, quantile: float | None = 0.95, exact: boo
         A ``.pt`` or ``.pth`` file with a dict, an ``.npz`` or a ``.safetensors`` file, or a dict: its "feats" are an
         array (n, layers, features) or a list of arrays (n, features). Such an array or list may come by itself, and so
         may a dict, a directory or a file with an array for each layer.
+    keys : str or sequence of str, optional
+        Which layers, in this order: names, or patterns of names as "blocks.*.mlp", of a dict or file; "layer0", ... of
+        an array or list. Values are clamped as without.
     quantile : float, optional
         None, or 1, clamps nothing.
     exact : bool
@@ -78,7 +84,7 @@ def platonic_layers(source: object, *, quantile: float | None = 0.95, exact: boo
     Returns
     -------
     dict of str to array
-        layer0, layer1, ... (n, features).
+        layer0, layer1, ... (n, features), or by the names that keys chose.
 
     Raises
     ------
@@ -100,7 +106,7 @@ def platonic_layers(source: object, *, quantile: float | None = 0.95, exact: boo
     >>> list(layers), float(layers["layer1"].max())
     (['layer0', 'layer1'], 20.0)
     """
-    return _prepared(source, "source", quantile, exact)
+    return _prepared(source, "source", quantile, exact, keys)
 
 
 @one_bar
@@ -161,7 +167,7 @@ def platonic_score(
     (1.0, ('layer0', 'layer1'), (2, 3))
     """
     one_of(metric, get_args(Metric), "metric")
-    check_count(topk, "topk")
+    topk = check_count(topk, "topk")
     check_budget(None, progress)
     left, right = _prepared(X, "X", quantile, exact), _prepared(Y, "Y", quantile, exact)
     n, m = (len(next(iter(layers.values()))) for layers in (left, right))
@@ -231,81 +237,68 @@ def _unit_rows(x: Floats) -> Array:
 # ---- features ------------------------------------------------------------------------------------------------------
 
 
-def _prepared(source: object, name: str, quantile: float | None, exact: bool) -> dict[str, Floats]:
+def _prepared(
+    source: object, name: str, quantile: float | None, exact: bool, keys: Keys | None = None
+) -> dict[str, Floats]:
     if quantile is not None:
-        check_number(quantile, "quantile")
+        quantile = check_number(quantile, "quantile")
         if not 0 < quantile <= 1:
             raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
-    groups = [[_float32(layer, f"layer{i} of {name}") for i, layer in group] for group in _grouped(source, name)]
-    layers: list[Floats] = []
-    for group in groups:
+    found = _grouped(source, name)
+    labels = [label for group in found for label, _ in group]
+    if keys is None:  # without names they are numbered, whatever a file calls them
+        numbers = iter(range(len(labels)))
+        found = [[(f"layer{next(numbers)}", layer) for _, layer in group] for group in found]
+        wanted = [label for group in found for label, _ in group]
+    else:
+        wanted = list(chosen(dict.fromkeys(labels), keys, name))
+        found = [group for group in found if any(label in wanted for label, _ in group)]
+    layers: dict[str, Floats] = {}
+    for members in found:
+        group = [_float32(layer, f"{label} of {name}") for label, layer in members]
         if quantile is not None and quantile < 1:
             limit = np.float32(_exact_limit(group, quantile) if exact else _mean_limit(group, quantile))
             group = [np.clip(layer, -limit, limit) for layer in group]
-        layers.extend(group)
-    for i, layer in enumerate(layers):
+        layers |= {label: layer for (label, _), layer in zip(members, group, strict=True)}
+    layers = {label: layers[label] for label in wanted}
+    for label, layer in layers.items():
         if not np.isfinite(layer).all():
-            raise ValueError(f"layer{i} of {name} has values beyond float32, which scores are made from; scale it down")
-    if len({len(layer) for layer in layers}) > 1:
-        raise ValueError(f"layers of {name} have different numbers of rows: {', '.join(str(len(l)) for l in layers)}")
-    return {f"layer{i}": layer for i, layer in enumerate(layers)}
+            raise ValueError(f"{label} of {name} has values beyond float32, which scores are made from; scale it down")
+    if len({len(layer) for layer in layers.values()}) > 1:
+        counts = ", ".join(str(len(layer)) for layer in layers.values())
+        raise ValueError(f"layers of {name} have different numbers of rows: {counts}")
+    return layers
 
 
-def _grouped(source: object, name: str) -> list[list[tuple[int, Any]]]:
-    """Layers with their numbers, in groups that are clamped together."""
-    found = _opened(source, name)
+def _grouped(source: object, name: str) -> list[list[tuple[str, Any]]]:
+    """Layers with their names, in groups that are clamped together."""
+    found = _opened(source)
     if isinstance(found, Mapping):
         if "feats" in found:
             found = found["feats"]
-        elif found and all(getattr(layer, "ndim", 0) == 2 for layer in found.values()):
-            found = list(found.values())
-        else:
+        elif not found or not all(getattr(layer, "ndim", 0) == 2 for layer in found.values()):
             raise ValueError(f"{name} has no 'feats'; it holds {', '.join(map(str, found)) or 'nothing'}")
-    if isinstance(found, Sequence) and not isinstance(found, str):
-        if not found:
-            raise ValueError(f"{name} has no layers")
-        return [[(i, layer)] for i, layer in enumerate(found)]
-    shape = tuple(getattr(found, "shape", ()))
-    if len(shape) == 2:
-        return [[(0, found)]]
-    if len(shape) != 3:
-        raise ValueError(f"feats of {name} must be (n, layers, features), got shape {shape}")
-    if 0 in shape:
-        raise ValueError(f"feats of {name} are empty, with shape {shape}")
-    array: Any = found
-    return [[(i, array[:, i, :]) for i in range(shape[1])]]
+    if not isinstance(found, Mapping) and len(getattr(found, "shape", ())) == 3 and not hasattr(found, "dims"):
+        if 0 in found.shape:
+            raise ValueError(f"feats of {name} are empty, with shape {tuple(found.shape)}")
+        return [list(given_layers(found, name).items())]
+    return [[(label, layer)] for label, layer in given_layers(found, f"feats of {name}").items()]
 
 
-def _opened(source: object, name: str) -> Any:
-    """A file's content; anything else as it is."""
+def _opened(source: object) -> Any:
+    """The features in a file, or all of its arrays; anything else as it is."""
     if not isinstance(source, str | os.PathLike):
         return source
     path = Path(os.path.expanduser(source))
-    if path.suffix in _TORCH_SUFFIXES:
-        return _load_torch(path, name)
-    names = array_names(path) if path.is_file() and path.suffix in (".npz", ".safetensors") else []
-    if "feats" in names:
-        return open_array(f"{path}:feats")
-    return list(open_layers(path).values()) if path.is_dir() or len(names) > 1 else open_array(path)
-
-
-def _load_torch(path: Path, name: str) -> Any:
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(f"{path}: reading {path.suffix} files needs torch: pip install 'gramian[torch]'") from error
-    with open(path, "rb") as file:
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:
-            # torch's own words are an opcode, or advise to run the code in the file
-            what = (
-                "it is no file of torch.save, or is damaged, or holds more than tensors, numbers, strings, lists and "
-                "dicts"
-            )
-            raise ValueError(f"{path} cannot be read as {path.suffix}: {what}") from error
+    if not path.is_file() or path.suffix in ALONE or path.suffix not in SUFFIXES:
+        return open_layers(path) if path.is_dir() else open_array(source)
+    archive = opened(path)
+    if "feats" in archive.names:
+        return archive.read(["feats"])["feats"]
+    listed = [label for label in archive.names if label.startswith("feats.")]  # a list of them
+    wanted = listed or sorted(archive.names, key=natural)
+    found = archive.read(wanted)
+    return found[wanted[0]] if len(wanted) == 1 else {label: found[label] for label in wanted}
 
 
 def _float32(layer: Any, name: str) -> Floats:

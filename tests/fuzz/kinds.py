@@ -7,6 +7,7 @@ raises `Wrong`.
 from __future__ import annotations
 
 import contextlib
+import csv
 import ctypes
 import io
 import json
@@ -207,7 +208,7 @@ def safetensors(folder: Path) -> Try:
 
 
 def torch_files(folder: Path) -> Try:
-    """Refused as arrays by themselves; read as features of the Platonic Representation Hypothesis."""
+    """Read as arrays by themselves, and as features of the Platonic Representation Hypothesis."""
     import torch
 
     def saved(value: Any) -> bytes:
@@ -223,15 +224,19 @@ def torch_files(folder: Path) -> Try:
         data = original if rng.uniform() < UNCHANGED else damaged(rng, original)
         path = folder / "x.pt"
         path.write_bytes(data)
+        found = _reference(lambda: torch.load(path, map_location="cpu", weights_only=True))
         with contextlib.suppress(Refused), clean(path):
-            sources.open_array(path)
-            raise Wrong("a .pt file was read as an array")
+            name = pick(rng, sources.array_names(path))
+            got = sources.open_array(f"{path}:{name}" if name else path)
+            expect(same(got, _tensors(found)[name].numpy()), "not the tensor that torch reads")
 
         def attempt() -> None:
             warnings.simplefilter("ignore")  # torch's own, of what it reads
-            found = _reference(lambda: torch.load(path, map_location="cpu", weights_only=True))
-            with clean(path if found is None else "source"):
+            try:
                 layers = gm.platonic_layers(path, quantile=None)
+            except Exception as error:  # a file is named, and of what is well in it the argument
+                with clean(path if found is None or str(path) in str(error) else "source"):
+                    raise
             feats = found["feats"] if isinstance(found, dict) else found
             for i, layer in enumerate(layers.values()):
                 want = feats[i] if isinstance(feats, list) else feats if feats.ndim == 2 else feats[:, i]
@@ -240,6 +245,132 @@ def torch_files(folder: Path) -> Try:
         return outcome(attempt, must_read=data == original)
 
     return try_one
+
+
+def _tensors(content: Any, name: str = "") -> dict[str, Any]:
+    """Every tensor by its place, as they are called."""
+    if hasattr(content, "numpy"):
+        return {name: content}
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    found = {}
+    for key, value in items:
+        found |= _tensors(value, f"{name}.{key}" if name else str(key))
+    return found
+
+
+def _compared(folder: Path, suffix: str, originals: list[bytes], read: Callable[[Path, str], Any]) -> Try:
+    """Files of several arrays, each held against what another reader of the format finds."""
+
+    def try_one(rng: Generator) -> str:
+        original = pick(rng, originals)
+        data = original if rng.uniform() < UNCHANGED else damaged(rng, original)
+        path = folder / f"x{suffix}"
+        path.unlink(missing_ok=True)  # an older one may be mapped
+        path.write_bytes(data)
+
+        def attempt() -> None:
+            with clean(path):
+                name = pick(rng, sources.array_names(path))
+                got = sources.open_array(f"{path}:{name}")
+                reference = _reference(lambda: read(path, name))
+                expect(reference is not None and same(got, reference), "not the array that the package reads")
+            with contextlib.suppress(Refused):
+                check_gate(got, reference, "X")
+            with contextlib.suppress(Refused), clean(path):
+                sources.open_layers(path)
+
+        return outcome(attempt, must_read=data == original)
+
+    return try_one
+
+
+def hdf5_files(folder: Path) -> Try:
+    import h5py
+
+    def saved(**how: Any) -> bytes:
+        with h5py.File(folder / "original", "w") as file:
+            for i, dtype in enumerate(["<f8", "<f4", "<i4", "<f2"]):
+                file.create_dataset(f"model/layer{i}", data=rows(i, dtype=dtype), **how)
+        return (folder / "original").read_bytes()
+
+    def read(path: Path, name: str) -> Any:
+        with h5py.File(path, "r") as file:
+            return file[name][()]
+
+    originals = [saved(), saved(chunks=(3, 2)), saved(chunks=(4, 5), compression="gzip", fletcher32=True)]
+    return _compared(folder, ".h5", originals, read)
+
+
+def mat_files(folder: Path) -> Try:
+    """Damage of numbers themselves is seen where they are compressed alone, by their checksum."""
+    from scipy.io import savemat
+
+    known = {f"x{i}": rows(i, dtype=dtype) for i, dtype in enumerate(["<f8", "<f4", "<i4"])}
+
+    def saved(**how: Any) -> bytes:
+        out = io.BytesIO()
+        savemat(out, known, **how)
+        return out.getvalue()
+
+    originals = [saved(), saved(do_compression=True)]
+
+    def try_one(rng: Generator) -> str:
+        original = pick(rng, originals)
+        data = original if rng.uniform() < UNCHANGED else damaged(rng, original)
+        path = folder / "x.mat"
+        path.write_bytes(data)
+
+        def attempt() -> None:
+            with clean(path):
+                name = pick(rng, sources.array_names(path))
+                got = sources.open_array(f"{path}:{name}")
+                whole = original is originals[1] or data == original
+                expect(not whole or name not in known or same(got, known[name]), "other numbers than were saved")
+            with contextlib.suppress(Refused):
+                check_gate(got, got, "X")
+            with contextlib.suppress(Refused), clean(path):
+                sources.open_layers(path)
+
+        return outcome(attempt, must_read=data == original)
+
+    return try_one
+
+
+def csv_files(folder: Path) -> Try:
+    head = "a,b,c,d,e\n"
+    body = "\n".join(",".join(f"{v!r}" for v in row.tolist()) for row in rows(0))
+    labelled = "\n".join(f"r{i},{line}" for i, line in enumerate(body.split("\n")))
+    originals = [text.encode() for text in (body, head + body + "\n", "," + head + labelled)]
+
+    def try_one(rng: Generator) -> str:
+        original = pick(rng, originals)
+        data = original if rng.uniform() < UNCHANGED else damaged(rng, original)
+        path = folder / "x.csv"
+        path.write_bytes(data)
+
+        def attempt() -> None:
+            with clean(path):
+                got = sources.open_array(path)
+                lines = [line for line in csv.reader(data.decode("utf-8-sig").splitlines()) if line]
+                first = 1 if lines[0][0] == "" else 0
+                named = not all(_float(field) is not None for field in lines[0])
+                want = [
+                    [_float(field) for field in line[first if named else 0 :]] for line in lines[1 if named else 0 :]
+                ]
+                expect(
+                    np.array_equal(got, np.array(want, float), equal_nan=True), "other numbers than csv and float read"
+                )
+
+        return outcome(attempt, must_read=data == original)
+
+    return try_one
+
+
+def _float(field: str) -> float | None:
+    try:
+        return float(field)
+    except ValueError:
+        return None
 
 
 def _reference(read: Callable[[], Any]) -> Any:
@@ -706,6 +837,9 @@ FILES = {
     "npz": npz,
     "safetensors": safetensors,
     "torch_files": torch_files,
+    "hdf5_files": hdf5_files,
+    "mat_files": mat_files,
+    "csv_files": csv_files,
     "statistics": statistics,
     "capsules": capsules,
     "objects": objects,

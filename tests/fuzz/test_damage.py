@@ -11,7 +11,7 @@ from fuzz.kinds import FILES, TAMPERED
 
 INPUTS = int(os.environ.get("GRAMIAN_FUZZ_INPUTS", "400"))  # of each kind
 SEED = int(os.environ.get("GRAMIAN_FUZZ_SEED", "1"))
-NEEDED = {"safetensors": ["safetensors", "ml_dtypes"], "torch_files": ["torch"]}
+NEEDED = {"safetensors": ["safetensors", "ml_dtypes"], "torch_files": ["torch"], "hdf5_files": ["h5py"]}
 MOST_MEMORY = 1000  # MB: nothing that a file claims is believed before it is there
 
 

@@ -15,11 +15,12 @@ from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows.arrays import check_count, check_seed, one_of, require_rows
 from gramian.sweeps import estimators, gram, routes
 from gramian.sweeps.centred import covariance_cube_trace
-from gramian.sweeps.estimators import Estimator, Statistics
+from gramian.sweeps.estimators import Estimator
 from gramian.sweeps.permuted import PERMUTED, Index, permutation, permuted_sums, unbiased_from_biased
 from gramian.sweeps.products import multiply_centred
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Method: TypeAlias = Literal["gamma", "permutation", "pearson3", "t", "chi2", "gretton"]
@@ -156,8 +157,8 @@ def sweeps_of(method: Method, permutations: int) -> float:
 def test(pair: Paired, method: Method, permutations: int, seed: int) -> TestResult:
     """`independence_test` behind the gate."""
     one_of(method, get_args(Method), "method")
-    check_count(permutations, "permutations")
-    check_seed(seed)
+    permutations = check_count(permutations, "permutations")
+    seed = check_seed(seed)
     require_rows(pair.n, 4 if method in ("permutation", "t", "chi2") else 6, f"the {method} test")
     pair = pair.moved()
     s = pair.statistics
@@ -291,7 +292,7 @@ def gretton_test(pair: Paired) -> tuple[float, float]:
     variance = estimators.gretton_variance(products, n)
     excess = g.scaled_diagonal.mean(axis=1) - g.scaled_rows.sum(axis=1) / (n * (n - 1))
     mean = float(excess[0] * excess[1]) / n
-    s = replace(estimators.gram_statistics(g), xs=pair.xs)
+    s = replace(g.statistics(), xs=pair.xs)
     # HSIC_b has this mean and variance: gamma with shape mean²/variance
     observed = float(s.hsic_biased[0, 1])
     return _statistic(s), float(

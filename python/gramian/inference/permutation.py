@@ -143,11 +143,11 @@ def null(
         check_options(options, function, null)
     if alternative is not None:
         one_of(alternative, get_args(Alternative), "alternative")
-    check_count(permutations, "permutations")
+    permutations = check_count(permutations, "permutations")
     check_budget(None, progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     if maximum is not None:
-        check_number(maximum, "maximum")
+        maximum = check_number(maximum, "maximum")
         if not math.isfinite(maximum):
             raise ValueError(f"maximum must be a finite number, got {maximum}")
     x, y = matrix(X, "X"), matrix(Y, "Y")

@@ -106,7 +106,7 @@ def cknna(
     pair = routes.paired(X, Y, kernel, kernel_y, memory=memory, progress=progress)
     n = pair.n
     require_rows(n, 4, "cknna")
-    check_k(k, n)
+    k = check_k(k, n)
     if variant == "reference" and k < 2:
         raise ValueError(f"k must be at least 2 for variant='reference', got {k}")
     swept = [variant == "paper" and not isinstance(x.kernel, Linear | Cosine) for x in pair.xs]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -13,12 +12,21 @@ import numpy.typing as npt
 
 from gramian.kernels import Linear
 from gramian.progress import Progress, expect, phase
-from gramian.rows.arrays import about_least, check_budget, exact_beyond, require_rows, same_device, same_rows
+from gramian.rows.arrays import (
+    about_least,
+    check_budget,
+    check_number,
+    exact_beyond,
+    require_rows,
+    same_device,
+    same_rows,
+)
 from gramian.rows.sources import matrix
 from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, centre
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, Basis, upper
+from gramian.sweeps.gram import GramMoments
 from gramian.sweeps.moments import (
     CLOUDED,
     TOO_FEW_DIGITS,
@@ -50,6 +58,7 @@ class Condensed:
     unseen: tuple[bool, bool] = (False, False)  # whether squares of some feature, which moments hold, underflowed
     clouded: tuple[bool, bool] = (False, False)  # whether rounding of a few rows hides what moments tell of the others
     even: tuple[factor.Even | None, factor.Even | None] = (None, None)  # where a few rows hold most of the rounding
+    columns: tuple[tuple[str, ...] | None, tuple[str, ...] | None] = (None, None)  # names of the features
 
 
 def condense(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
@@ -63,12 +72,15 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
         require_rows(X.n, least, what)
         phase(progress, "singular values")
         return _from_moments(X)
+    if isinstance(X, GramMoments):
+        raise TypeError(f"{what} is not made of GramMoments but of FeatureMoments: give feature_moments(X, Y)")
     if Y is None:
         raise TypeError(f"{what} needs X and Y, or FeatureMoments of both in place of X; Y is missing")
     x, y = matrix(X, "X"), matrix(Y, "Y")
     same_rows([x, y], ["X", "Y"])
     same_device([x, y], ["X", "Y"])
     require_rows(x.n, least, what)
+    columns = x.columns, y.columns
     (x,), (y,) = about_least([x]), about_least([y])
     after = _LAPACK * (x.d + y.d) / x.n
     expect(progress, 1 + after)
@@ -82,6 +94,7 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
         rcond=(max(x.n, x.d) * EPS, max(x.n, y.d) * EPS),
         rounding=(found.rounding[: x.d], found.rounding[x.d :]),
         exponent=(features[0].exponent // 2, features[1].exponent // 2),
+        columns=columns,
         even=(_even(features[0], found, slice(x.d)), _even(features[1], found, slice(x.d, None))),
     )
 
@@ -215,30 +228,29 @@ def saturated(ranks: Sequence[int], n: int) -> str | None:
     return None
 
 
-def check_ridge(ridge: object) -> None:
-    if isinstance(ridge, bool) or not isinstance(ridge, Real):
-        raise TypeError(f"ridge must be a number, got {type(ridge).__name__}")
-    if not (math.isfinite(ridge) and float(ridge) >= 0):
+def check_ridge(ridge: object) -> float:
+    found = check_number(ridge, "ridge")
+    if not (math.isfinite(found) and found >= 0):
         raise ValueError(f"ridge must be finite and at least 0, got {ridge}")
+    return found
 
 
 def check_part(value: object, argument: str, *, zero: bool) -> float:
     """A number from 0 to 1; where sums in float64 took it past an end by their rounding, the end."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
+    found = check_number(value, argument)
     near = 4 * EPS
-    if not (0 < float(value) <= 1 + near or (zero and -near <= float(value) <= 0)):
+    if not (0 < found <= 1 + near or (zero and -near <= found <= 0)):
         raise ValueError(f"{argument} must be {'from 0 to 1' if zero else 'above 0 and at most 1'}, got {value}")
-    return min(1.0, max(0.0, float(value)))
+    return min(1.0, max(0.0, found))
 
 
-def check_rcond(rcond: object) -> None:
+def check_rcond(rcond: object) -> float | None:
     if rcond is None:
-        return
-    if isinstance(rcond, bool) or not isinstance(rcond, Real):
-        raise TypeError(f"rcond must be a number or None, got {type(rcond).__name__}")
-    if not 0 <= float(rcond) < 1:
+        return None
+    found = check_number(rcond, "rcond", instead=" or None")
+    if not 0 <= found < 1:
         raise ValueError(f"rcond must be at least 0 and below 1, got {rcond}")
+    return found
 
 
 def square_of(rows: Array) -> Array:

@@ -19,9 +19,11 @@ from gramian.rows.sources import matrix
 from gramian.sweeps import estimators, gram, routes
 from gramian.sweeps.centred import feature_route
 from gramian.sweeps.estimators import Estimator, Measure
+from gramian.sweeps.moments import TRUSTED, FeatureMoments
 from gramian.sweeps.products import sweep_matmul, sweep_products
 from gramian.sweeps.represent import Precision, Representation, bandwidth_phase, landmarks, represent, widened
 from gramian.sweeps.routes import Paired
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Normalize: TypeAlias = Literal["none", "unit_diagonal", "hs_norm"]
@@ -37,8 +39,8 @@ _RESOLVED = 1e-6  # part of its scale below which a difference of moments is com
 @one_bar
 def kernel_alignment(
     X: object,
-    Y: object,
-    kernel: Kernel | str = "linear",
+    Y: object | None = None,
+    kernel: Kernel | str | None = None,
     *,
     kernel_y: Kernel | str | None = None,
     estimator: Estimator = "biased",
@@ -50,12 +52,15 @@ def kernel_alignment(
 
     Parameters
     ----------
-    X : array of shape (n, p)
+    X : array of shape (n, p), GramMoments or FeatureMoments
+        Any float, integer or boolean array that is a NumPy array or speaks DLPack, a DataFrame or DataArray (rows with
+        labels must have the same ones in X and Y), a list of rows, or the path of a file; or the sums of two arrays in
+        place of both. Arrays on a CUDA device (torch, CuPy, JAX) are compared there; both must be on one device.
     Y : array of shape (n, q)
-        Row i of both is the same sample. Any float, integer or boolean array that is a NumPy array or speaks DLPack, or
-        the path of a file. Arrays on a CUDA device (torch, CuPy, JAX) are compared there; both must be on one device.
-    kernel : kernel or its name
-        Of X, and of Y unless `kernel_y` is given. Bandwidths left open are resolved for each array by itself.
+        Row i of both is the same sample. Left out beside sums.
+    kernel : kernel or its name, optional
+        Of X, and of Y unless `kernel_y` is given; linear if left out. Bandwidths left open are resolved for each array
+        by itself. Sums have the kernels that they were made with, and another one is an error.
     kernel_y : kernel or its name, optional
     estimator : {"biased", "unbiased"}
         "unbiased" leaves out the diagonal in all three sums.
@@ -95,15 +100,14 @@ def kernel_alignment(
     841
     """
     expect(progress, 1)
-    pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
-    return _measure(pair, "kernel_alignment", estimator)
+    return _measure("kernel_alignment", X, Y, kernel, kernel_y, estimator, precision, memory, progress)
 
 
 @one_bar
 def hsic(
     X: object,
-    Y: object,
-    kernel: Kernel | str = "linear",
+    Y: object | None = None,
+    kernel: Kernel | str | None = None,
     *,
     kernel_y: Kernel | str | None = None,
     estimator: Estimator = "unbiased",
@@ -147,15 +151,14 @@ def hsic(
     1.0
     """
     expect(progress, 1)
-    pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
-    return _measure(pair, "hsic", estimator)
+    return _measure("hsic", X, Y, kernel, kernel_y, estimator, precision, memory, progress)
 
 
 @one_bar
 def cka(
     X: object,
-    Y: object,
-    kernel: Kernel | str = "linear",
+    Y: object | None = None,
+    kernel: Kernel | str | None = None,
     *,
     kernel_y: Kernel | str | None = None,
     estimator: Estimator = "unbiased",
@@ -197,21 +200,33 @@ def cka(
     (0.64, 1.0)
     """
     expect(progress, 1)
+    return _measure("cka", X, Y, kernel, kernel_y, estimator, precision, memory, progress)
+
+
+def _measure(
+    measure: Measure,
+    X: object,
+    Y: object | None,
+    kernel: Kernel | str | None,
+    kernel_y: Kernel | str | None,
+    estimator: Estimator,
+    precision: Precision,
+    memory: int | None,
+    progress: Progress | None,
+) -> float:
+    if sums := routes.sums_of_both(X, Y, kernel, kernel_y, measure):
+        return told(*routes.value_of_sums(X, sums, measure, estimator), measure)
+    kernel = "linear" if kernel is None else kernel
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
-    return _measure(pair, "cka", estimator)
-
-
-def _measure(pair: Paired, measure: Measure, estimator: str) -> float:
     pair = pair if measure == "kernel_alignment" else pair.moved()
     estimators.check_estimator(estimator, measure, pair.n)
-    value, reason = estimators.value(pair.statistics, measure, estimator)  # type: ignore[arg-type]
-    return told(value, reason, measure)
+    return told(*estimators.value(pair.statistics, measure, estimator), measure)
 
 
 @one_bar
 def distance_alignment(
     X: object,
-    Y: object,
+    Y: object | None = None,
     *,
     normalize: Normalize = "none",
     centered: bool = False,
@@ -226,7 +241,7 @@ def distance_alignment(
     Parameters
     ----------
     X, Y, precision, memory, progress
-        As in `kernel_alignment`.
+        As in `kernel_alignment`; sums must be of linear kernels, or of cosines for "unit_diagonal".
     normalize : {"none", "unit_diagonal", "hs_norm"}
         "unit_diagonal" normalises every row, so that d² = 2 − 2 cos; "hs_norm" divides the d² of each array by ‖K‖/n
         of its linear kernel (centred if `centered`).
@@ -258,40 +273,74 @@ def distance_alignment(
     """
     one_of(normalize, get_args(Normalize), "normalize")
     kernel = "cosine" if normalize == "unit_diagonal" else "linear"
+    if sums := routes.sums_of_both(X, Y, kernel, None, "distance_alignment"):
+        return told(*_distance_alignment_of_sums(X, sums, normalize, centered), "distance_alignment")
     pair = routes.paired(X, Y, kernel, None, precision=precision, memory=memory, progress=progress)
     if normalize == "none" or centered:
         pair = pair.moved()
-    n = pair.n
     by_sums = feature_route(pair.matrices, pair.kernels, memory)
     expect(progress, (by_sums or normalize == "hs_norm") + (0 if by_sums else 1 + centered))
-    s: estimators.Statistics | None = None
+    s: Statistics | None = None
     weights, exponents = [1.0, 1.0], [0, 0]
     if pair.by_features or normalize == "hs_norm":
         s = pair.statistics
     if normalize == "hs_norm" and s is not None:
-        measure: Measure = "cka" if centered else "kernel_alignment"
-        for p, name in ((0, "X"), (1, "Y")):
-            if reason := estimators.undefined(s, p, measure, "biased", name):
-                return told(math.nan, reason, "distance_alignment")
-            weights[p] = 1 / math.sqrt(s.matrix(measure, "biased")[p, p])
-            exponents[p] = -int(s.exponent[p])
+        weights, exponents, reason = _by_norms(s, centered)
+        if reason:
+            return told(math.nan, reason, "distance_alignment")
     if equal_rows(*pair.matrices):
         return 0.0
     if pair.by_features and s is not None:
-        # one common unit for both arrays: weights w with d² of array p = 2^top·w_p·(d² in scaled units)
-        units = s.exponent + np.array(exponents)
-        top = int(units.max())
-        w = np.array(weights) * np.ldexp(1.0, units - top)
-        h = s.hsic_biased * np.multiply.outer(w, w)
-        value = 4 * (h[0, 0] + h[1, 1] - 2 * h[0, 1])
-        scale = 4 * (h[0, 0] + h[1, 1])
-        if not centered:
-            t, d = s.trace * w, s.diagonal_inner * np.multiply.outer(w, w)
-            value += 2 * (d[0, 0] + d[1, 1] - 2 * d[0, 1]) / n + 2 * ((t[0] - t[1]) / n) ** 2
-            scale += 2 * (d[0, 0] + d[1, 1]) / n
+        value, scale, top = _distances_of(s, weights, exponents, centered)
         if value > _RESOLVED * scale or scale == 0:
-            return estimators.scaled(float(value), 2 * top)
+            return estimators.scaled(value, 2 * top)
     return _distance_alignment_from_differences(pair, normalize, centered, weights, exponents)
+
+
+def _by_norms(s: Statistics, centered: bool) -> tuple[list[float], list[int], str | None]:
+    """Weights and powers of two that divide each array's distances by ‖K‖/n, or why there are none."""
+    measure: Measure = "cka" if centered else "kernel_alignment"
+    for p, name in ((0, "X"), (1, "Y")):
+        if reason := estimators.undefined(s, p, measure, "biased", name):
+            return [], [], reason
+    weights = [1 / math.sqrt(s.matrix(measure, "biased")[p, p]) for p in (0, 1)]
+    return weights, [-int(s.exponent[p]) for p in (0, 1)], None
+
+
+def _distances_of(
+    s: Statistics, weights: Sequence[float], exponents: Sequence[int], centered: bool
+) -> tuple[float, float, int]:
+    """The value, what it is a difference of, and the power of two whose square both are in."""
+    # one common unit for both arrays: weights w with d² of array p = 2^top·w_p·(d² in scaled units)
+    units = s.exponent + np.array(exponents)
+    top = int(units.max())
+    w = np.array(weights) * np.ldexp(1.0, units - top)
+    h = s.hsic_biased * np.multiply.outer(w, w)
+    value = 4 * (h[0, 0] + h[1, 1] - 2 * h[0, 1])
+    scale = 4 * (h[0, 0] + h[1, 1])
+    if not centered:
+        t, d = s.trace * w, s.diagonal_inner * np.multiply.outer(w, w)
+        value += 2 * (d[0, 0] + d[1, 1] - 2 * d[0, 1]) / s.n + 2 * ((t[0] - t[1]) / s.n) ** 2
+        scale += 2 * (d[0, 0] + d[1, 1]) / s.n
+    return float(value), float(scale), top
+
+
+def _distance_alignment_of_sums(
+    X: object, s: Statistics, normalize: Normalize, centered: bool
+) -> tuple[float, str | None]:
+    """The value, and why it is nan: a small difference of sums cannot be made again from the rows."""
+    weights, exponents, reason = [1.0, 1.0], [0, 0], None
+    if normalize == "hs_norm":
+        weights, exponents, reason = _by_norms(s, centered)
+    if reason:
+        return math.nan, reason
+    value, scale, top = _distances_of(s, weights, exponents, centered)
+    size = np.sqrt(np.abs(np.diag(s.hsic_biased)))
+    lost = float((s.rounding / np.where(size > 0, size, np.inf)).max()) / TRUSTED
+    told_apart = scale == 0 or value > max(_RESOLVED, lost) * scale
+    if not told_apart or (isinstance(X, FeatureMoments) and not X.trusted(s, "hsic", "biased")):
+        return math.nan, "X and Y are so nearly the same that sums of both do not tell them apart; give the arrays"
+    return estimators.scaled(value, 2 * top), None
 
 
 def _distance_alignment_from_differences(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -282,7 +282,7 @@ def nearest_of(
     one_of(metric, get_args(Metric), "metric")
     check_budget(memory, progress)
     rows = matrix(x, name)
-    check_k(k, rows.n)
+    k = check_k(k, rows.n)
     kernel, native = _KERNEL[metric]
     if metric in ("euclidean", "manhattan"):
         (rows,) = about_least([rows])
@@ -349,11 +349,13 @@ def _parallel(rows: Matrix) -> bool:
     )
 
 
-def check_k(k: object, n: int) -> None:
-    check_count(k, "k")
+def check_k(k: object, n: int) -> int:
+    """The number of neighbours, if so many other rows are there."""
+    found = check_count(k, "k")
     require_rows(n, 2, "a nearest neighbour")
-    if cast("int", k) > n - 1:
-        raise ValueError(f"k must be at most {n - 1}, the number of other rows, got {k}")
+    if found > n - 1:
+        raise ValueError(f"k must be at most {n - 1}, the number of other rows, got {found}")
+    return found
 
 
 def _measure(
@@ -376,7 +378,7 @@ def _both(
     """The lists of two arrays of the same samples."""
     one_of(metric, get_args(Metric), "metric")
     pair = routes.paired(X, Y, _KERNEL[metric][0], None, memory=memory, progress=progress)
-    check_k(k, pair.n)
+    k = check_k(k, pair.n)
     expect(progress, 2)
     x, y = (
         nearest_of(z, name, k, metric, memory, phase(progress, f"neighbours of {name}"))

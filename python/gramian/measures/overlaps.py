@@ -136,8 +136,8 @@ def neighbor_overlap(
     0.25
     """
     one_of(measure, get_args(NeighborMeasure), "measure")
-    check_count(shuffles, "shuffles")
-    check_seed(seed)
+    shuffles = check_count(shuffles, "shuffles")
+    seed = check_seed(seed)
     check_budget(None, progress)
     return overlap(A, B, ("A", "B"), measure, shuffles, seed, progress)
 

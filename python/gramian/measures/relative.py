@@ -99,6 +99,8 @@ def relative_representation(
 
 def _anchors(x: Matrix, anchors: object) -> Array:
     """(m, p) features of the anchors."""
+    if isinstance(anchors, list | tuple) and all(isinstance(row, int | np.integer) for row in anchors):
+        anchors = np.array(anchors, dtype=np.int64)
     if not isinstance(anchors, str | os.PathLike) and getattr(anchors, "ndim", 2) == 1:
         rows = np.asarray(anchors)
         if rows.dtype.kind not in "iu":

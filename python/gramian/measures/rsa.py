@@ -202,7 +202,7 @@ def rsa_estimate(
     kinds = checked(dissimilarity, dissimilarity_y, correlation)
     limits = None if geotopological is None else _check_limits(geotopological)
     if bins is not None:
-        check_count(bins, "bins", 2)
+        bins = check_count(bins, "bins", 2)
         if correlation != "spearman":
             raise ValueError(f"bins are of ranks, which correlation='spearman' has; got correlation={correlation!r}")
     ordered = correlation == "spearman" or limits is not None

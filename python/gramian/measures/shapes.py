@@ -126,7 +126,7 @@ def shape_distance(
     0.8
     """
     alpha = check_part(alpha, "alpha", zero=True)
-    check_rcond(rcond)
+    rcond = check_rcond(rcond)
     c = condense(X, Y, "shape_distance", progress)
     reason = without_variation(c)
     if alpha == 1:

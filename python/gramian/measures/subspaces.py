@@ -165,20 +165,19 @@ def canonical_correlations(
     >>> gm.canonical_correlations(x, y).correlations.round(12)
     array([0.8])
     """
-    check_rcond(rcond)
+    rcond = check_rcond(rcond)
     if variance is not None:
         variance = check_part(variance, "variance", zero=False)
     if components is not None:
-        check_count(components, "components")
+        components = check_count(components, "components")
     if variance is not None and components is not None:
         raise ValueError("variance and components both say how many components to keep; give one of them")
     ridges = ridge if isinstance(ridge, tuple) else (ridge, ridge)
     if len(ridges) != 2:
         raise ValueError(f"ridge must be a number or a pair (of X, of Y), got {len(ridges)} numbers")
-    for value in ridges:
-        check_ridge(value)
+    first, second = map(check_ridge, ridges)
     c = condense(X, Y, "a canonical correlation", progress)
-    return _canonical(c, variance, components, standardize, (float(ridges[0]), float(ridges[1])), rcond)
+    return _canonical(c, variance, components, standardize, (first, second), rcond)
 
 
 def _canonical(
@@ -419,8 +418,8 @@ def linear_regression_r2(
     >>> round(gm.linear_regression_r2(x, y), 12)  # 1 - (9/20)/(5/4)
     0.64
     """
-    check_ridge(ridge)
-    check_rcond(rcond)
+    ridge = check_ridge(ridge)
+    rcond = check_rcond(rcond)
     c = condense(X, Y, "linear_regression_r2", progress)
     total = float(np.vdot(c.y, c.y))
     basis = basis_of(c, 0, rcond, unit_columns=ridge == 0)

@@ -28,6 +28,8 @@ class UnitMatching:
     signed: bool
     n: int
     reason: str | None  # why there is no score
+    names_x: tuple[str, ...] | None = None  # (k,) what a table calls units_x
+    names_y: tuple[str, ...] | None = None  # (k,)
 
     @property
     def score(self) -> float:
@@ -58,8 +60,9 @@ def bipartite_matching(
     Returns
     -------
     UnitMatching
-        ``.units_x``, ``.units_y``, ``.correlations``, ``.score``; as many pairs as the narrower array has units that
-        vary. The score is nan, and ``.reason`` says why, if an array is constant.
+        ``.units_x``, ``.units_y``, ``.correlations``, ``.score``, and of tables ``.names_x``, ``.names_y``; as many
+        pairs as the narrower array has units that vary. The score is nan, and ``.reason`` says why, if an array is
+        constant.
 
     Raises
     ------
@@ -157,4 +160,8 @@ def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: b
             reason = UNDERFLOWED
         elif c.gone or NOISE * max(part.max() for part in parts) > TRUSTED:
             reason = TOO_FEW_DIGITS
-    return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, c.n, reason)
+    names = [
+        None if called is None else tuple(called[i] for i in units)
+        for called, units in zip(c.columns, (units_x, units_y), strict=True)
+    ]
+    return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, c.n, reason, names[0], names[1])

@@ -8,12 +8,13 @@ program that has imported torch.
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, cast
 
@@ -22,6 +23,9 @@ import numpy.typing as npt
 
 from gramian import _core
 from gramian.progress import is_progress
+from gramian.rows import objects
+from gramian.rows.labels import RowLabels, same_labels
+from gramian.rows.objects import check_shape, kind_of
 from gramian.words import did_you_mean
 
 DType = Literal["float64", "float32", "float16", "bfloat16"]
@@ -75,6 +79,8 @@ class Matrix:
     device: str  # "cpu" or "cuda:0"
     data: npt.NDArray[Any] | None  # (n, d) the memory behind the view, bfloat16 as its bits; None on a device
     owner: object  # the caller's array: keeps the memory alive
+    labels: RowLabels | None = field(default=None, kw_only=True)  # of the rows, if the caller's object has some
+    columns: tuple[str, ...] | None = field(default=None, kw_only=True)  # names of the features
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,15 +122,17 @@ def as_matrix(x: object, name: str) -> Matrix:
         A NumPy array (memory-mapped, strided and read-only too), a torch tensor, a CuPy or JAX array or anything else
         that speaks DLPack, on the CPU or on a CUDA device. float64, float32, float16 and bfloat16 are read where they
         lie; booleans and integers are copied to float64, which rounds integers beyond 2**53. Measures that do not
-        change when all rows move take such columns less their least entry, exactly (`about_least`; on the CPU).
+        change when all rows move take such columns less their least entry, exactly (`about_least`; on the CPU). Also
+        tables of pandas and xarray with their labels, lists of lists, datasets of h5py and zarr (`objects.plain`).
     name : str
         What the caller calls it; every message starts with it.
 
     Raises
     ------
     TypeError
-        `x` is not an array, or not of real numbers. Extended precision (``longdouble``) is refused and not rounded:
-        results are computed in float64, and what was stored to keep more digits should be cut down by its owner.
+        `x` is not an array, or not of real numbers, or a tensor that requires grad. Extended precision (``longdouble``)
+        is refused and not rounded: results are computed in float64, and what was stored to keep more digits should be
+        cut down by its owner.
     ValueError
         `x` is not two-dimensional, is empty, or holds NaN or infinity (the message says in which row first).
     RuntimeError
@@ -136,17 +144,33 @@ def as_matrix(x: object, name: str) -> Matrix:
     """
     if issubclass(type(x), Matrix):  # isinstance would ask the object
         return cast(Matrix, x)
-    found = _found(x, name)
+    return _matrix_of(x, name, *_found(x, name, column=False))
+
+
+def as_column(x: object, name: str) -> Matrix:
+    """`as_matrix` for which one dimension is as good as two: n samples of one feature."""
+    if issubclass(type(x), Matrix):
+        return cast(Matrix, x)
+    return _matrix_of(x, name, *_found(x, name, column=True))
+
+
+def _matrix_of(
+    x: object, name: str, found: npt.NDArray[Any] | BFloat16Array | _core.View, table: objects.Plain | None
+) -> Matrix:
+    """The matrix of the memory that was found in an object."""
     data = None
     if isinstance(found, _core.View):
         view = found
     else:
         if not isinstance(found, BFloat16Array):
             _check_numbers(found, name)
-        _check_shape(found.shape, name)
+        check_shape(found.shape, name)
         data = _readable(found.bits) if isinstance(found, BFloat16Array) else _real(found, name)
         view = _view(data)
-    matrix = Matrix(view, view.rows, view.cols, cast("DType", view.dtype), view.device, data, x)
+    owner, labels, columns = (x, None, None) if table is None else (table.values, table.rows, table.columns)
+    matrix = Matrix(
+        view, view.rows, view.cols, cast("DType", view.dtype), view.device, data, owner, labels=labels, columns=columns
+    )
     check_finite(matrix, name)
     return matrix
 
@@ -238,12 +262,13 @@ def _first_nonfinite(x: Matrix) -> int | None:
 
 
 def same_rows(matrices: Sequence[Matrix], names: Sequence[str]) -> None:
-    """Raise ValueError unless all have the number of rows of the first."""
+    """Raise ValueError unless all have the number of rows of the first, and labels of rows, where there are, agree."""
     for matrix, name in zip(matrices[1:], names[1:], strict=True):
         if matrix.n != matrices[0].n:
             raise ValueError(
                 f"{names[0]} has {matrices[0].n} rows but {name} has {matrix.n}; row i of both must be the same sample"
             )
+    same_labels([matrix.labels for matrix in matrices], names)
 
 
 def same_device(matrices: Sequence[Matrix], names: Sequence[str]) -> None:
@@ -262,23 +287,45 @@ def one_of(choice: object, known: Sequence[str], argument: str) -> None:
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}, got {choice!r}{near}")
 
 
-def check_count(value: object, argument: str, least: int = 1) -> None:
-    """Raise unless the value is a whole number and large enough."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{argument} must be a whole number, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{argument} must be at least {least}, got {value}")
+def plain_number(value: Any, argument: str) -> Any:
+    """The number in an array of no dimension, of any library; anything else as it is."""
+    if isinstance(value, int | float) or not hasattr(value, "item") or getattr(value, "shape", None) != ():
+        return value
+    if getattr(value, "requires_grad", False) is True:
+        raise objects.requires_grad(argument)
+    return value.item()
 
 
-def check_number(value: object, argument: str) -> None:
-    """Raise TypeError unless the value is a real number; which ones will do is for the caller to say."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
+def check_count(value: object, argument: str, least: int = 1) -> int:
+    """The value, if it is a whole number and large enough."""
+    found = plain_number(value, argument)
+    if isinstance(found, bool) or not isinstance(found, int | np.integer):
+        raise TypeError(f"{argument} must be a whole number, got {_type_of(value)}")
+    if found < least:
+        raise ValueError(f"{argument} must be at least {least}, got {found}")
+    return int(found)
 
 
-def check_seed(seed: object) -> None:
-    """Raise unless the seed is a whole number, 0 or more."""
-    check_count(seed, "seed", 0)
+def check_number(value: object, argument: str, *, instead: str = "") -> float:
+    """The value, if it is a real number; which ones will do is for the caller to say, and what would do instead."""
+    found = plain_number(value, argument)
+    if isinstance(found, bool) or not isinstance(found, Real):
+        raise TypeError(f"{argument} must be a number{instead}, got {_type_of(value)}")
+    try:
+        return float(found)
+    except OverflowError:
+        return math.copysign(math.inf, -1 if found < 0 else 1)
+
+
+def _type_of(value: object) -> str:
+    """What came in place of a number."""
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else "")
+
+
+def check_seed(seed: object) -> int:
+    """The seed, if it is a whole number, 0 or more."""
+    return check_count(seed, "seed", 0)
 
 
 def group_numbers(groups: object, n: int) -> npt.NDArray[np.int64]:
@@ -314,17 +361,34 @@ def require_rows(n: int, minimum: int, what: str, instead: str | None = None) ->
         raise ValueError(f"{what} needs at least {minimum} rows but got {n}{hint}")
 
 
-def _found(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
-    """`_array`, whatever the object's own code does: it may raise anything at any question.
+def _found(
+    x: Any, name: str, *, column: bool
+) -> tuple[npt.NDArray[Any] | BFloat16Array | _core.View, objects.Plain | None]:
+    """`_array` of what an object is or holds, whatever the object's own code does, which may raise anything.
 
     The gate's own messages start with the argument's name; all others are the object's.
     """
     try:
-        return _array(x, name)
+        table = objects.plain(x, name, column=column)
+        held = x if table is None else table.values
+        return _array(_as_column(held) if column else held, name), table
     except Exception as error:
-        if isinstance(error, TypeError | ValueError | RuntimeError) and _words(error).startswith(name):
+        if isinstance(error, TypeError | ValueError | RuntimeError) and _words(error).startswith(_own(name)):
             raise
         raise _unreadable(x, name, error) from error
+
+
+def _own(name: str) -> tuple[str, ...]:
+    """How messages of the gate begin."""
+    return (name, f"rows of {name}", f"what {name} lists")
+
+
+def _as_column(x: Any) -> Any:
+    try:
+        one = len(getattr(x, "shape", ())) == 1
+    except Exception:  # a foreign object's own; the gate says what is wrong with it
+        return x
+    return x[:, None] if one and (issubclass(type(x), BFloat16Array) or hasattr(x, "__dlpack__")) else x
 
 
 def _array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
@@ -343,7 +407,7 @@ def _array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
     if _is_torch_tensor(x):
         return _torch_array(x, name)
     if isinstance(x, np.generic) or not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
-        raise TypeError(f"{name} must be an array, got {_kind(x)}{_conversion(x, name)}")
+        raise TypeError(objects.refusal(x, name))
     device, index = map(operator.index, x.__dlpack_device__())
     if device in _CUDA_DEVICES:
         return _device_view(x, name, index)
@@ -372,6 +436,8 @@ class _Checked:
 
 def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.View:
     torch = sys.modules["torch"]
+    if x.requires_grad and torch.is_grad_enabled():
+        raise objects.requires_grad(name)
     if x.is_nested:
         raise TypeError(f"{name} is a nested tensor; pool each sample to one row of features first")
     if x.layout is not torch.strided:
@@ -380,6 +446,8 @@ def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.
         raise TypeError(f"{name} is a quantized tensor; {name}.dequantize() makes a plain one")
     if x.is_complex():
         raise TypeError(_complex_message(name, str(x.dtype)))
+    if x.dtype.is_floating_point and x.element_size() == 1:
+        raise TypeError(f"{name} is {x.dtype}, which is not read; {name}.to(torch.bfloat16) has all its values")
     if x.device.type == "meta":
         raise TypeError(f"{name} is a tensor on the meta device, which has no values")
     if x.device.type == "cuda" and torch.version.hip is None:
@@ -392,12 +460,20 @@ def _torch_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array | _core.
     return cast("npt.NDArray[Any]", plain.numpy())
 
 
+def tensor_array(x: Any, name: str) -> npt.NDArray[Any] | BFloat16Array:
+    """The memory of a torch tensor of the host."""
+    found = _torch_array(x, name)
+    if isinstance(found, _core.View):
+        raise TypeError(f"{name} is on {x.device}")
+    return found
+
+
 def _device_view(x: Any, name: str, index: int) -> _core.View:
     """A view of an array on a CUDA device, after its producer has made the engine's stream wait for what fills it."""
     if status := _core.cuda_status():
         raise _elsewhere(name, f"cuda:{index}", status)
     if (shape := getattr(x, "shape", None)) is not None:
-        _check_shape(tuple(shape), name)
+        check_shape(tuple(shape), name)
     kind = _kind_of_dtype(x)
     if kind == "c":
         raise TypeError(_complex_message(name, str(x.dtype)))
@@ -420,7 +496,7 @@ def _cast_on_device(x: Any, dtype: DType, name: str) -> Any:
         found = x.astype(dtype) if hasattr(x, "astype") else x
     if getattr(found, "dtype", None) != dtype:
         raise TypeError(
-            f"{name} is {getattr(x, 'dtype', 'of another dtype')} and {_kind(x)} could not be made {dtype} where it "
+            f"{name} is {getattr(x, 'dtype', 'of another dtype')} and {kind_of(x)} could not be made {dtype} where it "
             f"lies; convert {name} to a float dtype first (JAX has float64 with jax_enable_x64)"
         )
     return found
@@ -452,8 +528,13 @@ def _check_numbers(a: npt.NDArray[Any], name: str) -> None:
         hint = f"; if all its fields are numbers, use numpy.lib.recfunctions.structured_to_unstructured({name})"
     elif a.dtype.kind in "US":
         hint = f"; if it holds numbers, use {name}.astype(np.float64)"
+    elif a.dtype.name.startswith("float8"):
+        hint = f"; {name}.astype(np.float32) has all its values"
     elif a.dtype.kind in "VMm":
         hint = ""
+    elif a.dtype.kind == "O":
+        objects.check_scalar_items(a, name)
+        return
     else:
         return
     raise TypeError(f"{name} must hold real numbers, got dtype {str(a.dtype)[:80]}{hint}")
@@ -480,21 +561,11 @@ def _readable(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`a` itself if it can be stepped through in whole, aligned elements of this machine's byte order."""
     if not a.dtype.isnative:
         return a.astype(a.dtype.newbyteorder("="))
+    if a.dtype.byteorder not in "=|":  # HDF5 and zarr spell this machine's order out
+        a = a.view(a.dtype.newbyteorder("="))
     if not a.flags.aligned or any(stride % a.itemsize for stride in a.strides):
         return a.copy()
     return a
-
-
-def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    wanted = f"{name} must be 2-d (samples by features), got shape {shape}"
-    if len(shape) == 0:
-        raise ValueError(f"{name} must be 2-d (samples by features), got a single number")
-    if len(shape) == 1:
-        raise ValueError(f"{wanted}; for {shape[0]} samples of one feature use {name}.reshape(-1, 1)")
-    if len(shape) > 2:
-        raise ValueError(f"{wanted}; pool the features of each sample, or flatten: {name}.reshape({shape[0]}, -1)")
-    if 0 in shape:
-        raise ValueError(f"{name} is empty: it has {shape[0]} rows and {shape[1]} columns")
 
 
 def _float64(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -518,17 +589,6 @@ def _is_torch_tensor(x: object) -> bool:
     return bool(is_torch_array(x))
 
 
-def _kind(x: object) -> str:
-    """What to call `x` in a message: DataFrame of pandas, list, None."""
-    if x is None:
-        return "None"
-    try:
-        kind, library = str(type(x).__name__), str(type(x).__module__).partition(".")[0]
-    except Exception:  # a class of its own kind of class
-        return "an object"
-    return kind if library == "builtins" else f"a {library} {kind}"
-
-
 def _words(error: BaseException) -> str:
     """What an exception says, or what it is if that is nothing or it fails."""
     try:
@@ -537,23 +597,12 @@ def _words(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _conversion(x: object, name: str) -> str:
-    if _kind(x).endswith("Tracer"):
-        return "; call gramian outside of jax.jit and jax.grad, where arrays have values"
-    for method in ("to_numpy", "toarray"):
-        if hasattr(x, method):
-            return f"; {name}.{method}() makes one"
-    if isinstance(x, list | tuple) or hasattr(x, "__array__"):
-        return f"; np.asarray({name}) makes one"
-    return ""
-
-
 def _complex_message(name: str, dtype: str) -> str:
     return f"{name} must hold real numbers, got {dtype}; put real and imaginary parts side by side as features"
 
 
 def _unreadable(x: object, name: str, error: Exception) -> TypeError:
-    return TypeError(f"{name}, {_kind(x)}, could not be read as an array: {' '.join(_words(error).split())}")
+    return TypeError(f"{name}, {kind_of(x)}, could not be read as an array: {' '.join(_words(error).split())}")
 
 
 def _elsewhere(name: str, device: str, reason: str = "gramian reads CPU and CUDA memory") -> RuntimeError:

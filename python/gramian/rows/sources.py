@@ -1,7 +1,7 @@
 """Arrays from files, named as ``acts.npy``, ``acts.npz:layer3`` or ``acts.safetensors:layers.3``.
 
-`.npy`, `.safetensors` and the uncompressed members of an `.npz` are mapped, not loaded: memory holds the pages in use
-and no more. Compressed members are unpacked into memory.
+`.npy`, `.safetensors`, `.pt`, the uncompressed members of an `.npz` and the contiguous datasets of an `.h5` are mapped,
+not loaded: memory holds the pages in use and no more. Compressed members, `.mat` and `.csv` are unpacked into memory.
 
 A mapped file has to stay as it is while a call reads it: where another program cuts it short, the operating system ends
 the process with SIGBUS, which no program can turn into an exception. To replace a file that is in use, write a new one
@@ -14,6 +14,8 @@ file is run, and every damage is a ValueError that names the file.
 from __future__ import annotations
 
 import ast
+import fnmatch
+import glob
 import json
 import math
 import os
@@ -23,18 +25,39 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.rows.arrays import BFloat16Array, Matrix, as_matrix
+from gramian.rows import hdf5, matlab, torch_files
+from gramian.rows.arrays import BFloat16Array, Matrix, as_column, as_matrix, tensor_array
+from gramian.rows.labels import RowLabels
+from gramian.rows.objects import Plain
+from gramian.rows.reading import SWOLLEN, UNPACKED_FREELY, listing, natural, printable, reading, shown
+from gramian.rows.text import read_csv
 
 FileArray = npt.NDArray[Any] | BFloat16Array
+Value = TypeVar("Value")
 
-SUFFIXES = (".npy", ".npz", ".safetensors")
-_SPEC = re.compile(r"(?P<path>.+?\.(?:npy|npz|safetensors))(?::(?P<key>.*))?", re.DOTALL)
+SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".h5", ".hdf5", ".mat", ".csv")
+ALONE = (".npy", ".csv")  # which hold one array, without a name
+_SPEC = re.compile(rf"(?P<path>.+?\.(?:{'|'.join(s[1:] for s in SUFFIXES)}))(?::(?P<key>.*))?", re.DOTALL)
+# pathlib makes s3:/ of s3://
+_REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://|(?:s3|s3a|gs|gcs|az|abfs|abfss|adl|hdfs|hf|https?|ftp|sftp|file):/")
+_INSTEAD = {
+    ".parquet": "pandas.read_parquet gives a DataFrame, which is taken as it is",
+    ".feather": "pandas.read_feather gives a DataFrame, which is taken as it is",
+    ".tsv": "pandas.read_csv(..., sep='\\t') gives a DataFrame, which is taken as it is",
+    ".xlsx": "pandas.read_excel gives a DataFrame, which is taken as it is",
+    ".nc": "xarray.open_dataarray gives a DataArray, which is taken as it is",
+    ".zarr": "zarr.open gives an array, which is taken as it is",
+    ".pkl": "it can run code when it is read; if you trust it, read it yourself and give the array",
+    ".pickle": "it can run code when it is read; if you trust it, read it yourself and give the array",
+    ".joblib": "it can run code when it is read; if you trust it, read it yourself and give the array",
+}
 _SAFETENSORS_DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -53,10 +76,6 @@ _SAFETENSORS_DTYPES = {
 # what Python warns of when it parses a header, and no header of an array has: a backslash, and 1or
 _WARNED_OF = re.compile(r"\\|[0-9_.](?:and|else|for|if|in|is|not|or)\b")
 _LONGEST_HEADER = 10_000  # characters of an .npy header; one of a real array has some 100
-_LONGEST_NAME = 200
-_LONGEST_WORDS = 300  # characters of what a library says of a damaged file, which may quote the file
-_UNPACKED_FREELY = 256 << 20  # bytes
-_SWOLLEN = 100  # times its size in the file: beyond this, and the above, a member is not unpacked
 _AT_ONCE = 16 << 20  # bytes of a mapped member between two chances for Ctrl-C
 _LOCAL_HEADER, _LOCAL_MARK = 30, b"PK\3\4"
 
@@ -66,21 +85,15 @@ def matrix(x: object, name: str, *, column: bool = False) -> Matrix:
 
     With `column`, one dimension is as good as two: n samples of one feature.
     """
+    gate = as_column if column else as_matrix
     if not issubclass(type(x), str | os.PathLike):
-        return as_matrix(_column(x) if column else x, name)
-    array = open_array(cast("str | os.PathLike[str]", x))
+        return gate(x, name)
+    spec = cast("str | os.PathLike[str]", x)
+    found = open_rows(spec)
     try:
-        return as_matrix(_column(array) if column else array, name)
+        return gate(found, name)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{os.fspath(cast('str', x))}: {error}") from None
-
-
-def _column(x: Any) -> Any:
-    try:
-        arrays = issubclass(type(x), BFloat16Array) or hasattr(x, "__dlpack__")
-        return x[:, None] if arrays and len(getattr(x, "shape", ())) == 1 else x
-    except Exception:  # a foreign object's own; the gate says what is wrong with it
-        return x
+        raise type(error)(f"{os.fspath(spec)}: {error}") from None
 
 
 def named_layers(layers: object, name: str) -> dict[str, object]:
@@ -104,13 +117,14 @@ def open_array(spec: str | os.PathLike[str]) -> FileArray:
     Parameters
     ----------
     spec : str or Path
-        ``file.npy``, ``file.npz:key`` or ``file.safetensors:key``; the key may be left out if the file holds one array.
+        ``file.npy``, ``file.csv``, or with a key ``file.npz:key``, ``.safetensors:key``, ``.pt:key``, ``.pth:key``,
+        ``.h5:key``, ``.hdf5:key``, ``.mat:key``; the key may be left out if the file holds one array.
 
     Returns
     -------
     array
-        A read-only memory map for ``.npy``, ``.safetensors`` and uncompressed members of an ``.npz``; an array in
-        memory for compressed ones.
+        A memory map for ``.npy``, ``.safetensors``, ``.pt``, uncompressed members of an ``.npz`` and contiguous
+        datasets of an ``.h5``; an array in memory for all others.
 
     Raises
     ------
@@ -121,38 +135,55 @@ def open_array(spec: str | os.PathLike[str]) -> FileArray:
         unpacks to more than 256 MB and more than 100 times its size in the file (the message says what to do if that
         is right).
     TypeError
-        A ``.safetensors`` tensor of a dtype that is not read.
+        A tensor of a dtype that is not read.
     ImportError
-        A ``.safetensors`` file without the package of that name.
+        A ``.safetensors`` file without the package of that name, a ``.pt`` without torch, an ``.h5`` without h5py.
 
     Notes
     -----
     Members of an ``.npz`` are read once to hold them against their checksum. A mapped file that another program cuts
     short while it is read ends the process (SIGBUS): replace files by renaming, not by writing into them.
     """
+    found = open_rows(spec)
+    return cast("FileArray", found.values) if isinstance(found, Plain) else found
+
+
+def open_rows(spec: str | os.PathLike[str]) -> FileArray | Plain:
+    """The same with what the file calls its rows and columns, which a `.csv` may say."""
     path, key = _split(spec)
     if _kind_of(path) == "directory":
         raise ValueError(f"{path} is a directory; name one array in it")
     if path.suffix == ".npy":
         return _map_npy(path)
-    names = array_names(path)
+    if path.suffix == ".csv":
+        return _table(path)
+    archive = opened(path)
+    names = archive.names
     if key is None and len(names) == 1:
         key = names[0]
     if key is None:
-        raise ValueError(f"{path} holds {len(names)} arrays; name one of them, as in {path}:{_listing(names)}")
+        raise ValueError(f"{path} holds {len(names)} arrays; name one of them, as in {path}:{listing(names)}")
     if key not in names:
-        raise ValueError(f"{path} has no array named {key!r}; it holds {_listing(names)}")
-    return _read(path, [key])[key]
+        raise ValueError(f"{path} has no array named {key!r}; it holds {listing(names)}")
+    return archive.read([key])[key]
 
 
-def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
-    """Every layer that `spec` names, in natural order: layer2 before layer10.
+def open_layers(
+    spec: str | os.PathLike[str], keys: str | Sequence[str] | None = None, name: str | None = None
+) -> dict[str, FileArray]:
+    """Every layer that `spec` names, in natural order: layer2 before layer10; or those that `keys` choose.
 
     Parameters
     ----------
     spec : str or Path
-        An ``.npz`` or ``.safetensors`` with an array for each layer, a directory with a ``.npy`` for each layer, or one
-        array of shape (n, layers, features). A single array (n, features) is one layer.
+        A file with an array for each layer (``.npz``, ``.safetensors``, ``.pt``, ``.h5``, ``.mat``), all of them or
+        those of a pattern, ``acts.safetensors:blocks.*.mlp``; a directory with a ``.npy`` for each layer, or a pattern
+        of such files, ``acts/*.npy``; or one array of shape (n, layers, features). A single array (n, features) is one
+        layer.
+    keys : str or list of str, optional
+        As in `chosen`; arrays that they leave out are not read.
+    name : str, optional
+        What messages about keys call the layers; the path if left out.
 
     Returns
     -------
@@ -161,21 +192,76 @@ def open_layers(spec: str | os.PathLike[str]) -> dict[str, FileArray]:
 
     Raises
     ------
-    FileNotFoundError, ValueError, ImportError
-        As in `open_array`; also a directory without ``.npy`` files.
+    FileNotFoundError, ValueError, TypeError, ImportError
+        As in `open_array`; also a directory without ``.npy`` files, or a key that is not there.
     """
-    plain = Path(_text(spec))
+    text = _text(spec)
+    name = name or text
+    plain = Path(text)
     if _kind_of(plain) == "directory":
         files = {file.stem: file for file in plain.iterdir() if file.suffix == ".npy"}
         if not files:
             raise ValueError(f"{plain} has no .npy files; a directory of layers has one for each layer")
-        return {name: _map_npy(files[name]) for name in sorted(files, key=_natural)}
+        return _map_files(files, keys, name)
+    if is_pattern(text) and _kind_of(plain) == "nothing" and (files := _matching_files(text)):
+        return _map_files(files, keys, name)
     path, key = _split(spec)
-    if path.suffix == ".npy" or key is not None:
-        return _layers_of(open_array(spec), key or path.stem)
-    names = sorted(array_names(path), key=_natural)
-    arrays = _read(path, names)
-    return _layers_of(arrays[names[0]], names[0]) if len(names) == 1 else arrays
+    if path.suffix in ALONE:
+        return chosen(_layers_of(open_array(spec), path.stem), keys, name)
+    archive = opened(path)
+    if key is not None and (key in archive.names or not is_pattern(key)):
+        return chosen(_layers_of(open_array(spec), key), keys, name)
+    names = sorted(archive.names, key=natural)
+    if key is not None:
+        names = list(chosen(dict.fromkeys(names), key, str(path)))
+    if len(names) == 1:
+        only = archive.read(names)[names[0]]
+        return chosen(_layers_of(only, names[0] or path.stem), keys, name)
+    wanted = list(chosen(dict.fromkeys(names), keys, name))
+    arrays = archive.read(wanted)
+    return {k: arrays[k] for k in wanted}
+
+
+def _map_files(files: Mapping[str, Path], keys: str | Sequence[str] | None, name: str) -> dict[str, FileArray]:
+    found = chosen({stem: files[stem] for stem in sorted(files, key=natural)}, keys, name)
+    return {stem: _map_npy(path) for stem, path in found.items()}
+
+
+def _matching_files(pattern: str) -> dict[str, Path]:
+    """Files by their names without the suffix, of a pattern like acts/layer*.npy."""
+    paths = [Path(found) for found in glob.glob(pattern) if found.endswith(".npy")]
+    files = {path.stem: path for path in paths}
+    if len(files) < len(paths):
+        raise ValueError(f"{pattern} has two files of one name in different directories; name the layers in a dict")
+    return files
+
+
+def is_pattern(text: str) -> bool:
+    return any(mark in text for mark in "*?[")
+
+
+def chosen(found: Mapping[str, Value], keys: str | Sequence[str] | None, name: str) -> dict[str, Value]:
+    """The entries that keys choose, in their order: each is a name or a pattern of names, as ``blocks.*.mlp``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        keys is no string or list of strings, or one of them is not there; the message lists what there is.
+    """
+    if keys is None:
+        return dict(found)
+    wanted = [keys] if isinstance(keys, str) else list(keys) if isinstance(keys, Sequence) else None
+    if wanted is None or not all(isinstance(key, str) for key in wanted):
+        raise TypeError(f"keys must be a name or a pattern, or a list of them, got {keys!r:.60}")
+    if not wanted:
+        raise ValueError(f"keys is empty; {name} has the layers {shown(found)}")
+    out: dict[str, Value] = {}
+    for key in wanted:
+        hits = [key] if key in found else [other for other in found if fnmatch.fnmatchcase(other, key)]
+        if not hits:
+            raise ValueError(f"{name} has no layer {key!r:.100}; it has {shown(found)}")
+        out.update((hit, found[hit]) for hit in hits)
+    return out
 
 
 def _text(spec: str | os.PathLike[str]) -> str:
@@ -206,6 +292,8 @@ def _kind_of(path: Path) -> str:
 def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """The file and the key; the file exists and its suffix is known."""
     text = _text(spec)
+    if _REMOTE.match(text):
+        raise ValueError(f"{os.fspath(spec)!s} is not a file of this machine; download it and give its path")
     match = _SPEC.fullmatch(text)
     path, key = Path(text), None
     found = _kind_of(path)
@@ -215,36 +303,29 @@ def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     if found == "directory":
         return path, key
     if found == "nothing" and path.suffix in ("", *SUFFIXES):
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: no such file{_of_pattern(text)}")
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path} is not of a known kind; known are {', '.join(SUFFIXES)}")
+        hint = f"; {_INSTEAD[path.suffix]}" if path.suffix in _INSTEAD else ""
+        raise ValueError(f"{path} is not of a known kind; known are {', '.join(SUFFIXES)}{hint}")
     if found == "neither":
         raise ValueError(f"{path} is not a regular file; copy what it gives to one")
-    if key is not None and path.suffix == ".npy":
-        raise ValueError(f"{text}: an .npy file holds one array and takes no key; use {path}")
+    if key is not None and path.suffix in ALONE:
+        raise ValueError(f"{text}: a file of the kind {path.suffix} holds one array and takes no key; use {path}")
     return path, key
+
+
+def _of_pattern(text: str) -> str:
+    """What to do with a name that is one of several files."""
+    count = len(glob.glob(text)) if is_pattern(text) else 0
+    if not count:
+        return ""
+    return f"; as a pattern it names {count} files: name one of them, or join them to one array with np.concatenate"
 
 
 def _layers_of(array: FileArray, name: str) -> dict[str, FileArray]:
     if array.ndim != 3:
         return {name: array}
     return {f"layer{i}": array[:, i, :] for i in range(array.shape[1])}
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[IO[bytes]]:
-    """The open file; whatever goes wrong with its content is one ValueError that names it.
-
-    What NumPy, zipfile, ast and mmap raise of bytes that are not what they should be has no end: OverflowError,
-    SyntaxError, struct.error, UnicodeDecodeError, MemoryError of a size that a header claims, and more.
-    """
-    with open(path, "rb") as file:
-        try:
-            yield file
-        except Exception as error:
-            if isinstance(error, ValueError) and str(error).startswith(str(path)):  # said already
-                raise
-            raise _damaged(path, error) from error
 
 
 @dataclass(frozen=True)
@@ -262,7 +343,7 @@ class _NpyHeader:
 
 
 def _map_npy(path: Path) -> FileArray:
-    with _reading(path) as file:
+    with reading(path) as file:
         header = _npy_header(file.read, os.fstat(file.fileno()).st_size)
         return _mapped(file, header, header.length)
 
@@ -301,7 +382,10 @@ def _npy_header(read: Callable[[int], bytes], size: int) -> _NpyHeader:
     if not isinstance(fortran, bool):
         raise ValueError(f"its header has fortran_order {fortran!r:.100}")
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which gramian never loads: they can run code")
+        raise ValueError(
+            "it holds Python objects, which gramian never loads: they can run code. If you trust it, take the arrays "
+            "out of np.load(..., allow_pickle=True) and save them as they are"
+        )
     if dtype.itemsize == 0 or dtype.subdtype is not None:
         raise ValueError(f"its header has elements of dtype {dtype}, which no array is saved with")
     header = _NpyHeader(dtype, fortran, shape, 8 + wide + length)
@@ -320,19 +404,45 @@ def _mapped(file: IO[bytes], header: _NpyHeader, offset: int) -> FileArray:
 
 
 def array_names(path: Path) -> list[str]:
-    """What an ``.npz`` or ``.safetensors`` file calls its arrays."""
-    names = list(_safetensors_header(path)[0]) if path.suffix == ".safetensors" else _npz_names(path)
-    if not names:
+    """What a file of several arrays calls them."""
+    return opened(path).names
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file of several arrays."""
+
+    names: list[str]
+    read: Callable[[Sequence[str]], dict[str, FileArray]]
+
+
+def opened(path: Path) -> Archive:
+    """A file of several arrays, looked into once: .pt is read as it is opened."""
+    if path.suffix == ".npz":
+        found = Archive(_npz_names(path), partial(_load_npz, path))
+    elif path.suffix == ".safetensors":
+        found = Archive(list(_safetensors_header(path)[0]), partial(_map_safetensors, path))
+    elif path.suffix in (".h5", ".hdf5"):
+        found = Archive(hdf5.names(path), partial(hdf5.read, path))
+    elif path.suffix == ".mat":
+        found = Archive(matlab.names(path), partial(matlab.read, path))
+    else:
+        tensors = torch_files.tensors(path)
+        found = Archive(
+            list(tensors), lambda names: {k: tensor_array(tensors[k], f"{path}:{printable(k)}") for k in names}
+        )
+    if not found.names:
         raise ValueError(f"{path} holds no arrays")
-    return names
+    return found
 
 
-def _read(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
-    return _map_safetensors(path, names) if path.suffix == ".safetensors" else _load_npz(path, names)
+def _table(path: Path) -> Plain:
+    found = read_csv(path)
+    return Plain(found.values, None if found.rows is None else RowLabels(found.rows), found.columns)
 
 
 def _npz_names(path: Path) -> list[str]:
-    with _reading(path) as file, _archive(file) as archive:
+    with reading(path) as file, _archive(file) as archive:
         return [_array_name(member) for member in archive.infolist()]
 
 
@@ -364,14 +474,14 @@ def read_npz(path: Path, names: Iterable[str] | None = None, *, map_stored: bool
 
     With `map_stored`, those that are not compressed are mapped; without, all are in memory of their own.
     """
-    with _reading(path) as file, _archive(file) as archive:
+    with reading(path) as file, _archive(file) as archive:
         members = {_array_name(member): member for member in archive.infolist()}
         chosen = {name: members[name] for name in (members if names is None else names)}
         packed = [m for m in chosen.values() if m.compress_type != zipfile.ZIP_STORED]
         _check_swelling(path, packed, os.fstat(file.fileno()).st_size)
         for name, member in chosen.items():
             if not member.filename.endswith(".npy"):
-                raise ValueError(f"{path}:{_printable(name)} is not an array")
+                raise ValueError(f"{path}:{printable(name)} is not an array")
         return {name: _member(file, archive, member, map_stored) for name, member in chosen.items()}
 
 
@@ -379,10 +489,10 @@ def _check_swelling(path: Path, packed: Sequence[zipfile.ZipInfo], size: int) ->
     """Refuse what would fill the memory from a small file, as no array that was saved on purpose does."""
     unpacked = sum(member.file_size for member in packed)
     compressed = min(size, sum(member.compress_size for member in packed))
-    if unpacked > max(_UNPACKED_FREELY, _SWOLLEN * compressed):
-        name = _printable(_array_name(max(packed, key=lambda member: member.file_size)))
+    if unpacked > max(UNPACKED_FREELY, SWOLLEN * compressed):
+        name = printable(_array_name(max(packed, key=lambda member: member.file_size)))
         raise ValueError(
-            f"{path}: {compressed} bytes of it would unpack to {unpacked}, more than {_SWOLLEN} times as many. If "
+            f"{path}: {compressed} bytes of it would unpack to {unpacked}, more than {SWOLLEN} times as many. If "
             f"{name!r} is as large as that, save it uncompressed, which is mapped and has no limit: "
             f"np.save('{name}.npy', np.load('{path}')['{name}'])"
         )
@@ -439,7 +549,7 @@ def _safetensors_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
         import safetensors
     except ImportError as error:
         raise ImportError(f"{path}: reading .safetensors files needs safetensors: pip install 'gramian[io]'") from error
-    with _reading(path) as file:
+    with reading(path) as file:
         with safetensors.safe_open(path, framework="numpy"):
             pass
         length = int.from_bytes(file.read(8), "little")
@@ -454,9 +564,9 @@ def _map_safetensors(path: Path, names: Iterable[str]) -> dict[str, FileArray]:
     for name in names:
         if header[name]["dtype"] not in _SAFETENSORS_DTYPES:
             raise TypeError(
-                f"{path}:{_printable(name)} has dtype {header[name]['dtype']}; convert it to BF16 or a wider real type"
+                f"{path}:{printable(name)} has dtype {header[name]['dtype']}; convert it to BF16 or a wider real type"
             )
-    with _reading(path) as file:
+    with reading(path) as file:
         return {name: _map_tensor(file, header[name], data) for name in names}
 
 
@@ -468,23 +578,3 @@ def _map_tensor(file: IO[bytes], entry: dict[str, Any], data: int) -> FileArray:
         raise ValueError(f"shape {header.shape} of {entry['dtype']} takes {header.nbytes} bytes, not {end - begin}")
     mapped = cast("npt.NDArray[Any]", _mapped(file, header, data + begin))
     return BFloat16Array(mapped) if entry["dtype"] == "BF16" else mapped
-
-
-def _natural(name: str) -> list[str | int]:
-    """Digits compare as numbers: odd places of the split are always digits."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
-
-
-def _printable(name: str) -> str:
-    """A name from a file, which may be anything, on one line."""
-    return name if name.isprintable() and len(name) <= _LONGEST_NAME else f"{name!r:.{_LONGEST_NAME}}"
-
-
-def _listing(names: list[str]) -> str:
-    shown = [_printable(name) for name in sorted(names, key=_natural)]
-    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    said = " ".join(str(error).split())[:_LONGEST_WORDS] or type(error).__name__
-    return ValueError(f"{path} cannot be read as {path.suffix or 'an archive of arrays'}: {said}")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.progress import Progress, at_least, expect, phase
 from gramian.rows.arrays import Matrix
-from gramian.sweeps import estimators, factor, gram
+from gramian.sweeps import factor, gram
 from gramian.sweeps.centred import CentredFeatures, blocks, centre
 from gramian.sweeps.products import multiply_centred
 from gramian.sweeps.represent import Precision, Representation, represent, widened
@@ -92,7 +92,7 @@ def kernel_matrix(
         told = phase(progress, "row means")
         g = gram.stable_moments([found], precision=precision, memory=memory, progress=told)
         by = gram.half_offsets(g, hollow=False)
-        trace = float(estimators.gram_statistics(g).trace[0])
+        trace = float(g.statistics().trace[0])
     else:
         g = gram.sweep_moments([found], shard=(0, _NOTHING), precision=precision, memory=memory)
         by = np.zeros((1, x.n))

@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from gramian.kernels import ArcCosine, Distance, Kernel, Linear, Polynomial
 from gramian.progress import Progress, expect, one_bar, phase
-from gramian.rows.arrays import Matrix, about_least, check_budget, check_count, check_seed, one_of, require_rows
+from gramian.rows.arrays import (
+    Matrix,
+    about_least,
+    check_budget,
+    check_count,
+    check_seed,
+    one_of,
+    plain_number,
+    require_rows,
+)
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen
 from gramian.spectra.eigen import EPS
@@ -203,7 +212,7 @@ class Search:
     progress: Progress | None
 
     def __post_init__(self) -> None:
-        t = self.tolerance
+        t = plain_number(self.tolerance, "tolerance")
         if t is not None and (isinstance(t, bool) or not isinstance(t, int | float | np.number) or not 0 < t < 1):
             raise ValueError(f"tolerance must be a number between 0 and 1, got {t!r}")
         check_count(self.sweeps, "sweeps")
@@ -215,7 +224,7 @@ class Search:
 def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
     """`spectrum` behind the gate."""
     k, centered, tolerance = search.k, search.centered, search.tolerance
-    check_count(k, "k")
+    k = check_count(k, "k")
     if k > x.n:
         raise ValueError(f"k must be at most the number of rows, {x.n}, got {k}")
     expect(search.progress, eigen.EXPECTED)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Kernel
 from gramian.progress import Progress, expect, one_bar, phase
-from gramian.rows.arrays import check_budget, check_count, check_seed, one_of, require_rows
+from gramian.rows.arrays import check_budget, check_count, check_seed, one_of, plain_number, require_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen, spectral
 from gramian.spectra.eigen import EPS, Features, KernelMatrix, Krylov
@@ -114,8 +114,8 @@ def kare(
     >>> found.best, bool(abs(found.value[0] - 0.25) < 0.05)  # the noise, 0.5²
     (0.01, True)
     """
-    check_seed(seed)
-    check_count(probes, "probes", 2)
+    seed = check_seed(seed)
+    probes = check_count(probes, "probes", 2)
     one_of(precision, get_args(Precision), "precision")
     check_budget(memory, progress)
     x = matrix(X, "X")
@@ -445,6 +445,7 @@ def learning_curve(
     if p.ndim != 1 or not (p > 0).all():
         raise ValueError(f"samples must be positive numbers, got {samples}")
     for value, name in ((ridge, "ridge"), (noise, "noise"), (other_trace, "other_trace"), (other_power, "other_power")):
+        value = plain_number(value, name)
         if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < math.inf:
             raise ValueError(f"{name} must be a number, 0 or more, got {value!r}")
     unit = math.frexp(max(float(eta.max(initial=0.0)), float(ridge), float(other_trace)))[1]

@@ -147,7 +147,7 @@ def fit(
     same_rows([x, y], ["F1", "F2"])
     require_rows(x.n, 2, "fit_stitch")
     if rank is not None:
-        check_count(rank, "rank")
+        rank = check_count(rank, "rank")
         if rank > x.n:
             raise ValueError(f"rank must be at most {x.n}, the number of rows to draw landmarks from, got {rank}")
         if memory is not None and 8 * rank**2 > memory:

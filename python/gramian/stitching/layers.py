@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -14,7 +13,8 @@ import numpy.typing as npt
 from gramian.kernels import Linear
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.rows import heads
-from gramian.rows.arrays import Matrix, check_budget, check_seed, one_of, same_device, same_rows
+from gramian.rows.arrays import check_budget, check_number, check_seed, one_of, same_device, same_rows
+from gramian.rows.layers import Keys, layers
 from gramian.rows.sources import matrix, named_layers
 from gramian.show import heatmaps
 from gramian.stitching.certificates import certified
@@ -154,9 +154,11 @@ _TABLES = (
 
 @one_bar
 def layer_search(
-    layers1: Mapping[str, object] | Sequence[object],
-    layers2: Mapping[str, object] | Sequence[object],
+    layers1: object,
+    layers2: object,
     *,
+    keys: Keys | None = None,
+    keys2: Keys | None = None,
     heads2: Mapping[str, object] | Sequence[object] | None = None,
     Y: object | None = None,
     kind: Literal["linear", "affine"] = "linear",
@@ -174,8 +176,12 @@ def layer_search(
 
     Parameters
     ----------
-    layers1, layers2 : dict of name to array, or sequence of arrays
+    layers1, layers2 : dict of name to array, sequence of arrays, array of shape (n, layers, d), table or path
         Of shape (n, any width), as `gramian.cka_matrix` takes them; row i of all is the same sample.
+    keys : str or sequence of str, optional
+        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys2 : str or sequence of str, optional
+        Of layers2, if these are others.
     heads2 : dict of layer to head, or sequence, optional
         What the second model does after each layer of layers2: a matrix, a torch module or a function, as in
         `stitch_report`. A layer without one has no risk.
@@ -224,11 +230,11 @@ def layer_search(
     [('early', 'b'), ('late', 'a')]
     """
     check_budget(memory, progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     one_of(kind, ("linear", "affine"), "kind")
     lam = _ridge(ridge)
-    xs, zs = _layers(layers1, "layers1"), _layers(layers2, "layers2")
-    own = _heads(heads2, list(zs))
+    xs, zs = layers(layers1, "layers1", keys), layers(layers2, "layers2", keys if keys2 is None else keys2)
+    own = _heads(heads2, list(zs), chosen=not (keys is None and keys2 is None))
     if own and Y is None:
         raise ValueError("Y is missing: heads2 have no risks without targets")
     y = matrix(Y, "Y", column=True) if own else None
@@ -280,22 +286,19 @@ def _ridge(ridge: object) -> float | None:
     if isinstance(ridge, str):
         one_of(ridge, ("gcv",), "ridge, where it is a word,")
         return None
-    if isinstance(ridge, bool) or not isinstance(ridge, Real):
-        raise TypeError(f"ridge must be a number or 'gcv', got {type(ridge).__name__}")
-    if not (math.isfinite(ridge) and float(ridge) >= 0):
+    found = check_number(ridge, "ridge", instead=" or 'gcv'")
+    if not (math.isfinite(found) and found >= 0):
         raise ValueError(f"ridge must be finite and at least 0, got {ridge}")
-    return float(ridge)
+    return found
 
 
-def _layers(layers: object, name: str) -> dict[str, Matrix]:
-    return {k: matrix(v, f"{name}[{k!r}]") for k, v in named_layers(layers, name).items()}
-
-
-def _heads(given: object | None, columns: Sequence[str]) -> dict[str, object]:
-    """The head of each layer that has one."""
+def _heads(given: object | None, columns: Sequence[str], *, chosen: bool) -> dict[str, object]:
+    """The head of each layer that has one; where layers were chosen, the others' heads are left out with them."""
     if given is None:
         return {}
     found = named_layers(given, "heads2")
+    if chosen and isinstance(given, Mapping):
+        found = {name: head for name, head in found.items() if name in columns}
     unknown = [name for name in found if name not in columns]
     if unknown:
         raise ValueError(f"heads2 has {unknown[0]!r}, but layers2 has {', '.join(map(repr, columns))}")

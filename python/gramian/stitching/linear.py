@@ -20,7 +20,7 @@ from gramian.kernels import Kernel
 from gramian.once import once
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import told
-from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, require_rows
+from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, plain_number, require_rows
 from gramian.stitching import kernel_ridge
 from gramian.stitching.parts import (
     Few,
@@ -149,7 +149,7 @@ def fit_stitch(
     """
     one_of(kind, get_args(Kind), "kind")
     check_budget(memory, progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     if kind == "kernel_ridge":
         return kernel_ridge.fit(
             F1, F2, kernel, _ridges(ridge), rank=rank, rcond=rcond, loo=loo, folds=folds, seed=seed, memory=memory,
@@ -326,6 +326,7 @@ def _ridges(ridge: object) -> list[float] | None:
     if isinstance(ridge, str):
         one_of(ridge, ["gcv"], "ridge, where it is a word,")
         return None
+    ridge = plain_number(ridge, "ridge")
     single = isinstance(ridge, Real)
     values: list[Any] | None = [ridge] if single else list(ridge) if isinstance(ridge, Sequence | np.ndarray) else None
     if values is None or any(isinstance(v, bool) or not isinstance(v, Real) for v in values):

@@ -117,7 +117,7 @@ def stitch_report(
     (True, True)
     """
     check_budget(memory, progress)
-    check_seed(seed)
+    seed = check_seed(seed)
     x1, x2 = matrix(F1, "F1"), matrix(F2, "F2")
     y = None if Y is None else matrix(Y, "Y", column=True)
     given = [x1, x2] if y is None else [x1, x2, y]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.progress import Progress, one_bar, phase, tell
-from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, require_rows
+from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, plain_number, require_rows
 from gramian.rows.heads import (
     Samples,
     cast_like_weights,
@@ -155,11 +155,10 @@ def train_stitch(
     torch = _torch()
     one_of(match, get_args(Match), "match")
     one_of(loss, get_args(Loss), "loss")
-    check_seed(seed)
-    check_count(epochs, "epochs")
-    check_count(batch, "batch")
+    seed = check_seed(seed)
+    epochs, batch = check_count(epochs, "epochs"), check_count(batch, "batch")
+    lr, weight_decay = check_number(lr, "lr"), check_number(weight_decay, "weight_decay")
     for value, name, positive in ((lr, "lr", True), (weight_decay, "weight_decay", False)):
-        check_number(value, name)
         if not (value > 0 if positive else value >= 0) or not math.isfinite(value):
             raise ValueError(f"{name} must be {'positive' if positive else 'at least 0'} and finite, got {value}")
     check_budget(None, progress)
@@ -243,6 +242,7 @@ def _frozen(head: Any, match: Match, loss: Loss) -> Callable[[Any], Any] | None:
 
 def _split(held_out: Any, n: int, seed: int) -> tuple[Rows, Rows]:
     """Rows to fit, and the others."""
+    held_out = plain_number(held_out, "held_out")
     if isinstance(held_out, Real) and not isinstance(held_out, bool):
         part = float(held_out)
         if not 0 < part < 1:

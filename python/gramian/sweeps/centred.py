@@ -14,8 +14,8 @@ import numpy.typing as npt
 from gramian.kernels import Cosine, Kernel, Linear
 from gramian.progress import Progress, tell
 from gramian.rows.arrays import LAST_DIGITS, Matrix
-from gramian.sweeps.estimators import Statistics
 from gramian.sweeps.gram import held_pairs
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 

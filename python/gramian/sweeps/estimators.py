@@ -7,7 +7,6 @@ stands for 2^-exponent[p]·K_p. Ratios do not notice; `hsic` and the like put th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -25,9 +24,9 @@ from gramian.kernels import (
     RationalQuadratic,
 )
 from gramian.rows.arrays import LAST_DIGITS, one_of, require_rows
-from gramian.sweeps.gram import GramMoments
 from gramian.sweeps.products import RowProducts
 from gramian.sweeps.represent import Representation
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Estimator: TypeAlias = Literal["biased", "unbiased"]
@@ -38,67 +37,9 @@ DEFAULT_ESTIMATOR: dict[Measure, Estimator] = {"cka": "unbiased", "hsic": "unbia
 _CANCELLED = 1e4  # Σ K̄_ii² over ‖U(K)‖² from which on the feature route gives way to tiles
 _TOLERANCE = 64.0  # times eps times the rounding scale: below it, a self term has too few digits that are not rounding
 _COARSE = 1e12  # of a representation's amplification: float64 tiles have no digits left
-_UNHELD = 2.0**-142  # values in scaled units of which fixed-point sums, in units of 2^-148 and 2^-298, keep nothing
 _FEW = 0.25  # of all rows, below which those that a trace is made of are few
 _AT_ONCE = 1 << 20  # numbers
 _TELLING = 1e-4  # distance between neighbouring floats from which on a constant array may be one by rounding
-
-
-@dataclass(frozen=True, eq=False)
-class Statistics:
-    """What every alignment measure and test of m representations needs."""
-
-    n: int
-    hsic_biased: Array  # (m, m) ⟨K̄_p, K̄_q⟩/n²
-    hsic_unbiased: Array  # (m, m) ⟨U(K_p), U(K_q)⟩/(n(n−3)); nan for n < 4
-    alignment_biased: Array  # (m, m) ⟨K_p, K_q⟩/n², in units of their own where K is 1 all but for 2^-400
-    alignment_unbiased: Array  # (m, m) Σ_{i≠j} K_p K_q/(n(n−1))
-    trace: Array  # (m,) tr K̄
-    diagonal_inner: Array  # (m, m) Σ_i K̄_p,ii K̄_q,ii
-    exponent: npt.NDArray[np.int32]  # (m,)
-    rounding: Array  # (m,) eps times the scale at which the sums were rounded
-    xs: tuple[Representation, ...] = ()  # whose sums these are, to tell why there is no value; none of moments
-
-    def matrix(self, measure: Measure, estimator: Estimator) -> Array:
-        """The (m, m) sums behind a measure, in scaled units."""
-        if measure == "kernel_alignment":
-            return self.alignment_biased if estimator == "biased" else self.alignment_unbiased
-        return self.hsic_biased if estimator == "biased" else self.hsic_unbiased
-
-
-def gram_statistics(g: GramMoments) -> Statistics:
-    """From a complete Gram sweep (Theory, 3.3)."""
-    if not g.complete:
-        raise ValueError("these moments hold only part of the tiles; add the other shards first")
-    n = g.n
-    inner, rows, diagonal = g.scaled_inner, g.scaled_rows, g.scaled_diagonal
-    total = rows.sum(axis=1)
-    full = rows + diagonal
-    full_total = full.sum(axis=1)
-    biased = (
-        inner + diagonal @ diagonal.T - 2 / n * (full @ full.T) + np.multiply.outer(full_total, full_total) / n**2
-    ) / n**2
-    if n >= 4:
-        unbiased = (inner + np.multiply.outer(total, total) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows @ rows.T)) / (
-            n * (n - 3)
-        )
-    else:
-        unbiased = np.full_like(inner, np.nan)
-    raw = g.scaled_unshifted()
-    raw_diagonal = np.ldexp(diagonal + 2 * g.scaled_shift, -g.excess[:, None])
-    centred_diagonal = diagonal - 2 / n * full + full_total[:, None] / n**2
-    return Statistics(
-        n=n,
-        hsic_biased=biased,
-        hsic_unbiased=unbiased,
-        alignment_biased=(raw + raw_diagonal @ raw_diagonal.T) / n**2,
-        alignment_unbiased=raw / (n * (n - 1)),
-        trace=centred_diagonal.sum(axis=1),
-        diagonal_inner=centred_diagonal @ centred_diagonal.T,
-        exponent=g.exponent,
-        # below float32 it is features that are rounded, and of their many errors a product keeps little
-        rounding=np.maximum(g.rounding * g.eps * (0.25 if g.eps > np.finfo(np.float32).eps else 1.0), _UNHELD),
-    )
 
 
 def check_estimator(estimator: str, measure: Measure, n: int) -> None:

@@ -20,12 +20,14 @@ from gramian.rows import statistics_files
 from gramian.rows.arrays import check_budget, check_count, one_of, require_rows, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps.represent import NARROW, Precision, Representation, represented_all, widened
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Words: TypeAlias = npt.NDArray[np.uint64]
 
 _AMPLIFICATION = 1e4  # ‖K'‖²/‖K̄‖² above which a second pass, with the exact row means, is worth its time
 SWEEPS = 1.1  # that stable sums take: one, and now and then a second
+_UNHELD = 2.0**-142  # values in scaled units of which fixed-point sums, in units of 2^-148 and 2^-298, keep nothing
 _SMALL = 1e-15  # of values in scaled units, from which on float32 has room for their squares
 
 
@@ -167,6 +169,42 @@ class GramMoments:
                 a or b for a, b in zip(self.bandwidth_from_rows, other.bandwidth_from_rows, strict=True)
             ),
             tiles=tuple(joined),
+        )
+
+    def statistics(self) -> Statistics:
+        """What every measure of these arrays is made from (Theory, 3.3); all tiles have to be there."""
+        if not self.complete:
+            raise ValueError("these moments hold only part of the tiles; add the other shards first")
+        n = self.n
+        inner, rows, diagonal = self.scaled_inner, self.scaled_rows, self.scaled_diagonal
+        total = rows.sum(axis=1)
+        full = rows + diagonal
+        full_total = full.sum(axis=1)
+        biased = (
+            inner + diagonal @ diagonal.T - 2 / n * (full @ full.T) + np.multiply.outer(full_total, full_total) / n**2
+        ) / n**2
+        if n >= 4:
+            unbiased = (
+                inner + np.multiply.outer(total, total) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows @ rows.T)
+            ) / (n * (n - 3))
+        else:
+            unbiased = np.full_like(inner, np.nan)
+        raw = self.scaled_unshifted()
+        raw_diagonal = np.ldexp(diagonal + 2 * self.scaled_shift, -self.excess[:, None])
+        centred_diagonal = diagonal - 2 / n * full + full_total[:, None] / n**2
+        return Statistics(
+            n=n,
+            hsic_biased=biased,
+            hsic_unbiased=unbiased,
+            alignment_biased=(raw + raw_diagonal @ raw_diagonal.T) / n**2,
+            alignment_unbiased=raw / (n * (n - 1)),
+            trace=centred_diagonal.sum(axis=1),
+            diagonal_inner=centred_diagonal @ centred_diagonal.T,
+            exponent=self.exponent,
+            # below float32 it is features that are rounded, and of their many errors a product keeps little
+            rounding=np.maximum(
+                self.rounding * self.eps * (0.25 if self.eps > np.finfo(np.float32).eps else 1.0), _UNHELD
+            ),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -20,7 +20,8 @@ from gramian.rows import statistics_files
 from gramian.rows.arrays import Matrix, about_reference, check_budget, check_count, exact_beyond, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps.centred import EPS, blocks, statistics_of, stored_roundings
-from gramian.sweeps.estimators import Estimator, Measure, Statistics, check_estimator, value
+from gramian.sweeps.estimators import Estimator, Measure, check_estimator, value
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -70,9 +71,32 @@ class FeatureMoments:
     unseen_x: Array  # (p,) rows in batches where the column varied by so little that its squares are 0 in float64
     unseen_y: Array  # (q,)
 
+    @staticmethod
+    def empty(p: int, q: int = 0) -> FeatureMoments:
+        """Moments of no rows yet, of p features of X and q of Y, for `update` to fill batch by batch.
+
+        Examples
+        --------
+        >>> import numpy as np, gramian as gm
+        >>> X = np.random.default_rng(0).standard_normal((1000, 5))
+        >>> m = gm.FeatureMoments.empty(5, 2)
+        >>> for i in range(0, 1000, 250):
+        ...     m = m.update(X[i : i + 250], X[i : i + 250, :2])
+        >>> abs(m.cka() - gm.cka(X, X[:, :2])) < 1e-12
+        True
+        """
+        check_count(p, "p")
+        check_count(q, "q", 0)
+        shapes = {"xx": (p, p), "xy": (p, q), "yy": (q, q), "squares": (2,), "square_products": (2, 2)}
+        of_x = {"sum_x", "x_by_xx", "x_by_yy", "rounding_x"}
+        sums = {name: np.zeros(shapes.get(name, (p if name in of_x else q,))) for name in _SUMS}
+        return FeatureMoments(n=0, reference_x=np.zeros(p), reference_y=np.zeros(q), **sums)
+
     def update(self, X: object, Y: object | None = None) -> FeatureMoments:
         """These moments with a batch of rows added; a new value."""
-        return self.merge(feature_moments(X, Y, reference=(self.reference_x, self.reference_y)))
+        # moments of no rows have no reference near the data: the first batch brings its own
+        reference = (self.reference_x, self.reference_y) if self.n else None
+        return self.merge(feature_moments(X, Y, reference=reference))
 
     def merge(self, other: FeatureMoments) -> FeatureMoments:
         """The moments of both sets of rows; a ValueError if their squares are beyond float64."""
@@ -235,11 +259,11 @@ class FeatureMoments:
         check_estimator(estimator, measure, self.n)
         found = self.statistics()
         number, reason = value(found, measure, estimator)
-        if reason is None and not self._trusted(found, measure, estimator):
+        if reason is None and not self.trusted(found, measure, estimator):
             number, reason = math.nan, TOO_FEW_DIGITS
         return told(number, reason, measure)
 
-    def _trusted(self, s: Statistics, measure: Measure, estimator: Estimator) -> bool:
+    def trusted(self, s: Statistics, measure: Measure, estimator: Estimator) -> bool:
         """Whether moving the sums from their reference to the mean, or to 0, left a measure with digits."""
         n, sums = self.n, s.matrix(measure, estimator)
         raw = measure == "kernel_alignment"

@@ -234,7 +234,7 @@ def median_bandwidth(
     require_rows(x.n, 2, "median_bandwidth")
     if norm not in ("l1", "l2"):
         raise ValueError(f"norm must be 'l2' or 'l1', got {norm!r}")
-    check_seed(seed)
+    seed = check_seed(seed)
     if max_pairs < 1:
         raise ValueError(f"max_pairs must be at least 1, got {max_pairs}")
     check_budget(None, progress)

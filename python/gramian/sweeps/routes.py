@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Distance, Kernel, Linear
+from gramian.kernels import Distance, Kernel, Linear, as_kernel
 from gramian.once import once
 from gramian.progress import Progress, phase
 from gramian.rows.arrays import Matrix, about_least, check_budget, one_of, require_rows, same_device, same_rows
@@ -27,14 +27,17 @@ from gramian.sweeps.centred import (
     feature_statistics,
     raw_row_products,
 )
-from gramian.sweeps.estimators import Measure, Statistics
+from gramian.sweeps.estimators import Estimator, Measure
 from gramian.sweeps.gram import GramMoments
+from gramian.sweeps.moments import TOO_FEW_DIGITS, TRUSTED, FeatureMoments
 from gramian.sweeps.products import RowProducts, multiply_hollow, sweep_products
 from gramian.sweeps.represent import Precision, Representation, represented_all
+from gramian.sweeps.statistics import Statistics
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 ERROR_SWEEPS: dict[Measure, float] = {"cka": 1.0, "hsic": 1.0, "kernel_alignment": 3.0}  # that a standard error takes
+_TOO_FEW = "these sums hold too few digits of kernels that are nearly the same for all pairs of rows; give the arrays"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,7 @@ class Paired:
     def statistics(self) -> Statistics:
         """By the cheaper route, made once."""
         found = self._feature_statistics
-        return replace(estimators.gram_statistics(self.gram) if found is None else found, xs=self.xs)
+        return replace(self.gram.statistics() if found is None else found, xs=self.xs)
 
     @once
     def centred_diagonals(self) -> Array:
@@ -156,6 +159,59 @@ def gathered(
     same_device(opened, names)
     require_rows(opened[0].n, 2, "a comparison")
     return Paired(tuple(represented_all(opened, kernels, progress)), precision, memory, progress, split)
+
+
+def sums_of_both(
+    X: object, Y: object | None, kernel: Kernel | str | None, kernel_y: Kernel | str | None, measure: str
+) -> Statistics | None:
+    """The statistics of two arrays, where sums of both came in place of X; None where arrays came.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One of the two is missing or too many, or a kernel was asked for that the sums are not of.
+    """
+    if not isinstance(X, GramMoments | FeatureMoments):
+        if Y is None:
+            raise TypeError(
+                f"{measure} needs X and Y, or GramMoments or FeatureMoments of both in place of X; Y is missing"
+            )
+        return None
+    kind = type(X).__name__
+    if Y is not None:
+        raise ValueError(f"{measure} takes {kind} alone, they hold both arrays; leave Y out")
+    held = X.kernels if isinstance(X, GramMoments) else (Linear(), Linear())[: 1 + bool(X.yy.size)]
+    if len(held) != 2:
+        alone = "X alone" if len(held) == 1 else f"{len(held)} arrays"
+        raise ValueError(f"{measure} needs two arrays; these {kind} hold {alone}")
+    asked = [(kernel, "kernel"), (kernel, "kernel") if kernel_y is None else (kernel_y, "kernel_y")]
+    for (given, argument), own, name in zip(asked, held, "XY", strict=True):
+        if given is not None and not fits(as_kernel(given, argument), own):
+            raise ValueError(
+                f"{argument} is {given!r}, but {kind} hold sums of {own!r} for {name}; leave {argument} out, or make "
+                "sums of that kernel: gram_moments(X, Y, kernel=...)"
+            )
+    return X.statistics()
+
+
+def fits(asked: Kernel, held: Kernel) -> bool:
+    """Whether a kernel is the one asked for, parameters that were left open being any."""
+    return type(asked) is type(held) and all(
+        getattr(asked, f.name) in (None, getattr(held, f.name)) for f in fields(asked)
+    )
+
+
+def value_of_sums(X: object, s: Statistics, measure: Measure, estimator: Estimator) -> tuple[float, str | None]:
+    """A measure from the statistics that X holds, and the reason if it is nan: they are not made again from rows."""
+    estimators.check_estimator(estimator, measure, s.n)
+    number, reason = estimators.value(s, measure, estimator)
+    if reason is None and isinstance(X, FeatureMoments) and not X.trusted(s, measure, estimator):
+        return math.nan, TOO_FEW_DIGITS
+    if reason is None and isinstance(X, GramMoments):
+        own = np.diag(s.matrix(measure, estimator))
+        if ((own != 0) & (own < np.square(s.rounding / TRUSTED))).any():
+            return math.nan, _TOO_FEW
+    return number, reason
 
 
 def standard_error(pair: Paired, measure: Measure) -> float:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import RBF, ArcCosine, Cosine, Distance, Exponential, Kernel, Laplacian, RationalQuadratic
-from gramian.rows.arrays import check_count
+from gramian.rows.arrays import check_count, check_number
 from gramian.rows.sources import matrix
 from gramian.sweeps.gram import GramMoments
 
@@ -712,9 +711,7 @@ def _chernoff(mean: float, m: int, log_term: float) -> tuple[float, float]:
 
 
 def _number(value: object, name: str, *, negative: bool = False, infinite: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    number = float(value)
+    number = check_number(value, name)
     if math.isnan(number) or (math.isinf(number) and not infinite):
         raise ValueError(f"{name} must be finite, got {number}")
     if number < 0 and not negative:

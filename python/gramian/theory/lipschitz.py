@@ -22,7 +22,7 @@ import numpy.typing as npt
 from gramian.kernels import RBF, Kernel, Linear, RationalQuadratic
 from gramian.progress import Progress, one_bar, phase, tell
 from gramian.reasons import told
-from gramian.rows.arrays import check_budget, check_count, check_seed
+from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, plain_number
 from gramian.rows.heads import (
     check_module,
     check_width,
@@ -233,8 +233,7 @@ def rkhs(norm: float, kernel: Kernel) -> float:
     >>> gm.lipschitz.rkhs(3.0, gm.RBF(bandwidth=2.0))
     1.5
     """
-    if isinstance(norm, bool) or not isinstance(norm, Real):
-        raise TypeError(f"norm must be a number, got {type(norm).__name__}")
+    norm = check_number(norm, "norm")
     if not 0 <= norm < math.inf:
         raise ValueError(f"norm must be at least 0 and finite, got {norm}")
     if isinstance(kernel, Linear):
@@ -367,10 +366,11 @@ def local(
     >>> round(gm.lipschitz.local(np.diag([3.0, 4.0]), np.ones((5, 2))), 12)
     4.0
     """
+    tolerance = plain_number(tolerance, "tolerance")
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 < tolerance < 1:
         raise ValueError(f"tolerance must be between 0 and 1, got {tolerance!r}")
-    check_count(max_iterations, "max_iterations")
-    check_seed(seed)
+    max_iterations = check_count(max_iterations, "max_iterations")
+    seed = check_seed(seed)
     check_budget(None, progress)
     z = samples(Z, "Z")
     told = phase(progress, "rows")
