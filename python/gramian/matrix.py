@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Kernel
+from gramian.results.keys import unknown
+from gramian.results.provenance import provenance
+from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import one_of
 from gramian.rows.sources import named_layers
 from gramian.sweeps import estimators, routes
@@ -20,8 +24,16 @@ from gramian.sweeps.represent import Precision
 Array: TypeAlias = npt.NDArray[np.float64]
 
 
+class BestMatch(NamedTuple):
+    """The pair of layers with the best value; no names where nothing is defined."""
+
+    row: str | None
+    column: str | None
+    value: float
+
+
 @dataclass(frozen=True, eq=False)
-class AlignmentMatrix:
+class AlignmentMatrix(Result):
     """A measure between every layer of one model and every layer of another."""
 
     values: Array  # (L1, L2)
@@ -42,15 +54,54 @@ class AlignmentMatrix:
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.values, dtype=dtype, copy=copy)
 
+    def __getitem__(self, key: Any) -> Any:
+        """A value by two layers, ``["layer1", "layer3"]`` or ``[0, -1]``, or a smaller matrix.
+
+        A single key is of the rows. Lists of names or numbers, and slices of either (of names both ends are in), make
+        the matrix smaller; ``["layer1"]`` is that of one row. Raises KeyError for a name that there is not, and lists
+        those that there are, IndexError for a number.
+        """
+        wanted, other = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        rows, columns = _chosen(wanted, self.rows, "row"), _chosen(other, self.columns, "column")
+        if isinstance(rows, int) and isinstance(columns, int) and isinstance(key, tuple):
+            return float(self.values[rows, columns])
+        listed = [[i] if isinstance(i, int) else i for i in (rows, columns)]
+        kept = [tuple(names[i] for i in found) for names, found in zip((self.rows, self.columns), listed, strict=True)]
+        values = self.values[np.ix_(*listed)]
+        missing = {f"Xs[{name!r}]" for name in kept[0]}
+        missing |= {
+            f"{of}[{name!r}]" for j, name in enumerate(kept[1]) if np.isnan(values[:, j]).all() for of in ("Xs", "Ys")
+        }
+        reasons = {name: reason for name, reason in self.reasons.items() if name in missing}
+        return replace(self, values=values, rows=kept[0], columns=kept[1], reasons=reasons)
+
+    @overload
+    def best(self, axis: None = None) -> BestMatch: ...
+    @overload
+    def best(self, axis: Literal["rows", "columns"]) -> list[BestMatch]: ...
+    def best(self, axis: Literal["rows", "columns"] | None = None) -> BestMatch | list[BestMatch]:
+        """(row, column, value) of the largest value, the first of equals; for ``axis="rows"`` of every row, in a list.
+
+        Undefined values are passed over; where there is no other, both names are None.
+        """
+        if axis is None:
+            return _best(self.values, self.rows, self.columns)
+        one_of(axis, ("rows", "columns"), "axis")
+        if axis == "rows":
+            return [_best(self.values[[i]], [name], self.columns) for i, name in enumerate(self.rows)]
+        return [_best(self.values[:, [j]], self.rows, [name]) for j, name in enumerate(self.columns)]
+
     def to_pandas(self) -> Any:
         """A DataFrame with the layers' names."""
-        import pandas
-
+        pandas = imported_pandas()
         return pandas.DataFrame(self.values, index=list(self.rows), columns=list(self.columns))
 
     def to_xarray(self) -> Any:
         """A DataArray with dimensions layer_a and layer_b."""
-        import xarray
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError("to_xarray() needs xarray: pip install 'gramian[viz]'") from error
 
         return xarray.DataArray(
             self.values,
@@ -65,6 +116,39 @@ class AlignmentMatrix:
         from gramian.show import heatmaps
 
         return heatmaps.heatmap(self, ax=ax)
+
+
+def _chosen(key: Any, names: Sequence[str], what: str) -> int | list[int]:
+    """The numbers of the layers that a key means; one number where it names one."""
+    if isinstance(key, slice):
+        start, stop = key.start, key.stop
+        if isinstance(start, str):
+            start = _position(start, names, what)
+        if isinstance(stop, str):
+            stop = _position(stop, names, what) + 1
+        return list(range(len(names)))[start : stop : key.step]
+    if isinstance(key, list | tuple | np.ndarray):
+        return [_position(name, names, what) for name in key]
+    return _position(key, names, what)
+
+
+def _position(key: Any, names: Sequence[str], what: str) -> int:
+    if isinstance(key, str):
+        if key not in names:
+            raise unknown(key, names, what)
+        return names.index(key)
+    if isinstance(key, bool) or not isinstance(key, int | np.integer):
+        raise TypeError(f"a {what} is a name, a number, a slice or a list of them, not {type(key).__name__}")
+    if not -len(names) <= key < len(names):
+        raise IndexError(f"there is no {what} {key}; there are {len(names)}, {names[0]!r} to {names[-1]!r}")
+    return int(key) % len(names)
+
+
+def _best(values: Array, rows: Sequence[str], columns: Sequence[str]) -> BestMatch:
+    if np.isnan(values).all():
+        return BestMatch(None, None, math.nan)
+    i, j = map(int, np.unravel_index(int(np.nanargmax(values)), values.shape))
+    return BestMatch(rows[i], columns[j], float(values[i, j]))
 
 
 def cka_matrix(
@@ -125,6 +209,7 @@ def cka_matrix(
         arrays, names, [(kernel, "kernel")] * len(arrays), precision=precision, memory=memory, progress=progress
     )
     estimators.check_estimator(estimator, measure, pair.n)
+    origin = provenance(dict(zip(names, pair.matrices, strict=True)), pair.kernels)
     if measure != "kernel_alignment":
         pair = pair.moved()
     s = pair.statistics
@@ -157,4 +242,5 @@ def cka_matrix(
         kernel=repr(kernel) if not isinstance(kernel, str) else kernel,
         n=pair.n,
         reasons=reasons,
+        provenance=origin,
     )

@@ -20,6 +20,8 @@ import numpy.typing as npt
 
 from gramian.matrix import cka_matrix
 from gramian.reasons import heard, told
+from gramian.results.provenance import provenance
+from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import as_matrix, check_count, check_number, one_of, require_rows
 from gramian.rows.sources import array_names, open_array, open_layers
 from gramian.sweeps.centred import blocks
@@ -36,7 +38,7 @@ _CCA_COMPONENTS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class PlatonicScore:
+class PlatonicScore(Result):
     """The best pair of layers of two models, and the score of every pair."""
 
     score: float
@@ -49,6 +51,15 @@ class PlatonicScore:
     topk: int | None  # of the measures of neighbours
     n: int
     reason: str | None  # why values are nan: of how many pairs, and what is wrong with the first
+
+    def __float__(self) -> float:
+        return self.score
+
+    def to_pandas(self) -> Any:
+        """A DataFrame of the scores of all pairs, with the layers' names; all other numbers in its ``attrs``."""
+        frame = imported_pandas().DataFrame(self.values, index=list(self.rows), columns=list(self.columns))
+        frame.attrs.update(self._facts())
+        return frame
 
     def __repr__(self) -> str:
         where = "" if self.layers is None else f" at {self.layers[0]} and {self.layers[1]}"
@@ -192,6 +203,13 @@ def platonic_score(
         topk=topk if "knn" in metric else None,
         n=n,
         reason=_reason(values, why),
+        provenance=provenance(
+            {
+                f"{name}[{k!r}]": as_matrix(x, name)
+                for name, layers in (("X", left), ("Y", right))
+                for k, x in layers.items()
+            }
+        ),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TypeAlias
 
@@ -38,6 +38,7 @@ class Condensed:
     raw: tuple[Array, Array] | None = None  # (p,), (q,) of moments, at which sizes their sums were rounded
     gone: bool = False  # whether moments left some feature without digits
     even: tuple[factor.Even | None, factor.Even | None] = (None, None)  # where a few rows hold most of the rounding
+    given: Mapping[str, object] = field(default_factory=dict)  # the arrays, or the moments, under their names
 
 
 def condense(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
@@ -49,13 +50,14 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
         if X.yy.shape[0] == 0:
             raise ValueError(f"{what} needs two arrays; these moments hold X alone")
         require_rows(X.n, least, what)
-        return _from_moments(X)
+        return replace(_from_moments(X), given={"X": X})
     if Y is None:
         raise TypeError(f"{what} needs X and Y, or FeatureMoments of both in place of X; Y is missing")
     x, y = matrix(X, "X"), matrix(Y, "Y")
     same_rows([x, y], ["X", "Y"])
     same_device([x, y], ["X", "Y"])
     require_rows(x.n, least, what)
+    given = {"X": x, "Y": y}
     (x,), (y,) = about_least([x]), about_least([y])
     features = [centre(x, Linear()), centre(y, Linear())]
     found = factor.triangle(features, progress)
@@ -67,6 +69,7 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
         rounding=(found.rounding[: x.d], found.rounding[x.d :]),
         exponent=(features[0].exponent // 2, features[1].exponent // 2),
         even=(_even(features[0], found, slice(x.d)), _even(features[1], found, slice(x.d, None))),
+        given=given,
     )
 
 

@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from gramian.measures.condensed import Condensed, condense
 from gramian.measures.subspaces import Indices
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
+from gramian.show.tables import Listing
 from gramian.sweeps.factor import norms
 from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, Progress
 
@@ -18,8 +21,10 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class UnitMatching:
+class UnitMatching(Result):
     """Which unit (feature) of Y each unit of X is matched with, and how well they correlate."""
+
+    _derived = ("score",)
 
     units_x: Indices  # (k,) units of X that have a match, ascending; constant units have none
     units_y: Indices  # (k,) their matches
@@ -34,6 +39,13 @@ class UnitMatching:
         if self.reason:
             return math.nan
         return float((self.correlations if self.signed else np.abs(self.correlations)).mean())
+
+    def __float__(self) -> float:
+        return self.score
+
+    def _listing(self) -> Listing:
+        columns = {"unit_y": self.units_y.tolist(), "correlation": self.correlations.tolist()}
+        return Listing(columns, self.units_x.tolist(), "unit_x")
 
     def __repr__(self) -> str:
         if self.reason:
@@ -152,4 +164,5 @@ def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: b
         ]
         if c.gone or NOISE * max(part.max() for part in parts) > TRUSTED:
             reason = TOO_FEW_DIGITS
-    return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, c.n, reason)
+    pairs = correlations[units_x, units_y]
+    return UnitMatching(units_x, units_y, pairs, signed, c.n, reason, provenance=provenance(c.given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -88,6 +89,10 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
     def trace(self) -> float:
         """Sum of the diagonal, of all eigenvalues."""
         return float(np.ldexp(self._products.trace, self._products.exponent))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: all but the progress callable, which belongs to a process."""
+        return self.__dict__ | {"_products": replace(self._products, progress=None)}
 
     def _matmat(self, X: Any) -> Array:
         vectors = np.asarray(X)

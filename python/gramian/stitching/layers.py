@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Linear
+from gramian.results.provenance import provenance
+from gramian.results.result import Result, imported_pandas
 from gramian.rows import heads
 from gramian.rows.arrays import Matrix, check_budget, check_seed, one_of, same_device, same_rows
 from gramian.rows.sources import matrix, named_layers
@@ -44,7 +46,7 @@ _CAPTIONS = {
 
 
 @dataclass(frozen=True)
-class Match:
+class Match(Result):
     """The layer of the second model that a layer of the first is best stitched into."""
 
     row: str
@@ -53,7 +55,7 @@ class Match:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerSearch:
+class LayerSearch(Result):
     """Every layer of the first model stitched into every layer of the second; all but `alignment` of held-out rows."""
 
     rows: tuple[str, ...]  # layers of the first model
@@ -120,10 +122,24 @@ class LayerSearch:
         """Draw a heat map with matplotlib, the best layer of each row dotted; returns the axes."""
         return heatmaps.heatmap(self.grid(by), ax=ax)
 
+    def _facts(self) -> dict[str, Any]:
+        power = None if math.isnan(self.target_power) else self.target_power
+        return {"kind": self.kind, "fitted_rows": len(self.fitted), "held_out_rows": self.n, "target_power": power}
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a line for each pair of layers and a column for each table; other numbers in ``attrs``."""
+        pandas = imported_pandas()
+        pairs = pandas.MultiIndex.from_product([self.rows, self.columns], names=["layer1", "layer2"])
+        shape = self.misalignment.shape
+        tables = {name: np.broadcast_to(getattr(self, name), shape).ravel() for name in (*_TABLES, *_OF_COLUMNS)}
+        frame = pandas.DataFrame(tables, index=pairs)
+        frame.attrs.update(self._facts())
+        return frame
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        tables = (*_TABLES, "excess", "risk2", "kappa_upper")
-        return {
+        """Plain values, for strict JSON."""
+        tables = (*_TABLES, *_OF_COLUMNS)
+        found = {
             "rows": list(self.rows),
             "columns": list(self.columns),
             "kind": self.kind,
@@ -131,12 +147,13 @@ class LayerSearch:
             "held_out_rows": self.n,
             "seed": self.seed,
             "target_power": self.target_power,
-            **{name: getattr(self, name).tolist() for name in tables},
+            **{name: getattr(self, name) for name in tables},
             "best": {
                 by: {match.row: match.column for match in self.best(by)} for by in get_args(By) if by != "misalignment"
             },
             "reasons": dict(self.reasons),
         }
+        return self._plain(found)
 
     def __str__(self) -> str:
         return table(self)
@@ -146,6 +163,7 @@ class LayerSearch:
         return f"LayerSearch({shape} layers, {self.kind} stitch, n = {len(self.fitted)} + {self.n})"
 
 
+_OF_COLUMNS = ("excess", "risk2", "kappa_upper")
 _TABLES = (
     "ridge", "misalignment", "misalignment_ratio", "alignment", "risk_stitch", "kappa_effective", "bound_upper",
     "bound_effective",
@@ -252,7 +270,8 @@ def layer_search(
     seen = _Seen.over(
         held[: len(xs)], right, last, maps, [_mean(t) for t in targets], affine, functions, spans[1], step
     )
-    return _judged(list(xs), list(zs), own, maps, seen, kind, (fitted, held_out), int(seed))
+    found = _judged(list(xs), list(zs), own, maps, seen, kind, (fitted, held_out), int(seed))
+    return replace(found, provenance=provenance(dict(zip(names, matrices, strict=True)), seed=seed))
 
 
 # ---- the gate --------------------------------------------------------------------------------------------------------

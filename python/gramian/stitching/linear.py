@@ -20,7 +20,9 @@ import numpy.typing as npt
 from gramian.kernels import Kernel
 from gramian.once import once
 from gramian.reasons import told
+from gramian.results.provenance import provenance
 from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, require_rows
+from gramian.rows.sources import matrix
 from gramian.stitching.parts import (
     Few,
     Labels,
@@ -161,11 +163,12 @@ def fit_stitch(
     fit = _Fit(kind, rank, rcond, _ridges(ridge))
     _check_arguments(fit, kernel, loo, folds)
     if isinstance(F1, FeatureMoments):
-        return _from_moments(fit, F1, F2, loo, folds, memory)
+        return replace(_from_moments(fit, F1, F2, loo, folds, memory), provenance=provenance({"F1": F1}))
     if F2 is None:
         raise TypeError("fit_stitch needs F1 and F2, or FeatureMoments of both in place of F1; F2 is missing")
-    pair = pair_of(F1, F2, fit.affine)
-    n, d1, d2 = pair.x.x.n, pair.x.x.d, pair.y.x.d
+    x, y = matrix(F1, "F1"), matrix(F2, "F2")
+    pair = pair_of(x, y, fit.affine)
+    n, d1, d2 = x.n, x.d, y.d
     parts = 1 if folds is None else int(folds)
     require_rows(n, max(2, parts), "fit_stitch" if folds is None else f"fit_stitch with {folds} folds")
     _check_shape(fit, d1, d2, parts, memory)
@@ -179,7 +182,8 @@ def fit_stitch(
     found = None if few else fit.best(pair.sums(part_of, parts, progress), units)
     if found is None or found.doubtful:
         found = fit.best(pair.triangles(part_of, parts, progress), units)
-    return found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None))
+    made = found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None))
+    return replace(made, provenance=provenance({"F1": x, "F2": y}, seed=seed))
 
 
 def misalignment(
