@@ -624,3 +624,64 @@ def test_points_that_are_not_drawn_are_counted(axes: Any) -> None:
 def test_limits_are_those_of_the_axis_of_values(axes: Any) -> None:
     result("Spectrum").plot(axes, limits=(0.01, 2.0))
     assert axes.get_ylim() == (0.01, 2.0)
+
+
+def test_colours_of_a_heat_map_can_be_chosen(axes: Any) -> None:
+    result("PlatonicScore").plot(axes, cmap="viridis", limits=(-1.0, 1.0), annotate=False)
+    assert axes.images[0].get_cmap().name == "viridis"
+    assert axes.images[0].get_clim() == (-1.0, 1.0)
+    assert axes.texts == []
+
+
+# ---- heat maps in notebooks ------------------------------------------------------------------------------------------
+
+
+def layers(count: int) -> Any:
+    values = np.random.default_rng(0).uniform(size=(count, count))
+    values[3] = math.nan
+    names = tuple(f"layers.{i}.mlp" for i in range(count))
+    return gm.AlignmentMatrix(values, names, names, "cka", "unbiased", "linear", 50, {"Xs['layers.3.mlp']": "it is odd"})
+
+
+def test_html_of_96_layers_is_small_and_draws_all_of_them() -> None:
+    text = layers(96)._repr_html_()
+    parsed(text)
+    assert len(text) < 60_000
+    assert 'class="best"' in text
+    assert "grey: undefined" in text
+    assert "it is odd" in text
+
+
+def test_image_of_a_large_matrix_has_the_colours_of_its_cells() -> None:
+    import base64
+    import struct
+    import zlib
+
+    from gramian.show import heatmaps
+
+    grid = heatmaps.grid(layers(20))
+    (data,) = re.findall(r'href="data:image/png;base64,([^"]+)"', layers(20)._repr_html_())
+    png = base64.b64decode(data)
+    assert struct.unpack(">II", png[16:24]) == (20, 20)
+    length = struct.unpack(">I", png[33:37])[0]
+    lines = np.frombuffer(zlib.decompress(png[41 : 41 + length]), np.uint8).reshape(20, 61)
+    drawn = lines[:, 1:].reshape(20, 20, 3)
+    assert drawn[0, 5].tolist() == list(grid.colour(float(grid.values[0, 5])))
+    assert drawn[3].tolist() == [[0xDD] * 3] * 20
+    for at, kind in ((8, b"IHDR"), (33, b"IDAT")):
+        size = struct.unpack(">I", png[at : at + 4])[0]
+        assert png[at + 4 : at + 8] == kind
+        assert struct.unpack(">I", png[at + 8 + size : at + 12 + size])[0] == zlib.crc32(png[at + 4 : at + 8 + size])
+
+
+# ---- neighbours ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copied", [lambda x: pickle.loads(pickle.dumps(x)), copy.deepcopy], ids=["pickle", "deepcopy"])
+def test_copied_lists_of_neighbours_know_their_ties(copied: Any) -> None:
+    lists = gm.neighbors(CONSTANT, 5)
+    found = copied(lists)
+    assert same(found, lists)
+    assert (found.ties, found.reason) == (lists.ties, lists.reason)
+    assert lists.reason is not None
+    assert found[:10].reason is None

@@ -16,6 +16,7 @@ from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import one_of
 from gramian.rows.sources import named_layers
+from gramian.show import heatmaps
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import MEASURES, Estimator, Measure
 from gramian.sweeps.gram import Progress
@@ -111,11 +112,36 @@ class AlignmentMatrix(Result):
             attrs={"estimator": self.estimator, "kernel": self.kernel, "n": self.n},
         )
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw a heat map with matplotlib; returns the axes."""
-        from gramian.show import heatmaps
+    def _picture(self) -> str:
+        return heatmaps.heatmap_svg(self, tooltips=self.values.size <= heatmaps.FEW) if self.values.size else ""
 
-        return heatmaps.heatmap(self, ax=ax)
+    def _facts(self) -> dict[str, Any]:
+        best = self.best()
+        shape = f"{len(self.rows)} × {len(self.columns)}"
+        facts = {
+            "layers": shape,
+            "measure": self.measure,
+            "estimator": self.estimator,
+            "kernel": self.kernel,
+            "n": self.n,
+        }
+        return facts if best.row is None else facts | {"best": f"{best.row}, {best.column}: {best.value:.4g}"}
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        cmap: Any = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw a heat map with matplotlib, the best match of each row dotted; returns the axes.
+
+        ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
+        ``annotate`` says so.
+        """
+        return heatmaps.heatmap(self, ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
 
 
 def _chosen(key: Any, names: Sequence[str], what: str) -> int | list[int]:

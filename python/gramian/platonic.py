@@ -20,10 +20,12 @@ import numpy.typing as npt
 
 from gramian.matrix import cka_matrix
 from gramian.reasons import heard, told
+from gramian.results.plain import plain
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import as_matrix, check_count, check_number, one_of, require_rows
 from gramian.rows.sources import array_names, open_array, open_layers
+from gramian.show import heatmaps
 from gramian.sweeps.centred import blocks
 from gramian.sweeps.gram import Progress
 
@@ -55,10 +57,34 @@ class PlatonicScore(Result):
     def __float__(self) -> float:
         return self.score
 
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        cmap: Any = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw the scores of all pairs as a heat map with matplotlib, the best of each row dotted; returns the axes.
+
+        ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
+        ``annotate`` says so.
+        """
+        return heatmaps.heatmap(self._grid(), ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
+
+    def _grid(self) -> heatmaps.Grid:
+        top = None if self.metric == "lcs_knn" else 1.0  # a length, up to topk
+        reasons, limits = [self.reason] if self.reason else [], heatmaps.limits_of(self.values, top)
+        return heatmaps.Grid(self.values, self.rows, self.columns, self.metric, self.n, reasons, limits)
+
+    def _picture(self) -> str:
+        return heatmaps.heatmap_svg(self._grid(), tooltips=self.values.size <= heatmaps.FEW)
+
     def to_pandas(self) -> Any:
         """A DataFrame of the scores of all pairs, with the layers' names; all other numbers in its ``attrs``."""
         frame = imported_pandas().DataFrame(self.values, index=list(self.rows), columns=list(self.columns))
-        frame.attrs.update(self._facts())
+        frame.attrs.update(plain(self._facts()))
         return frame
 
     def __repr__(self) -> str:

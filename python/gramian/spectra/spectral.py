@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Distance, Kernel, Linear
+from gramian.results.plain import plain
 from gramian.results.provenance import Provenance, provenance
-from gramian.results.result import Result
+from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import Matrix, about_least, check_budget, check_count, check_seed, one_of, require_rows
 from gramian.rows.sources import matrix
-from gramian.show import axes
+from gramian.show import axes, heatmaps
 from gramian.show.tables import Listing
 from gramian.spectra import eigen
 from gramian.spectra.eigen import EPS
@@ -348,6 +349,39 @@ class EigenOverlap(Result):
         x = self.eigenvalues_x / (self.eigenvalues_x + ridge_x)
         y = self.eigenvalues_y / (self.eigenvalues_y + ridge_y)
         return float(x @ self.overlap**2 @ y)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        cmap: Any = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw Φ², how far each eigenfunction of X is one of Y, as a heat map with matplotlib; returns the axes.
+
+        ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
+        ``annotate`` says so.
+        """
+        return heatmaps.heatmap(self._grid(), ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
+
+    def _grid(self) -> heatmaps.Grid:
+        rows, columns = ([str(i + 1) for i in range(k)] for k in self.overlap.shape)
+        caption = "Φ² of eigenfunctions, X down, Y across"
+        return heatmaps.Grid(self.overlap**2, rows, columns, caption, self.n, [], (0.0, 1.0))
+
+    def _picture(self) -> str:
+        size = self.overlap.size
+        return heatmaps.heatmap_svg(self._grid(), tooltips=size <= heatmaps.FEW) if size else ""
+
+    def to_pandas(self) -> Any:
+        """A DataFrame of Φ, eigenfunctions of X down and of Y across; all other numbers in its ``attrs``."""
+        pandas = imported_pandas()
+        numbers = [pandas.RangeIndex(1, k + 1, name=name) for k, name in zip(self.overlap.shape, "XY", strict=True)]
+        frame = pandas.DataFrame(self.overlap, index=numbers[0], columns=numbers[1])
+        frame.attrs.update(plain(self._facts()))
+        return frame
 
     @property
     def kernel_alignment(self) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Linear
+from gramian.results.plain import plain
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
 from gramian.rows import heads
@@ -118,9 +119,25 @@ class LayerSearch(Result):
             values, self.rows, self.columns, caption, self.n, list(self.reasons.values()), limits, best
         )
 
-    def plot(self, ax: Any = None, *, by: By | None = None) -> Any:
-        """Draw a heat map with matplotlib, the best layer of each row dotted; returns the axes."""
-        return heatmaps.heatmap(self.grid(by), ax=ax)
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        by: By | None = None,
+        title: str | None = None,
+        cmap: Any = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw one of the tables as a heat map with matplotlib, the best layer of each row dotted; returns the axes.
+
+        ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
+        ``annotate`` says so.
+        """
+        return heatmaps.heatmap(self.grid(by), ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
+
+    def _picture(self) -> str:
+        return heatmaps.heatmap_svg(self.grid(), tooltips=self.misalignment.size <= heatmaps.FEW)
 
     def _facts(self) -> dict[str, Any]:
         power = None if math.isnan(self.target_power) else self.target_power
@@ -133,7 +150,7 @@ class LayerSearch(Result):
         shape = self.misalignment.shape
         tables = {name: np.broadcast_to(getattr(self, name), shape).ravel() for name in (*_TABLES, *_OF_COLUMNS)}
         frame = pandas.DataFrame(tables, index=pairs)
-        frame.attrs.update(self._facts())
+        frame.attrs.update(plain(self._facts()))
         return frame
 
     def to_dict(self) -> dict[str, Any]:

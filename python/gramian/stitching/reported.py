@@ -129,9 +129,19 @@ class StitchReport(Result):
         }
         return self._plain(found)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw every bound beside what it bounds with matplotlib; returns the axes."""
-        return bounds_chart(self.bounds, ax=ax)
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw every bound beside what it bounds with matplotlib; returns the axes.
+
+        ``limits`` are of the axis of values; ``annotate`` writes its value beside each bound.
+        """
+        return bounds_chart(self.bounds, ax, title=title, limits=limits, annotate=annotate)
 
     def __str__(self) -> str:
         return table(self)
