@@ -24,7 +24,7 @@ from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows import statistics_files
 from gramian.rows.arrays import as_matrix
-from results_of import KERNELS, PARTS, RESULTS, STITCHES, X, Y, result, same, stitch
+from results_of import CONSTANT, KERNELS, PARTS, RESULTS, STITCHES, X, Y, result, same, stitch
 
 NO_ROWS = {"ComparisonRow", "LearningCurve", "Match", "ReportedBound", *PARTS}  # parts, and functions of numbers
 
@@ -630,7 +630,7 @@ def test_colours_of_a_heat_map_can_be_chosen(axes: Any) -> None:
     result("PlatonicScore").plot(axes, cmap="viridis", limits=(-1.0, 1.0), annotate=False)
     assert axes.images[0].get_cmap().name == "viridis"
     assert axes.images[0].get_clim() == (-1.0, 1.0)
-    assert axes.texts == []
+    assert list(axes.texts) == []
 
 
 # ---- heat maps in notebooks ------------------------------------------------------------------------------------------
@@ -640,7 +640,9 @@ def layers(count: int) -> Any:
     values = np.random.default_rng(0).uniform(size=(count, count))
     values[3] = math.nan
     names = tuple(f"layers.{i}.mlp" for i in range(count))
-    return gm.AlignmentMatrix(values, names, names, "cka", "unbiased", "linear", 50, {"Xs['layers.3.mlp']": "it is odd"})
+    return gm.AlignmentMatrix(
+        values, names, names, "cka", "unbiased", "linear", 50, {"Xs['layers.3.mlp']": "it is odd"}
+    )
 
 
 def test_html_of_96_layers_is_small_and_draws_all_of_them() -> None:

@@ -282,8 +282,8 @@ def heatmap(
     inks = [[_ink(tuple(round(255 * part) for part in rgba[:3])) for rgba in row] for row in image.to_rgba(values)]
     dots = [(j, i) for i, j in enumerate(shown.matches) if j is not None]
     if dots:
-        places = [(j, i - 0.3 * write) for j, i in dots]  # above the number
-        ax.scatter(*zip(*places, strict=True), s=14, c=[inks[i][j] for j, i in dots], label="best match in its row")
+        above = [(j, i - 0.3 * write) for j, i in dots]  # the number
+        ax.scatter(*zip(*above, strict=True), s=14, c=[inks[i][j] for j, i in dots], label="best match in its row")
     if write:
         for i, j in np.argwhere(np.isfinite(values)):
             ax.text(j, i, in_words(values[i, j]), ha="center", va="center", fontsize="small", color=inks[i][j])

@@ -67,7 +67,7 @@ def opened(width: float, height: float, title: str, description: str, size: int 
 
 
 def pixels(colours: NDArray[np.uint8], x: float, y: float, size: float) -> str:
-    """An image in the picture, one square for each of the (height, width, 3) colours: a PNG, small and without edges."""
+    """An image in the picture, one square for each of the (height, width, 3) colours, as a PNG."""
     height, width = colours.shape[:2]
     lines = b"".join(b"\0" + row.tobytes() for row in colours)  # 0: each line as it is
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits each of red, green, blue
