@@ -17,7 +17,7 @@ from gramian.results.keys import unknown
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows.arrays import check_count, require_rows
-from gramian.show.tables import Listing
+from gramian.show.tables import Listing, shown
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, Estimator, Measure
 from gramian.sweeps.gram import Progress
@@ -96,6 +96,14 @@ class Comparison(Result):
         columns |= {"se": [row.se for row in self.rows], "low": [a for a, _ in ends], "high": [b for _, b in ends]}
         columns |= {name: [getattr(row, name) for row in self.rows] for name in ("pvalue", "null", "floor", "reason")}
         return Listing(columns)
+
+    def _shown_listing(self) -> Listing:
+        columns = {name: [getattr(row, name) for row in self.rows] for name in ("measure", "estimator", "value")}
+        ends = [None if row.ci is None or math.isnan(row.ci[0]) else row.ci for row in self.rows]
+        columns["interval"] = [end and f"{shown(end[0])} to {shown(end[1])}" for end in ends]
+        columns |= {"pvalue": [row.pvalue for row in self.rows], "shuffled": [row.null for row in self.rows]}
+        columns |= {"chance": [row.floor for row in self.rows], "reason": [row.reason for row in self.rows]}
+        return Listing(columns, [row.kernel for row in self.rows], "kernel")
 
     def __str__(self) -> str:
         return table(self)

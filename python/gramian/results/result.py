@@ -65,7 +65,7 @@ class Result:
         return html.card(
             type(self).__name__,
             self._facts(),
-            listing=self._listing(),
+            listing=self._shown_listing(),
             picture=self._picture(),
             notes=self._notes(),
         )
@@ -80,6 +80,10 @@ class Result:
         """What there are several of."""
         return None
 
+    def _shown_listing(self) -> Listing | None:
+        """The same as people read it."""
+        return self._listing()
+
     def _picture(self) -> str:
         return ""
 
@@ -87,7 +91,9 @@ class Result:
         """Reasons."""
         found = [getattr(self, name, None) for name in ("reason", "note")]
         named: Mapping[str, str] = getattr(self, "reasons", None) or {}
-        return [note for note in found if note] + [f"{name}: {reason}" for name, reason in named.items()]
+        return [note for note in found if note] + [
+            reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in named.items()
+        ]
 
 
 def _single(value: Any) -> Any:

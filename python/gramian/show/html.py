@@ -51,10 +51,13 @@ def card(
     """
     parts = [f'<div style="color:inherit;line-height:1.35"><b>{escape(title)}</b>']
     given = {name: value for name, value in facts.items() if value is not None}
-    if given:
+    if given and (picture or listing is not None):  # one line, for what is below is what was asked for
+        words = " · ".join(f"{label(name)} {shown(value, name)}" for name, value in given.items())
+        parts.append(f'<div style="{_MUTED}">{_text(words)}</div>')
+    elif given:
         rows = "".join(
             f'<tr style="background:none"><td style="{_CELL};text-align:left;{_MUTED}">{_text(label(name))}</td>'
-            f'<td style="{_CELL};text-align:left">{_text(shown(value))}</td></tr>'
+            f'<td style="{_CELL};text-align:left">{_text(shown(value, name))}</td></tr>'
             for name, value in given.items()
         )
         parts.append(f'<table style="{_TABLE}"><tbody>{rows}</tbody></table>')
@@ -73,7 +76,8 @@ def table(listing: Listing) -> str:
 
     def cell(name: str, text: str, style: str = _CELL, tag: str = "td") -> str:
         side = "right" if name in right else "left"
-        return f'<{tag} style="{style};text-align:{side}">{_text(text)}</{tag}>'
+        wrap = ";white-space:nowrap" if name in right or tag == "th" else ""
+        return f'<{tag} style="{style};text-align:{side}{wrap}">{_text(text)}</{tag}>'
 
     head = cell("", listing.of, _HEAD, "th") + "".join(cell(name, label(name), _HEAD, "th") for name in columns)
     lines, before = [], -1
@@ -82,7 +86,7 @@ def table(listing: Listing) -> str:
             lines.append(
                 f'<tr><td style="{_CELL};{_MUTED}" colspan="{len(columns) + 1}">… {i - before - 1} more</td></tr>'
             )
-        cells = "".join(cell(name, shown(column[i])) for name, column in columns.items())
+        cells = "".join(cell(name, shown(column[i], name)) for name, column in columns.items())
         lines.append(f'<tr style="background:none">{cell("", shown(listing.names[i]))}{cells}</tr>')
         before = i
     return (

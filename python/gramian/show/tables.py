@@ -11,6 +11,7 @@ import numpy as np
 
 _LABELS = {"pvalue": "p-value", "se": "standard error", "ci": "interval", "sd": "standard deviation", "k": "k"}
 _MOST_ROWS = 20
+_SMALLEST = 1e-300  # p-values below it are not zero: a float has no room for them
 _LONGEST = 160  # characters of a cell
 
 
@@ -42,14 +43,16 @@ def label(name: str) -> str:
     return _LABELS.get(name, name.replace("_", " "))
 
 
-def shown(value: Any) -> str:
-    """A value with the digits that people read: four, or all before the point."""
+def shown(value: Any, name: str = "") -> str:
+    """A value with the digits that people read: four, or all before the point; two of a p-value."""
     if value is None:
         return ""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
-        return _number(float(value))
+        if name == "pvalue" and value < _SMALLEST:
+            return f"< {_SMALLEST:.0e}"
+        return f"{value:.2g}" if name == "pvalue" and value <= 1 else _number(float(value))
     if isinstance(value, tuple | list):
         return ", ".join(map(shown, value))
     text = str(value)

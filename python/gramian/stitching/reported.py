@@ -109,9 +109,8 @@ class StitchReport(Result):
 
     def _listing(self) -> Listing:
         columns = ("kappa", "of", "side", "value", "measured", "tightness", "holds", "certifies", "needs", "reason")
-        return Listing(
-            {name: [getattr(b, name) for b in self.bounds] for name in columns}, [b.name for b in self.bounds], "bound"
-        )
+        found = {name: [getattr(b, name) for b in self.bounds] for name in columns}
+        return Listing(found, [b.name for b in self.bounds], "bound")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for strict JSON; of the map its numbers, not its matrix."""
