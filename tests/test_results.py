@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import html.parser
 import inspect
@@ -687,3 +688,23 @@ def test_copied_lists_of_neighbours_know_their_ties(copied: Any) -> None:
     assert (found.ties, found.reason) == (lists.ties, lists.reason)
     assert lists.reason is not None
     assert found[:10].reason is None
+
+
+# ---- the notebook ----------------------------------------------------------------------------------------------------
+
+
+def test_cells_of_the_notebook_run_and_show_results() -> None:
+    notebook = json.loads((Path(__file__).parents[1] / "examples" / "results.ipynb").read_text())
+    scope: dict[str, Any] = {}
+    shown = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            *lines, last = ast.parse("".join(cell["source"])).body
+            exec(compile(ast.Module(lines, []), "cell", "exec"), scope)
+            if isinstance(last, ast.Expr):
+                shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), scope))
+            else:
+                exec(compile(ast.Module([last], []), "cell", "exec"), scope)
+    found = [type(x).__name__ for x in shown if isinstance(x, Result)]
+    assert found == ["Comparison", "ComparisonRow", "AlignmentMatrix", "Estimate", "Null", "StitchReport", "Spectrum"]

@@ -15,6 +15,7 @@ _TABLE = f"border-collapse:collapse;margin:0.4em 0;border-top:{_LINE};border-bot
 _CELL = "padding:0.15em 0.8em 0.15em 0;border:none;background:none;color:inherit;vertical-align:top"
 _HEAD = f"{_CELL};border-bottom:{_LINE};font-weight:600"
 _MUTED = "opacity:0.75"
+_NEVER_BROKEN = 28  # characters of a cell
 
 
 def card(
@@ -76,7 +77,7 @@ def table(listing: Listing) -> str:
 
     def cell(name: str, text: str, style: str = _CELL, tag: str = "td") -> str:
         side = "right" if name in right else "left"
-        wrap = ";white-space:nowrap" if name in right or tag == "th" else ""
+        wrap = ";white-space:nowrap" if len(text) <= _NEVER_BROKEN else ""
         return f'<{tag} style="{style};text-align:{side}{wrap}">{_text(text)}</{tag}>'
 
     head = cell("", listing.of, _HEAD, "th") + "".join(cell(name, label(name), _HEAD, "th") for name in columns)
