@@ -120,7 +120,10 @@ class Grid:
         """(L1, L2, 3) those of all values, grey where there is none."""
         known = np.isfinite(self.values)
         found = np.full((*self.values.shape, 3), int(UNDEFINED[1:3], 16), dtype=np.uint8)
-        found[known] = [self.colour(float(value)) for value in self.values[known]] if known.any() else 0
+        low, high = self.limits
+        values = self.values[known] if self.best == "largest" else low + high - self.values[known]
+        position, steps = (values - low) / (high - low) * (len(_MAGMA) - 1), np.arange(len(_MAGMA))
+        found[known] = np.rint(np.stack([np.interp(position, steps, _MAGMA[:, k]) for k in range(3)], axis=1))
         return found
 
 
