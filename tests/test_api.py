@@ -36,12 +36,12 @@ PROMISED = [
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",
     "Stitch", "fit_stitch", "train_stitch", "misalignment", "risk", "stitching_risk", "excess_stitching_risk",
     "stitch_report", "StitchReport", "ReportedBound", "layer_search", "LayerSearch",
-    "bounds", "lipschitz", "info", "UndefinedWarning", "__version__",
+    "bounds", "lipschitz", "info", "load", "UndefinedWarning", "__version__",
 ]
 DATA_AND_KERNEL = {
     "F", "F1", "F2", "Y2", "g", "g1", "g2", "stitch", "module", "target", "layers1", "layers2",
     "X", "Y", "Z", "Xs", "Ys", "A", "B", "kernel", "count", "anchors",
-    "k", "y", "ridge", "eigenvalues", "power", "samples", "measure", "options", "source",
+    "k", "y", "ridge", "eigenvalues", "power", "samples", "measure", "options", "source", "path",
 }
 # fmt: on
 

@@ -230,7 +230,8 @@ def test_matplotlib_shows_the_values_and_the_best_matches(pyplot: Any) -> None:
 
     np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), values)
     assert ax.images[0].get_clim() == (0, 1)
-    assert ax.collections[0].get_offsets().tolist() == [[1, 0], [1, 1]]
+    assert ax.collections[0].get_offsets().tolist() == [[1.0, -0.3], [1.0, 0.7]]  # above the numbers
+    assert [text.get_text() for text in ax.texts] == ["0.10", "0.90", "0.30"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a0", "a1", "a2"]
     assert len(ax.patches) == 3
 

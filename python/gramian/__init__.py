@@ -14,7 +14,7 @@ Stitching             fit_stitch train_stitch misalignment risk stitching_risk e
                       layer_search
 Spectra               GramOperator spectrum eigen_overlap spectral_alignment task_alignment kare learning_curve
 Theory                bounds lipschitz
-The rest              set_num_threads get_num_threads info UndefinedWarning
+The rest              load set_num_threads get_num_threads info UndefinedWarning
 
 Every kernel matrix is computed tile by tile and reduced at once; none is ever stored.
 """

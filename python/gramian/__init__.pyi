@@ -58,6 +58,7 @@ from .platonic import (
     platonic_score as platonic_score,
 )
 from .reasons import UndefinedWarning as UndefinedWarning
+from .results.files import load as load
 from .spectra.operators import GramOperator as GramOperator
 from .spectra.spectral import (
     EigenOverlap as EigenOverlap,

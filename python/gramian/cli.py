@@ -271,10 +271,11 @@ def test(
             seed=seed,
             progress=progress,
         )
-    fields = result.to_dict()
     if as_json:
-        _emit(_document(fields, x=x, y=y))
+        _emit(_document(result.to_dict(), x=x, y=y))
         return
+    names = ("method", "statistic", "pvalue", "n", "kernel", "permutations", "seed", "reason")
+    fields = {name: getattr(result, name) for name in names}
     if result.pvalue < independence.SMALLEST:
         fields["pvalue"] = independence.format_pvalue(result.pvalue)
     _emit(_pairs(fields))

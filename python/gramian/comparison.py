@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast, get_args
 
 from gramian.inference import independence, permutation
 from gramian.inference.estimates import estimate
@@ -15,9 +15,13 @@ from gramian.measures import kernel as metrics, registry
 from gramian.measures.registry import Row
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import heard
+from gramian.results.keys import unknown
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
 from gramian.rows.arrays import Matrix, check_budget, check_count, one_of, require_rows
+from gramian.show.tables import Listing, shown
 from gramian.sweeps import estimators, routes
-from gramian.sweeps.estimators import Estimator, Measure
+from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, Estimator, Measure
 from gramian.sweeps.permuted import PERMUTED
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
@@ -26,7 +30,7 @@ _ALWAYS = (*estimators.MEASURES, "distance_alignment")
 
 
 @dataclass(frozen=True)
-class ComparisonRow:
+class ComparisonRow(Result):
     """One measure under one kernel."""
 
     measure: str
@@ -40,9 +44,12 @@ class ComparisonRow:
     floor: float | None  # expected value for independent data
     reason: str | None  # why the value is nan, or else why its error or its p-value is
 
+    def __float__(self) -> float:
+        return self.value
+
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """Every measure of two representations."""
 
     rows: tuple[ComparisonRow, ...]
@@ -55,20 +62,52 @@ class Comparison:
     shuffles: int  # behind each null
     seed: int
 
-    def __getitem__(self, key: tuple[str, str, str]) -> ComparisonRow:
-        """The row of (measure, estimator, kernel): the kernel as a row shows it, or its name if that is enough."""
-        measure, estimator, kernel = key
-        rows = [r for r in self.rows if (r.measure, r.estimator) == (measure, estimator)]
-        found = [r for r in rows if r.kernel == kernel] or [r for r in rows if r.kernel.split("(")[0] == kernel]
-        if len(found) != 1:
-            raise KeyError(
-                f"{key} is {len(found)} rows; the kernels are {', '.join(dict.fromkeys(r.kernel for r in rows))}"
-            )
-        return found[0]
+    def __getitem__(self, key: str | tuple[str, ...]) -> Any:
+        """The row of a measure, or a Comparison of several: ``["cka"]``, ``["cka", "rbf"]``, ``["cka", "biased"]``.
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        Behind the measure come an estimator, a kernel (as a row shows it, or its name), or both. Without an estimator
+        the measure's own default is meant, where it has one. Raises KeyError for what there is not, and lists what is.
+        """
+        parts = key if isinstance(key, tuple) else (key,)
+        for part in parts:
+            if not isinstance(part, str):
+                raise TypeError(f"a comparison is asked by names, as in ['cka', 'rbf'], not by {type(part).__name__}")
+        measure = parts[0] if parts else ""
+        rows = [r for r in self.rows if r.measure == measure]
+        if not rows:
+            raise unknown(measure, (r.measure for r in self.rows), "measure")
+        for part in parts[1:]:
+            found = [r for r in rows if part in (r.estimator, r.kernel)] or [r for r in rows if _name(r.kernel) == part]
+            if not found:
+                raise unknown(part, [*(r.estimator for r in rows), *(r.kernel for r in rows)], f"row of {measure} with")
+            rows = found
+        usual = {**DEFAULT_ESTIMATOR}.get(cast("Measure", measure))
+        if not any(r.estimator in parts for r in rows):
+            rows = [r for r in rows if r.estimator == usual] or rows
+        return rows[0] if len(rows) == 1 else replace(self, rows=tuple(rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[ComparisonRow]:
+        return iter(self.rows)
+
+    def _listing(self) -> Listing:
+        ends = [row.ci or (None, None) for row in self.rows]
+        columns = {
+            name: [getattr(row, name) for row in self.rows] for name in ("kernel", "measure", "estimator", "value")
+        }
+        columns |= {"se": [row.se for row in self.rows], "low": [a for a, _ in ends], "high": [b for _, b in ends]}
+        columns |= {name: [getattr(row, name) for row in self.rows] for name in ("pvalue", "null", "floor", "reason")}
+        return Listing(columns)
+
+    def _shown_listing(self) -> Listing:
+        columns = {name: [getattr(row, name) for row in self.rows] for name in ("measure", "estimator", "value")}
+        ends = [None if row.ci is None or math.isnan(row.ci[0]) else row.ci for row in self.rows]
+        columns["interval"] = [end and f"{shown(end[0])} to {shown(end[1])}" for end in ends]
+        columns |= {"pvalue": [row.pvalue for row in self.rows], "shuffled": [row.null for row in self.rows]}
+        columns |= {"chance": [row.floor for row in self.rows], "reason": [row.reason for row in self.rows]}
+        return Listing(columns, [row.kernel for row in self.rows], "kernel")
 
     def __str__(self) -> str:
         return table(self)
@@ -157,6 +196,7 @@ def compare(
     expect(progress, sweeps * len(kernels) + 2 + len(more) * (1 + shuffles))
     rows: list[ComparisonRow] = []
     pair: Paired | None = None
+    resolved: list[Kernel] = []
     for k in kernels:
         told = phase(progress, k.name, sweeps)
         expect(told, sweeps)
@@ -171,6 +211,7 @@ def compare(
         )
         require_rows(pair.n, 6, "compare", "gramian.cka(..., estimator='biased')")
         rows += _rows(pair, confidence, method, permutations, shuffles, seed)
+        resolved += pair.kernels
     assert pair is not None
     x, y = pair.matrices
     normalizations: tuple[metrics.Normalize, ...] = ("unit_diagonal", "hs_norm")
@@ -189,7 +230,18 @@ def compare(
     for row in more:
         told = phase(progress, row.name, 1 + shuffles)
         rows.append(_of_registry(row, x, y, shuffles, seed, told))
-    return Comparison(tuple(rows), x.n, x.d, y.d, (x.dtype, y.dtype), confidence, method, shuffles, seed)
+    return Comparison(
+        tuple(rows),
+        x.n,
+        x.d,
+        y.d,
+        (x.dtype, y.dtype),
+        confidence,
+        method,
+        shuffles,
+        seed,
+        provenance=provenance({"X": x, "Y": y}, resolved, seed),
+    )
 
 
 def _of_registry(row: Row, x: Matrix, y: Matrix, shuffles: int, seed: int, progress: Progress | None) -> ComparisonRow:
@@ -240,6 +292,11 @@ def _rows(
             )
         )
     return found
+
+
+def _name(kernel: str) -> str:
+    """Of a kernel as a row shows it."""
+    return kernel.split("(")[0]
 
 
 def _kernel_name(pair: Paired) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, cast, get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,13 @@ from gramian.measures import neighbors, overlaps, registry
 from gramian.measures.registry import Row
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
+from gramian.results.keys import unknown
+from gramian.results.provenance import provenance
+from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import Matrix, check_budget, one_of, same_device, same_rows
 from gramian.rows.layers import Keys, layers
 from gramian.rows.sources import matrix as opened
+from gramian.show import heatmaps
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.sweeps.represent import Precision
@@ -29,8 +33,16 @@ from gramian.sweeps.represent import Precision
 Array: TypeAlias = npt.NDArray[np.float64]
 
 
+class BestMatch(NamedTuple):
+    """The pair of layers with the best value; no names where nothing is defined."""
+
+    row: str | None
+    column: str | None
+    value: float
+
+
 @dataclass(frozen=True, eq=False)
-class AlignmentMatrix:
+class AlignmentMatrix(Result):
     """A measure between every layer of one model and every layer of another."""
 
     values: Array  # (L1, L2)
@@ -66,15 +78,58 @@ class AlignmentMatrix:
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.values, dtype=dtype, copy=copy)
 
+    def __getitem__(self, key: Any) -> Any:
+        """A value by two layers, ``["layer1", "layer3"]`` or ``[0, -1]``, or a smaller matrix.
+
+        A single key is of the rows. Lists of names or numbers, and slices of either (of names both ends are in), make
+        the matrix smaller; ``["layer1"]`` is that of one row. Raises KeyError for a name that there is not, and lists
+        those that there are, IndexError for a number.
+        """
+        wanted, other = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        rows, columns = _chosen(wanted, self.rows, "row"), _chosen(other, self.columns, "column")
+        if isinstance(rows, int) and isinstance(columns, int) and isinstance(key, tuple):
+            return float(self.values[rows, columns])
+        listed = [[i] if isinstance(i, int) else i for i in (rows, columns)]
+        kept = [tuple(names[i] for i in found) for names, found in zip((self.rows, self.columns), listed, strict=True)]
+        values = self.values[np.ix_(*listed)]
+        reasons = {layers: why for layers, why in self.reasons.items() if _concerns(layers, kept, values)}
+        return replace(self, values=values, rows=kept[0], columns=kept[1], reasons=reasons)
+
+    @overload
+    def best(self, axis: None = None) -> BestMatch: ...
+    @overload
+    def best(self, axis: Literal["rows", "columns"]) -> list[BestMatch]: ...
+    def best(self, axis: Literal["rows", "columns"] | None = None) -> BestMatch | list[BestMatch]:
+        """(row, column, value) of the best value, the first of equals; for ``axis="rows"`` of every row, in a list.
+
+        The best is the largest, of a distance the smallest (``.best_is``). Undefined values are passed over; where there
+        is no other, both names are None.
+        """
+        if axis is None:
+            return self._best(self.values, self.rows, self.columns)
+        one_of(axis, ("rows", "columns"), "axis")
+        if axis == "rows":
+            return [self._best(self.values[[i]], [name], self.columns) for i, name in enumerate(self.rows)]
+        return [self._best(self.values[:, [j]], self.rows, [name]) for j, name in enumerate(self.columns)]
+
+    def _best(self, values: Array, rows: Sequence[str], columns: Sequence[str]) -> BestMatch:
+        if np.isnan(values).all():
+            return BestMatch(None, None, math.nan)
+        found = np.nanargmax(values) if self.best_is == "largest" else np.nanargmin(values)
+        i, j = map(int, np.unravel_index(int(found), values.shape))
+        return BestMatch(rows[i], columns[j], float(values[i, j]))
+
     def to_pandas(self) -> Any:
         """A DataFrame with the layers' names."""
-        import pandas
-
+        pandas = imported_pandas()
         return pandas.DataFrame(self.values, index=list(self.rows), columns=list(self.columns))
 
     def to_xarray(self) -> Any:
         """A DataArray with dimensions layer_a and layer_b."""
-        import xarray
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError("to_xarray() needs xarray: pip install 'gramian[viz]'") from error
 
         return xarray.DataArray(
             self.values,
@@ -84,11 +139,69 @@ class AlignmentMatrix:
             attrs={**{k: v for k, v in self.options.items() if v is not None}, "n": self.n},
         )
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw a heat map with matplotlib; returns the axes."""
-        from gramian.show import heatmaps
+    def _picture(self) -> str:
+        return heatmaps.heatmap_svg(self, tooltips=self.values.size <= heatmaps.FEW) if self.values.size else ""
 
-        return heatmaps.heatmap(self, ax=ax)
+    def _facts(self) -> dict[str, Any]:
+        best = self.best()
+        shape = f"{len(self.rows)} × {len(self.columns)}"
+        facts = {
+            "layers": shape,
+            "measure": self.measure,
+            **{name: value for name, value in self.options.items() if value is not None},
+            "n": self.n,
+        }
+        return facts if best.row is None else facts | {"best": f"{best.row}, {best.column}: {best.value:.4g}"}
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        cmap: Any = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw a heat map with matplotlib, the best match of each row dotted; returns the axes.
+
+        ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
+        ``annotate`` says so.
+        """
+        return heatmaps.heatmap(self, ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
+
+
+def _concerns(layers: str, kept: Sequence[Sequence[str]], values: Array) -> bool:
+    """Whether some of the values that are left are nan because of these layers: Xs['a'], Ys['b'], or one of both."""
+    missing = np.isnan(values)
+    rows = missing & np.array([f"Xs[{name!r}]" in layers for name in kept[0]])[:, None]
+    columns = missing & np.array([f"Ys[{name!r}]" in layers or f"Xs[{name!r}]" in layers for name in kept[1]])
+    return bool((rows & columns).any() if ", " in layers else (rows | columns).any())
+
+
+def _chosen(key: Any, names: Sequence[str], what: str) -> int | list[int]:
+    """The numbers of the layers that a key means; one number where it names one."""
+    if isinstance(key, slice):
+        start, stop = key.start, key.stop
+        if isinstance(start, str):
+            start = _position(start, names, what)
+        if isinstance(stop, str):
+            stop = _position(stop, names, what) + 1
+        return list(range(len(names)))[start : stop : key.step]
+    if isinstance(key, list | tuple | np.ndarray):
+        return [_position(name, names, what) for name in key]
+    return _position(key, names, what)
+
+
+def _position(key: Any, names: Sequence[str], what: str) -> int:
+    if isinstance(key, str):
+        if key not in names:
+            raise unknown(key, names, what)
+        return list(names).index(key)
+    if isinstance(key, bool) or not isinstance(key, int | np.integer):
+        raise TypeError(f"a {what} is a name, a number, a slice or a list of them, not {type(key).__name__}")
+    if not -len(names) <= key < len(names):
+        raise IndexError(f"there is no {what} {key}; there are {len(names)}, {names[0]!r} to {names[-1]!r}")
+    return int(key) % len(names)
 
 
 @one_bar
@@ -183,6 +296,7 @@ def matrix(
         reasons=reasons,
         best_is="smallest" if row is not None and row.agreement == "less" else "largest",
         limits=(None, None) if row is None else row.range,
+        provenance=provenance(dict(every)),
     )
 
 
@@ -341,6 +455,7 @@ def cka_matrix(
         progress=progress,
     )
     estimators.check_estimator(estimator, measure, pair.n)
+    origin = provenance(dict(zip(names, pair.matrices, strict=True)), pair.kernels)
     if measure != "kernel_alignment":
         pair = pair.moved()
     s = pair.statistics
@@ -374,4 +489,5 @@ def cka_matrix(
         n=pair.n,
         reasons=reasons,
         limits=(0.0 if estimator == "biased" and positive else -1.0, 1.0) if measure != "hsic" else (None, None),
+        provenance=origin,
     )

@@ -21,10 +21,14 @@ from gramian.matrices import matrix
 from gramian.measures.subspaces import canonical_correlations
 from gramian.progress import Progress, one_bar
 from gramian.reasons import told
+from gramian.results.plain import plain
+from gramian.results.provenance import provenance
+from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import as_matrix, check_budget, check_count, check_number, one_of, require_rows
 from gramian.rows.layers import Keys, given_layers
 from gramian.rows.reading import natural
 from gramian.rows.sources import ALONE, SUFFIXES, chosen, open_array, open_layers, opened
+from gramian.show import heatmaps
 from gramian.sweeps.centred import blocks
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -37,7 +41,7 @@ _CCA_COMPONENTS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class PlatonicScore:
+class PlatonicScore(Result):
     """The best pair of layers of two models, and the score of every pair."""
 
     score: float
@@ -50,6 +54,39 @@ class PlatonicScore:
     topk: int | None  # of the measures of neighbours
     n: int
     reason: str | None  # why values are nan: of how many pairs, and what is wrong with the first
+
+    def __float__(self) -> float:
+        return self.score
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        cmap: Any = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw the scores of all pairs as a heat map with matplotlib, the best of each row dotted; returns the axes.
+
+        ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
+        ``annotate`` says so.
+        """
+        return heatmaps.heatmap(self._grid(), ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
+
+    def _grid(self) -> heatmaps.Grid:
+        top = None if self.metric == "lcs_knn" else 1.0  # a length, up to topk
+        reasons, limits = [self.reason] if self.reason else [], heatmaps.limits_of(self.values, top)
+        return heatmaps.Grid(self.values, self.rows, self.columns, self.metric, self.n, reasons, limits)
+
+    def _picture(self) -> str:
+        return heatmaps.heatmap_svg(self._grid(), tooltips=self.values.size <= heatmaps.FEW)
+
+    def to_pandas(self) -> Any:
+        """A DataFrame of the scores of all pairs, with the layers' names; all other numbers in its ``attrs``."""
+        frame = imported_pandas().DataFrame(self.values, index=list(self.rows), columns=list(self.columns))
+        frame.attrs.update(plain(self._facts()))
+        return frame
 
     def __repr__(self) -> str:
         where = "" if self.layers is None else f" at {self.layers[0]} and {self.layers[1]}"
@@ -191,6 +228,13 @@ def platonic_score(
         topk=topk if "knn" in metric else None,
         n=n,
         reason=_reason(values, found.reasons),
+        provenance=provenance(
+            {
+                f"{name}[{k!r}]": as_matrix(x, name)
+                for name, layers in (("X", left), ("Y", right))
+                for k, x in layers.items()
+            }
+        ),
     )
 
 

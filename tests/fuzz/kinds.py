@@ -25,8 +25,10 @@ import device
 import gramian as gm
 from fuzz.mutations import array_of, damaged, members, npy_of, tampered, zipped
 from gramian import _core, cli
+from gramian.results.result import Result
 from gramian.rows import arrays, sources
 from gramian.rows.arrays import as_matrix
+from results_of import same as equal_results
 
 Generator = np.random.Generator
 Try = Callable[[Generator], str]
@@ -488,6 +490,65 @@ def resealed_statistics(folder: Path) -> Try:
     return try_one
 
 
+def _results(folder: Path) -> list[tuple[Any, bytes]]:
+    X, Y = rows(0, 9, 3), rows(1, 9, 2)
+    path, found = folder / "saved", []
+    for value in (
+        gm.alignment(X, Y, "rbf"),
+        gm.compare(X, Y, "rbf", shuffles=1),
+        gm.cka_matrix({"a": X, "b": Y}),
+        gm.task_alignment(X, Y, "rbf", 2),
+        gm.fit_stitch(X, Y, kind="kernel_ridge", ridge=0.1),
+    ):
+        value.save(path)
+        found.append((value, path.read_bytes()))
+    return found
+
+
+def results(folder: Path) -> Try:
+    """Files of results with damaged bytes."""
+    saved = _results(folder)
+
+    def try_one(rng: Generator) -> str:
+        value, original = pick(rng, saved)
+        data = original if rng.uniform() < UNCHANGED else damaged(rng, original)
+        path = folder / "result"
+        path.write_bytes(data)
+
+        def attempt() -> None:
+            with clean(path, (ValueError,)):
+                got = gm.load(path)
+            expect(equal_results(got, value), "another result than was saved")
+
+        return outcome(attempt, must_read=data == original)
+
+    return try_one
+
+
+def resealed_results(folder: Path) -> Try:
+    """Files of results with other arrays or plain values in them, and their own checksum made anew."""
+    saved = _results(folder)
+
+    def try_one(rng: Generator) -> str:
+        value, original = pick(rng, saved)
+        content = tampered(rng, members(original), members(pick(rng, saved)[1]))
+        with contextlib.suppress(Exception):
+            content = _resealed(content)
+        path = folder / "result"
+        path.write_bytes(zipped(content))
+
+        def attempt() -> None:
+            with clean(path, (ValueError,)):
+                got = gm.load(path)
+            expect(isinstance(got, Result), "what came out is no result")
+            with clean(path, (ValueError,)), contextlib.suppress(ValueError):
+                type(value).load(path)
+
+        return outcome(attempt)
+
+    return try_one
+
+
 def _resealed(content: dict[str, bytes]) -> dict[str, bytes]:
     from gramian.rows.statistics_files import checksum
 
@@ -841,10 +902,15 @@ FILES = {
     "mat_files": mat_files,
     "csv_files": csv_files,
     "statistics": statistics,
+    "results": results,
     "capsules": capsules,
     "objects": objects,
     "native": native,
     "command_line": command_line,
 }
-TAMPERED = {"tampered_statistics": tampered_statistics, "resealed_statistics": resealed_statistics}
+TAMPERED = {
+    "tampered_statistics": tampered_statistics,
+    "resealed_statistics": resealed_statistics,
+    "resealed_results": resealed_results,
+}
 KINDS = {**FILES, **TAMPERED}

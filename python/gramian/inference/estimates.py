@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any
 
 from gramian.inference import independence
 from gramian.kernels import Kernel
 from gramian.progress import Progress, expect, one_bar
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
 from gramian.rows.arrays import one_of, require_rows
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
@@ -18,7 +19,7 @@ from gramian.sweeps.routes import Paired
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Result):
     """A measure with its standard error, confidence interval and p-value."""
 
     value: float
@@ -43,20 +44,8 @@ class Estimate:
             + (f"; nan: {self.reason}" if self.reason else "")
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "measure": self.measure,
-            "estimator": self.estimator,
-            "value": self.value,
-            "se": self.se,
-            "ci": list(self.ci),
-            "confidence": self.confidence,
-            "pvalue": self.pvalue,
-            "n": self.n,
-            "kernel": [repr(k) for k in self.kernel],
-            "reason": self.reason,
-        }
+    def __float__(self) -> float:
+        return self.value
 
 
 @one_bar
@@ -118,7 +107,9 @@ def alignment(
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
     estimators.check_estimator(chosen, measure, pair.n)
     require_rows(pair.n, 6, "a standard error", f"gramian.{measure}(...), which gives the value alone")
-    return estimate(pair, measure, chosen, confidence)
+    found = estimate(pair, measure, chosen, confidence)
+    x, y = pair.matrices
+    return replace(found, provenance=provenance({"X": x, "Y": y}, found.kernel))
 
 
 def estimate(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Kernel
 from gramian.progress import Progress, expect, one_bar, phase
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
 from gramian.rows.arrays import check_count, check_seed, one_of, require_rows
 from gramian.sweeps import estimators, gram, routes
 from gramian.sweeps.centred import covariance_cube_trace
@@ -33,7 +35,7 @@ _SAME = 1e-12  # of a sum of squares: what is left of it where its terms cancel 
 
 
 @dataclass(frozen=True)
-class TestResult:
+class TestResult(Result):
     """A test of independence."""
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
@@ -54,19 +56,6 @@ class TestResult:
             f"{self.method} test: statistic = {self.statistic:.4g}, p {equals_pvalue(self.pvalue)} "
             f"(n = {self.n}, {self.kernel[0]})"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "method": self.method,
-            "statistic": self.statistic,
-            "pvalue": self.pvalue,
-            "n": self.n,
-            "kernel": [repr(k) for k in self.kernel],
-            "permutations": self.permutations,
-            "seed": self.seed,
-            "reason": self.reason,
-        }
 
 
 def format_pvalue(p: float) -> str:
@@ -144,7 +133,9 @@ def independence_test(
     check_count(permutations, "permutations")
     expect(progress, sweeps_of(method, permutations))
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
-    return test(pair, method, permutations, seed)
+    found = test(pair, method, permutations, seed)
+    x, y = pair.matrices
+    return replace(found, provenance=provenance({"X": x, "Y": y}, found.kernel, found.seed))
 
 
 def sweeps_of(method: Method, permutations: int) -> float:

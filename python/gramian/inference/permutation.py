@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -15,6 +15,9 @@ from gramian.measures import registry, rsa_sums
 from gramian.measures.registry import Agreement as Alternative
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
+from gramian.results.plain import plain
+from gramian.results.provenance import provenance
+from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import (
     Matrix,
     check_budget,
@@ -27,6 +30,7 @@ from gramian.rows.arrays import (
     same_rows,
 )
 from gramian.rows.sources import matrix
+from gramian.show import axes
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR
 from gramian.sweeps.permuted import PERMUTED, Index, permutation
@@ -38,8 +42,10 @@ _SLACK = 16  # roundings of the largest value, which do not break a tie
 
 
 @dataclass(frozen=True, eq=False)
-class Null:
+class Null(Result):
     """A value beside what chance alone gives."""
+
+    _derived = ("permutations",)
 
     value: float
     values: Array  # (permutations,)
@@ -60,6 +66,38 @@ class Null:
     def permutations(self) -> int:
         """How many there were."""
         return len(self.values)
+
+    def __float__(self) -> float:
+        return self.value
+
+    def to_pandas(self) -> Any:
+        """A Series of the values under permutation, with all other numbers in its ``attrs``."""
+        values = imported_pandas().Series(self.values, name=self.measure)
+        values.attrs.update(plain(self._facts()))
+        return values
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw the values under permutation as a histogram with matplotlib, and the value beside them.
+
+        ``limits`` are of the axis of values; z and p are written into the corner unless ``annotate`` is False. Returns
+        the axes.
+        """
+        return axes.histogram(
+            self.values,
+            [(self.value, f"{self.measure} = {self.value:.4g}"), (self.mean, f"chance {self.mean:.4g}")],
+            x_label=f"{self.measure}, n = {self.n}",
+            ax=ax,
+            title=title,
+            limits=limits,
+            annotate=None if annotate is False else f"z = {self.z:.3g}\np = {self.pvalue:.3g}",
+        )
 
     def __repr__(self) -> str:
         within = "" if self.groups is None else f" within {self.groups} groups"
@@ -172,7 +210,8 @@ def null(
     widest = np.float64 if x.dtype == y.dtype == "float64" else np.float32
     slack = _SLACK * float(np.finfo(widest).eps) * max(abs(value), float(np.abs(values).max()))
     why = told[0] if told else None
-    return _summary(value, values, slack, name, x.n, labels, seed, limit, which, why)
+    found = _summary(value, values, slack, name, x.n, labels, seed, limit, which, why)
+    return replace(found, provenance=provenance({"X": x, "Y": y}, seed=seed))
 
 
 def _labels(groups: object, n: int) -> Index:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -59,6 +59,7 @@ class Condensed:
     clouded: tuple[bool, bool] = (False, False)  # whether rounding of a few rows hides what moments tell of the others
     even: tuple[factor.Even | None, factor.Even | None] = (None, None)  # where a few rows hold most of the rounding
     columns: tuple[tuple[str, ...] | None, tuple[str, ...] | None] = (None, None)  # names of the features
+    given: Mapping[str, object] = field(default_factory=dict)  # the arrays, or the moments, under their names
 
 
 def condense(X: object, Y: object | None, what: str, progress: Progress | None, least: int = 2) -> Condensed:
@@ -71,7 +72,7 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
             raise ValueError(f"{what} needs two arrays; these moments hold X alone")
         require_rows(X.n, least, what)
         phase(progress, "singular values")
-        return _from_moments(X)
+        return replace(_from_moments(X), given={"X": X})
     if isinstance(X, GramMoments):
         raise TypeError(f"{what} is not made of GramMoments but of FeatureMoments: give feature_moments(X, Y)")
     if Y is None:
@@ -81,6 +82,7 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
     same_device([x, y], ["X", "Y"])
     require_rows(x.n, least, what)
     columns = x.columns, y.columns
+    given = {"X": x, "Y": y}
     (x,), (y,) = about_least([x]), about_least([y])
     after = _LAPACK * (x.d + y.d) / x.n
     expect(progress, 1 + after)
@@ -96,6 +98,7 @@ def condense(X: object, Y: object | None, what: str, progress: Progress | None, 
         exponent=(features[0].exponent // 2, features[1].exponent // 2),
         columns=columns,
         even=(_even(features[0], found, slice(x.d)), _even(features[1], found, slice(x.d, None))),
+        given=given,
     )
 
 

@@ -48,6 +48,7 @@ class Asked:
     pair: Paired
     kinds: tuple[Dissimilarity, Dissimilarity]
     stored: tuple[Matrix, Matrix]
+    given: tuple[Matrix, Matrix]
 
 
 def represented(
@@ -76,7 +77,7 @@ def represented(
         ]
     pair = paired(arrays, kinds, precision, memory, progress)
     require_rows(pair.n, 2 if correlation == "cosine" else 3, f"rsa with correlation={correlation!r}")
-    return Asked(pair, kinds, stored)
+    return Asked(pair, kinds, stored, given)
 
 
 def paired(

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.progress import Progress, one_bar, phase, tell
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
 from gramian.rows.arrays import check_budget, check_count, check_seed, one_of
 
 
@@ -22,6 +24,19 @@ class Neighbors(np.ndarray[Any, np.dtype[np.int64]]):
 
     def __array_finalize__(self, made_from: object) -> None:
         self.ties, self.reason = None, None
+
+    def __reduce__(self) -> Any:
+        made: Any = super().__reduce__()
+        return made[0], made[1], (made[2], self.ties, self.reason)
+
+    def __setstate__(self, state: Any) -> None:
+        values, self.ties, self.reason = state
+        super().__setstate__(values)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Neighbors:
+        found = self.copy()
+        found.ties, found.reason = self.ties, self.reason
+        return found
 
 
 def first_reason(*found: tuple[str, str | None]) -> str | None:
@@ -35,8 +50,10 @@ _ELEMENTS = 1 << 21  # of scratch at a time
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Overlap(Result):
     """A measure of two neighbour lists beside its value for unrelated data."""
+
+    _derived = ("corrected",)
 
     value: float
     chance: float  # expected where the rows of one array are shuffled
@@ -46,6 +63,9 @@ class Overlap:
     # of each array, the share of rows whose k-th neighbour ties with a row left out; None of lists made elsewhere
     ties: tuple[float | None, float | None] = (None, None)
     reason: str | None = None  # why the value is nan
+
+    def __float__(self) -> float:
+        return self.value
 
     @property
     def corrected(self) -> float:
@@ -66,19 +86,6 @@ class Overlap:
             f"{self.measure} = {self.value:.4g}, chance {self.chance:.2g}, corrected {self.corrected:.4g} "
             f"(k = {self.k}, n = {self.n}{'; ' + why if why else ''})"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "measure": self.measure,
-            "value": self.value,
-            "chance": self.chance,
-            "corrected": self.corrected,
-            "n": self.n,
-            "k": self.k,
-            "ties": list(self.ties),
-            "reason": self.reason,
-        }
 
 
 @one_bar
@@ -177,7 +184,8 @@ def overlap(
     known = [(z.ties, z.reason) if isinstance(z, Neighbors) else (None, None) for z in (A, B)]
     reason = first_reason(*((name, why) for name, (_, why) in zip(names, known, strict=True)))
     value = math.nan if reason else MEAN[measure](a, b)
-    return Overlap(value, chance, n, k, measure, (known[0][0], known[1][0]), reason)
+    ties, origin = (known[0][0], known[1][0]), provenance(dict(zip(names, (a, b), strict=True)), seed=seed)
+    return Overlap(value, chance, n, k, measure, ties, reason, provenance=origin)
 
 
 def _lists(lists: object, name: str) -> Lists:

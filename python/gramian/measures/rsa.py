@@ -31,6 +31,8 @@ from gramian.measures.dissimilarities import (
 from gramian.measures.rsa_sums import of_sums
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import told
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
 from gramian.rows.arrays import Matrix, check_count
 from gramian.sweeps import estimators, gram, pairs, rounding
 from gramian.sweeps.centred import centre
@@ -50,7 +52,7 @@ _APART = 1e3  # times what rounding does to parallel rows: below that, rounding 
 
 
 @dataclass(frozen=True)
-class RSAEstimate:
+class RSAEstimate(Result):
     """A correlation of dissimilarities, and how it came about."""
 
     value: float
@@ -241,6 +243,7 @@ def rsa_estimate(
         thresholds=thresholds,
         bins=bins,
         reason=reason,
+        provenance=provenance(dict(zip("XY", asked.given, strict=True))),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,10 @@ from gramian.measures.condensed import (
 )
 from gramian.progress import Progress, one_bar
 from gramian.reasons import told
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
 from gramian.rows.arrays import check_count
+from gramian.show.tables import Listing
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import Basis, norms, svd
 
@@ -48,8 +51,11 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class CanonicalCorrelations:
+class CanonicalCorrelations(Result):
     """All canonical correlations of two representations, their directions, and what chance would give."""
+
+    _derived = ("mean", "mean_square", "projection_weighted")
+    _large = ("directions_x", "directions_y")
 
     correlations: Array  # (k,) from the largest on, k the smaller rank
     directions_x: Array  # (p, k): X̄ @ directions_x are the canonical variables, of variance 1 (less under a ridge)
@@ -86,19 +92,9 @@ class CanonicalCorrelations:
             f"(by chance {self.chance:.2g}), {len(self.correlations)} correlations{forced}, n = {self.n})"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; without the directions."""
-        return {
-            "mean": self.mean,
-            "mean_square": self.mean_square,
-            "projection_weighted": self.projection_weighted,
-            "correlations": self.correlations.tolist(),
-            "chance": self.chance,
-            "rank": list(self.rank),
-            "forced": self.forced,
-            "n": self.n,
-            "reason": self.reason,
-        }
+    def _listing(self) -> Listing:
+        columns = {"correlation": self.correlations, "share_x": self.shares_x, "share_y": self.shares_y}
+        return Listing({name: column.tolist() for name, column in columns.items()}, of="number")
 
 
 @one_bar
@@ -177,7 +173,8 @@ def canonical_correlations(
         raise ValueError(f"ridge must be a number or a pair (of X, of Y), got {len(ridges)} numbers")
     first, second = map(check_ridge, ridges)
     c = condense(X, Y, "a canonical correlation", progress)
-    return _canonical(c, variance, components, standardize, (first, second), rcond)
+    found = _canonical(c, variance, components, standardize, (first, second), rcond)
+    return replace(found, provenance=provenance(c.given))
 
 
 def _canonical(

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from gramian.measures.condensed import Condensed, condense
 from gramian.measures.subspaces import Indices
 from gramian.progress import Progress, one_bar
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
+from gramian.show.tables import Listing
 from gramian.sweeps.factor import norms
 from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, UNDERFLOWED
 
@@ -19,8 +22,10 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class UnitMatching:
+class UnitMatching(Result):
     """Which unit (feature) of Y each unit of X is matched with, and how well they correlate."""
+
+    _derived = ("score",)
 
     units_x: Indices  # (k,) units of X that have a match, ascending; constant units have none
     units_y: Indices  # (k,) their matches
@@ -37,6 +42,13 @@ class UnitMatching:
         if self.reason:
             return math.nan
         return float((self.correlations if self.signed else np.abs(self.correlations)).mean())
+
+    def __float__(self) -> float:
+        return self.score
+
+    def _listing(self) -> Listing:
+        columns = {"unit_y": self.units_y.tolist(), "correlation": self.correlations.tolist()}
+        return Listing(columns, self.units_x.tolist(), "unit_x")
 
     def __repr__(self) -> str:
         if self.reason:
@@ -164,4 +176,5 @@ def _matching(correlations: Array, units_x: Indices, units_y: Indices, signed: b
         None if called is None else tuple(called[i] for i in units)
         for called, units in zip(c.columns, (units_x, units_y), strict=True)
     ]
-    return UnitMatching(units_x, units_y, correlations[units_x, units_y], signed, c.n, reason, names[0], names[1])
+    pairs, origin = correlations[units_x, units_y], provenance(c.given)
+    return UnitMatching(units_x, units_y, pairs, signed, c.n, reason, names[0], names[1], provenance=origin)

@@ -104,6 +104,11 @@ class Matrix:
             return _core.rows_to_host([self.view], rows)
         return _float64(self.data[rows])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles read their own memory anew; a view into that of this process would mean nothing there."""
+        host = BFloat16Array(self.data) if self.dtype == "bfloat16" and self.data is not None else self.data
+        return as_matrix, (self.owner if host is None else host, "rows")
+
     def converted(self, dtype: DType, name: str) -> Matrix:
         """The matrix in a dtype that holds all its values, on its device; itself if it has that dtype."""
         if self.dtype == dtype:

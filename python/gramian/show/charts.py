@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gramian.show.axes import new_axes
 from gramian.show.svg import (
     DARK,
     GAP,
@@ -19,6 +20,7 @@ from gramian.show.svg import (
     TITLE,
     UNDEFINED,
     escaped,
+    in_words,
     opened,
     px,
     round_steps,
@@ -53,7 +55,14 @@ class Bound(Protocol):
     def measured(self) -> float: ...
 
 
-def bounds_chart(bounds: Sequence[Bound], ax: Any = None) -> Any:
+def bounds_chart(
+    bounds: Sequence[Bound],
+    ax: Any = None,
+    *,
+    title: str | None = None,
+    limits: tuple[float, float] | None = None,
+    annotate: bool | None = None,
+) -> Any:
     """Draw bounds beside what they bound with matplotlib: a line from each bound to the measured value.
 
     Parameters
@@ -63,6 +72,11 @@ def bounds_chart(bounds: Sequence[Bound], ax: Any = None) -> Any:
         it is logarithmic below no 0: values up to a thousandth of the largest are drawn on a linear scale.
     ax : matplotlib axes, optional
         Left out: those of a new figure.
+    title : str, optional
+    limits : (low, high), optional
+        Of the axis of values.
+    annotate : bool, optional
+        Write its value beside each bound; left out, not.
 
     Returns
     -------
@@ -73,15 +87,8 @@ def bounds_chart(bounds: Sequence[Bound], ax: Any = None) -> Any:
     ImportError
         Without matplotlib.
     """
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("plot() needs matplotlib: pip install 'gramian[viz]'") from error
-
     drawn = [b for b in bounds if math.isfinite(b.value) and math.isfinite(b.measured)]
-    if ax is None:
-        figure = pyplot.figure(figsize=(7.5, 1.4 + 0.34 * max(len(drawn), 1)), layout="constrained")
-        ax = figure.add_subplot()
+    ax = new_axes(ax, (7.5, 1.4 + 0.34 * max(len(drawn), 1)))
     colours = {"<=": "C3", ">=": "C0", "=": "C2"}
     for i, b in enumerate(drawn):
         ax.plot([b.measured, b.value], [i, i], color=colours[b.side], linewidth=1.2, zorder=1)
@@ -102,6 +109,13 @@ def bounds_chart(bounds: Sequence[Bound], ax: Any = None) -> Any:
     ax.set_xlabel(f"in units of the loss (Ã_2: of f2²){note}")
     ax.grid(axis="x", color=UNDEFINED, linewidth=0.6)
     ax.set_axisbelow(True)
+    if annotate:
+        for i, b in enumerate(drawn):
+            ax.annotate(in_words(b.value), (b.value, i), textcoords="offset points", xytext=(0, 5), ha="center")
+    if limits is not None:
+        ax.set_xlim(*limits)
+    if title is not None:
+        ax.set_title(title)
     return ax
 
 

@@ -26,6 +26,7 @@ from gramian.show.svg import (
     hex_of,
     in_words,
     opened,
+    pixels,
     px,
     round_steps,
     shortened,
@@ -62,6 +63,7 @@ _MAGMA = np.array(
 _ROTATION = 40  # degrees, of column labels that do not fit
 _FLAT = 36  # labels up to this width are thinned out rather than rotated
 _BAR, _BAR_STEPS = 14, 64
+FEW = 144  # cells of a picture in a notebook that each have their own words
 
 
 class Measured(Protocol):
@@ -112,6 +114,17 @@ class Grid:
         low, high = self.limits
         return _colour(value, self.limits) if self.best == "largest" else _colour(low + high - value, self.limits)
 
+    @property
+    def colours(self) -> NDArray[np.uint8]:
+        """(L1, L2, 3) those of all values, grey where there is none."""
+        known = np.isfinite(self.values)
+        found = np.full((*self.values.shape, 3), int(UNDEFINED[1:3], 16), dtype=np.uint8)
+        low, high = self.limits
+        values = self.values[known] if self.best == "largest" else low + high - self.values[known]
+        position, steps = (values - low) / (high - low) * (len(_MAGMA) - 1), np.arange(len(_MAGMA))
+        found[known] = np.rint(np.stack([np.interp(position, steps, _MAGMA[:, k]) for k in range(3)], axis=1))
+        return found
+
 
 def grid(matrix: Measured | Grid) -> Grid:
     """A matrix of measures as a heat map shows it."""
@@ -119,11 +132,11 @@ def grid(matrix: Measured | Grid) -> Grid:
         return matrix
     values = np.asarray(matrix.values, dtype=float)
     reasons = list(matrix.reasons.values())
-    ends = _limits(values, matrix.limits[1])
+    ends = limits_of(values, matrix.limits[1])
     return Grid(values, matrix.rows, matrix.columns, matrix.caption, matrix.n, reasons, ends, matrix.best_is)
 
 
-def heatmap_svg(matrix: Measured | Grid, *, title: str | None = None) -> str:
+def heatmap_svg(matrix: Measured | Grid, *, title: str | None = None, tooltips: bool = True) -> str:
     """Draw a layer × layer matrix as a self-contained SVG.
 
     A dot marks the best match of each row, hatched cells are undefined. Up to 12 columns the values are written into
@@ -136,6 +149,8 @@ def heatmap_svg(matrix: Measured | Grid, *, title: str | None = None) -> str:
         largest value for HSIC, which has no upper limit.
     title : str, optional
         Above the picture. Left out: measure, estimator, kernel and n.
+    tooltips : bool
+        Without, no cell is an element of its own: 96 × 96 layers take 30 kB in place of 2 MB.
 
     Returns
     -------
@@ -171,7 +186,7 @@ def heatmap_svg(matrix: Measured | Grid, *, title: str | None = None) -> str:
     ticks = round_steps(*limits)
     under = bottom + GAP + (widest_column * math.sin(slope) + LABEL if rotated else LABEL)
     under = max(under, top + bar_height + LABEL)
-    notes = _notes(shown)
+    notes = _notes(shown, hatched=tooltips)
     width = max(
         bar_left + _BAR + GAP + max(width_of(text) for _, text in ticks) + MARGIN,
         2 * MARGIN + width_of(heading, TITLE),
@@ -180,11 +195,17 @@ def heatmap_svg(matrix: Measured | Grid, *, title: str | None = None) -> str:
     height = under + GAP + len(notes) * (LABEL + 6) + MARGIN - 6
 
     parts = opened(width, height, heading, _description(shown))
-    for i in range(rows):
-        for j in range(columns):
+    if tooltips:
+        for i, j in np.ndindex(rows, columns):
             box = _Box(left + j * cell, top + i * cell, cell)
             name = f"{shown.rows[i]}, {shown.columns[j]}"
             parts += _cell(box, float(values[i, j]), name, shown, write=columns <= 12 and cell >= 40, dot=best[i] == j)
+    else:
+        parts.append(pixels(shown.colours, left, top, cell))
+        for i, found in enumerate(best):
+            if found is not None:
+                box = _Box(left + found * cell, top + i * cell, cell)
+                parts.append(_dot(box, _ink(shown.colour(float(values[i, found]))), write=False))
     for i in _every(rows, LABEL + 2, cell):
         parts.append(text_at(left - GAP, top + (i + 0.5) * cell, row_labels[i], anchor="end", middle=True))
     for j in _every(columns, LABEL + 2 if rotated else widest_column + 6, cell):
@@ -203,7 +224,15 @@ def heatmap_svg(matrix: Measured | Grid, *, title: str | None = None) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def heatmap(matrix: Measured | Grid, ax: Any = None) -> Any:
+def heatmap(
+    matrix: Measured | Grid,
+    ax: Any = None,
+    *,
+    title: str | None = None,
+    cmap: Any = None,
+    limits: tuple[float, float] | None = None,
+    annotate: bool | None = None,
+) -> Any:
     """Draw a layer × layer matrix with matplotlib.
 
     Parameters
@@ -211,6 +240,14 @@ def heatmap(matrix: Measured | Grid, ax: Any = None) -> Any:
     matrix : AlignmentMatrix
     ax : matplotlib axes, optional
         Left out: those of a new figure.
+    title : str, optional
+        Left out: none.
+    cmap : str or matplotlib Colormap, optional
+        Left out: "magma", the bright end the better one.
+    limits : (low, high), optional
+        The ends of the colour scale; left out, those of `heatmap_svg`.
+    annotate : bool, optional
+        Write the values into the cells; left out, only where there are no more than 12 columns and 12 rows.
 
     Returns
     -------
@@ -231,21 +268,26 @@ def heatmap(matrix: Measured | Grid, ax: Any = None) -> Any:
         raise ImportError("plot() needs matplotlib: pip install 'gramian[viz]'; heatmap_svg does not") from error
 
     shown = grid(matrix)
-    values, (low, high) = shown.values, shown.limits
+    values, (low, high) = shown.values, shown.limits if limits is None else limits
     rows, columns = values.shape
+    write = max(rows, columns) <= 12 if annotate is None else annotate
     if ax is None:
         figure = pyplot.figure(figsize=(2.2 + 0.45 * columns, max(2.5, 1 + 0.4 * rows)), layout="constrained")
         ax = figure.add_subplot()
     masked = np.ma.masked_invalid(values)
-    name = "magma" if shown.best == "largest" else "magma_r"
-    magma = matplotlib.colormaps[name].with_extremes(bad=UNDEFINED)
-    image = ax.imshow(masked, vmin=low, vmax=high, cmap=magma, aspect="auto")  # "equal" would leave the bar taller
+    name = ("magma" if shown.best == "largest" else "magma_r") if cmap is None else cmap
+    colours = (matplotlib.colormaps[name] if isinstance(name, str) else name).with_extremes(bad=UNDEFINED)
+    image = ax.imshow(masked, vmin=low, vmax=high, cmap=colours, aspect="auto")  # "equal" would leave the bar taller
     for i, j in np.argwhere(~np.isfinite(values)):
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="///", edgecolor=HATCH, linewidth=0))
+    inks = [[_ink(tuple(round(255 * part) for part in rgba[:3])) for rgba in row] for row in image.to_rgba(values)]
     dots = [(j, i) for i, j in enumerate(shown.matches) if j is not None]
     if dots:
-        inks = [_ink(shown.colour(float(values[i, j]))) for j, i in dots]
-        ax.scatter(*zip(*dots, strict=True), s=14, c=inks, label="best match in its row")
+        above = [(j, i - 0.3 * write) for j, i in dots]  # the number
+        ax.scatter(*zip(*above, strict=True), s=14, c=[inks[i][j] for j, i in dots], label="best match in its row")
+    if write:
+        for i, j in np.argwhere(np.isfinite(values)):
+            ax.text(j, i, in_words(values[i, j]), ha="center", va="center", fontsize="small", color=inks[i][j])
     for axis, names in ((ax.yaxis, shown.rows), (ax.xaxis, shown.columns)):
         places, labels = list(_every(len(names), LABEL + 2, 640 / max(rows, columns))), told_apart(names)
         axis.set_ticks(places, labels=[labels[i] for i in places])
@@ -253,16 +295,20 @@ def heatmap(matrix: Measured | Grid, ax: Any = None) -> Any:
         for label in ax.get_xticklabels():
             label.set(rotation=_ROTATION, ha="right", rotation_mode="anchor")
     if not np.isfinite(values).all():
-        ax.set_xlabel("\n".join(textwrap.fill(note, 60) for note in _notes(shown)[1:]), loc="left", fontsize="small")
+        ax.set_xlabel(
+            "\n".join(textwrap.fill(note, 60) for note in _notes(shown, hatched=True)[1:]), loc="left", fontsize="small"
+        )
     ax.figure.colorbar(image, ax=ax, label=shown.caption)
+    if title is not None:
+        ax.set_title(title)
     return ax
 
 
-def _limits(values: Array, largest: float | None) -> tuple[float, float]:
-    """The ends of the colour scale: from 0, or below, to the measure's largest value if it has one."""
+def limits_of(values: Array, top: float | None) -> tuple[float, float]:
+    """The ends of the colour scale: from 0, or below it, to the largest value that there may be, or that there is."""
     finite = values[np.isfinite(values)]
     low = min(0.0, float(finite.min(initial=0.0)))
-    high = float(finite.max(initial=0.0)) if largest is None else largest
+    high = float(finite.max(initial=0.0)) if top is None else top
     return low, high if high > low else low + 1.0
 
 
@@ -312,10 +358,13 @@ def _cell(box: _Box, value: float, name: str, shown: Grid, *, write: bool, dot: 
             centre = x + size / 2, y + size * 0.56
             yield text_at(*centre, in_words(value), size=NUMBER, anchor="middle", middle=True, fill=_ink(colour))
         if dot:
-            at, radius = (y + size * 0.2, 3.0) if write else (y + size / 2, min(3.5, size * 0.22))
-            circle = f'<circle cx="{px(x + size / 2)}" cy="{px(at)}" r="{px(radius)}"'
-            yield f'{circle} fill="{_ink(colour)}" class="best"/>'
+            yield _dot(box, _ink(colour), write=write)
     yield "</g>"
+
+
+def _dot(box: _Box, ink: str, *, write: bool) -> str:
+    at, radius = (box.y + box.size * 0.2, 3.0) if write else (box.y + box.size / 2, min(3.5, box.size * 0.22))
+    return f'<circle cx="{px(box.x + box.size / 2)}" cy="{px(at)}" r="{px(radius)}" fill="{ink}" class="best"/>'
 
 
 def _colour_bar(
@@ -334,11 +383,11 @@ def _colour_bar(
         yield text_at(left + _BAR + GAP, y, text, middle=True)
 
 
-def _notes(shown: Grid) -> list[str]:
+def _notes(shown: Grid, *, hatched: bool) -> list[str]:
     notes = ["best match in its row"]
     if not np.isfinite(shown.values).all():
         reasons = list(dict.fromkeys(shown.reasons))
-        notes += ["hatched: undefined", *(shortened(reason, 80) for reason in reasons[:3])]
+        notes += [f"{'hatched' if hatched else 'grey'}: undefined", *(shortened(reason, 80) for reason in reasons[:3])]
         if len(reasons) > 3:
             notes.append(f"and {len(reasons) - 3} more")
     return notes

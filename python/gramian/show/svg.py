@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
+import struct
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
+
+import numpy as np
+from numpy.typing import NDArray
 
 DARK, LIGHT, MUTED, UNDEFINED, HATCH = "#000000", "#ffffff", "#555555", "#dddddd", "#999999"
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
@@ -59,6 +65,22 @@ def opened(width: float, height: float, title: str, description: str, size: int 
         f'<rect width="100%" height="100%" fill="{LIGHT}"/>',
         text_at(MARGIN, MARGIN + size - 2, title, size=size, extra='font-weight="600"'),
     ]
+
+
+def pixels(colours: NDArray[np.uint8], x: float, y: float, size: float) -> str:
+    """An image in the picture, one square for each of the (height, width, 3) colours, as a PNG."""
+    height, width = colours.shape[:2]
+    lines = b"".join(b"\0" + row.tobytes() for row in colours)  # 0: each line as it is
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits each of red, green, blue
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(of)) + kind + of + struct.pack(">I", zlib.crc32(kind + of)) for kind, of in chunks
+    )
+    return (
+        f'<image x="{px(x)}" y="{px(y)}" width="{px(width * size)}" height="{px(height * size)}" '
+        'preserveAspectRatio="none" style="image-rendering:pixelated" '
+        f'href="data:image/png;base64,{base64.b64encode(data).decode()}"/>'
+    )
 
 
 def hex_of(colour: tuple[int, int, int]) -> str:

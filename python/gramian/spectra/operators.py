@@ -93,6 +93,10 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
         """Sum of the diagonal, of all eigenvalues."""
         return float(np.ldexp(self._products.trace, self._products.exponent))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: all but the progress callable, which belongs to a process."""
+        return self.__dict__ | {"_products": replace(self._products, progress=None)}
+
     def _matmat(self, X: Any) -> Array:
         vectors = np.asarray(X)
         if vectors.dtype.kind == "c":

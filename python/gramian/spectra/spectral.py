@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from gramian.kernels import ArcCosine, Distance, Kernel, Linear, Polynomial
 from gramian.progress import Progress, expect, one_bar, phase
+from gramian.results.plain import plain
+from gramian.results.provenance import Provenance, provenance
+from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import (
     Matrix,
     about_least,
@@ -22,6 +25,8 @@ from gramian.rows.arrays import (
     require_rows,
 )
 from gramian.rows.sources import matrix
+from gramian.show import axes, heatmaps
+from gramian.show.tables import Listing
 from gramian.spectra import eigen
 from gramian.spectra.eigen import EPS
 from gramian.sweeps import estimators, routes
@@ -39,8 +44,11 @@ _TOLERANCE = {True: 1e-7, False: 1e-10}  # residuals as a part of the largest ei
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
+class Spectrum(Result):
     """The leading eigenvalues and eigenfunctions of K/n, the empirical integral operator, largest in size first."""
+
+    _derived = ("k", "rank", "explained")
+    _large = ("eigenfunctions",)
 
     eigenvalues: Array  # (k,) of K/n
     eigenfunctions: Array  # (n, k), mean square 1, orthogonal
@@ -81,20 +89,33 @@ class Spectrum:
         """Whether eigenvalue k + 1 cannot be told from eigenvalue k: the last eigenfunctions are then arbitrary."""
         return _splits(self.eigenvalues, self.residuals, self.following, self.tolerance)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; without the eigenfunctions."""
-        return {
-            "n": self.n,
-            "kernel": repr(self.kernel),
-            "centered": self.centered,
-            "eigenvalues": self.eigenvalues.tolist(),
-            "explained": self.explained.tolist(),
-            "residuals": self.residuals.tolist(),
-            "following": self.following,
-            "trace": self.trace,
-            "sweeps": self.sweeps,
-            "reason": self.reason,
-        }
+    def _listing(self) -> Listing:
+        columns = {"eigenvalue": self.eigenvalues, "explained": self.explained, "residual": self.residuals}
+        return Listing({name: column.tolist() for name, column in columns.items()}, of="number")
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw the eigenvalues by their number with matplotlib, on a logarithmic axis if none is negative.
+
+        ``limits`` are of the axis of eigenvalues; ``annotate`` writes each beside its point. Returns the axes.
+        """
+        drawn = axes.Line("eigenvalues", np.arange(1.0, self.k + 1), self.eigenvalues)
+        return axes.lines(
+            [drawn],
+            x_label=f"number, n = {self.n}",
+            y_label=f"eigenvalue of {'HKH' if self.centered else 'K'}/n, {self.kernel.name}",
+            ax=ax,
+            title=title,
+            limits=limits,
+            annotate=bool(annotate),
+            log_y=bool((self.eigenvalues >= 0).all()),
+        )
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{value:.4g}" for value in self.eigenvalues[:5])
@@ -195,7 +216,8 @@ def spectrum(
     search = Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
     x = matrix(X, "X")
     require_rows(x.n, 2, "spectrum")
-    return spectrum_of(x, kernel, search)
+    found = spectrum_of(x, kernel, search)
+    return replace(found, provenance=provenance({"X": x}, found.kernel, seed))
 
 
 @dataclass(frozen=True)
@@ -300,11 +322,13 @@ def spectrum_of(x: Matrix, kernel: Kernel | str, search: Search) -> Spectrum:
 
 
 @dataclass(frozen=True, eq=False)
-class EigenOverlap:
+class EigenOverlap(Result):
     """Φ_ij = (1/n)Σ φ_X,i φ_Y,j between the leading eigenfunctions of two kernels, with their eigenvalues.
 
     Pairs whose eigenvalue is 0 up to its residual have no eigenfunction and are left out.
     """
+
+    _derived = ("kernel_alignment", "mean_square_cca", "canonical_correlations")
 
     overlap: Array  # (k1, k2) Φ
     eigenvalues_x: Array  # (k1,)
@@ -346,6 +370,39 @@ class EigenOverlap:
         x = self.eigenvalues_x / (self.eigenvalues_x + ridge_x)
         y = self.eigenvalues_y / (self.eigenvalues_y + ridge_y)
         return float(x @ self.overlap**2 @ y)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        cmap: Any = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw Φ², how far each eigenfunction of X is one of Y, as a heat map with matplotlib; returns the axes.
+
+        ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
+        ``annotate`` says so.
+        """
+        return heatmaps.heatmap(self._grid(), ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
+
+    def _grid(self) -> heatmaps.Grid:
+        rows, columns = ([str(i + 1) for i in range(k)] for k in self.overlap.shape)
+        caption = "Φ² of eigenfunctions, X down, Y across"
+        return heatmaps.Grid(self.overlap**2, rows, columns, caption, self.n, [], (0.0, 1.0))
+
+    def _picture(self) -> str:
+        size = self.overlap.size
+        return heatmaps.heatmap_svg(self._grid(), tooltips=size <= heatmaps.FEW) if size else ""
+
+    def to_pandas(self) -> Any:
+        """A DataFrame of Φ, eigenfunctions of X down and of Y across; all other numbers in its ``attrs``."""
+        pandas = imported_pandas()
+        numbers = [pandas.RangeIndex(1, k + 1, name=name) for k, name in zip(self.overlap.shape, "XY", strict=True)]
+        frame = pandas.DataFrame(self.overlap, index=numbers[0], columns=numbers[1])
+        frame.attrs.update(plain(self._facts()))
+        return frame
 
     @property
     def kernel_alignment(self) -> float:
@@ -430,7 +487,12 @@ def eigen_overlap(
     search = Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
     expect(progress, _OVERLAP)
     pair = routes.paired(X, Y, kernel, kernel_y, precision=precision, memory=memory, progress=progress)
-    return _overlap(pair, search)
+    return replace(_overlap(pair, search), provenance=_origin(pair, search))
+
+
+def _origin(pair: Paired, search: Search) -> Provenance:
+    x, y = pair.matrices
+    return provenance({"X": x, "Y": y}, pair.kernels, search.seed)
 
 
 def _overlap(pair: Paired, search: Search) -> EigenOverlap:
@@ -457,7 +519,7 @@ def _overlap(pair: Paired, search: Search) -> EigenOverlap:
 
 
 @dataclass(frozen=True, eq=False)
-class SpectralAlignment:
+class SpectralAlignment(Result):
     """Kernel alignment from k eigenpairs of each kernel, and what they leave out."""
 
     value: float  # S(1, 1)/√(Ση_X²·Ση_Y²) over the eigenpairs
@@ -466,6 +528,9 @@ class SpectralAlignment:
     left_out: float  # full − S(1, 1)/(‖K‖‖L‖)·n²: what the pairs of other eigenfunctions add to `full`
     overlap: EigenOverlap
     reason: str | None  # why a value is nan, or which eigenspace is cut
+
+    def __float__(self) -> float:
+        return self.value
 
     def __repr__(self) -> str:
         if math.isnan(self.value):
@@ -538,11 +603,13 @@ def spectral_alignment(
     full, reason = estimators.value(s, measure, "biased")
     value = math.nan if reason else found.kernel_alignment
     if math.isnan(value):
-        none = math.nan
-        return SpectralAlignment(none, full, (none, none), none, found, reason or found.reason)
+        none, why = math.nan, reason or found.reason
+        return SpectralAlignment(none, full, (none, none), none, found, why, provenance=_origin(pair, search))
     eigenvalues = [
         np.ldexp(v, -int(e)) for v, e in zip((found.eigenvalues_x, found.eigenvalues_y), s.exponent, strict=True)
     ]
     kept = [float(v @ v) / float(sums[p, p]) for p, v in enumerate(eigenvalues)]
     part = value * math.sqrt(kept[0]) * math.sqrt(kept[1])
-    return SpectralAlignment(value, full, (kept[0], kept[1]), full - part, found, found.reason)
+    return SpectralAlignment(
+        value, full, (kept[0], kept[1]), full - part, found, found.reason, provenance=_origin(pair, search)
+    )

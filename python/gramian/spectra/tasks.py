@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import Kernel
 from gramian.progress import Progress, expect, one_bar, phase
-from gramian.rows.arrays import check_budget, check_count, check_seed, one_of, plain_number, require_rows
+from gramian.results.provenance import provenance
+from gramian.results.result import Result
+from gramian.rows.arrays import Matrix, check_budget, check_count, check_seed, one_of, plain_number, require_rows
 from gramian.rows.sources import matrix
+from gramian.show import axes
+from gramian.show.tables import Listing
 from gramian.spectra import eigen, spectral
 from gramian.spectra.eigen import EPS, Features, KernelMatrix, Krylov
 from gramian.spectra.spectral import Spectrum
@@ -27,8 +31,10 @@ _LARGEST_BASIS = 2048  # columns
 
 
 @dataclass(frozen=True, eq=False)
-class Kare:
+class Kare(Result):
     """The kernel alignment risk estimate for each ridge."""
+
+    _derived = ("best",)
 
     ridge: Array  # (r,)
     value: Array  # (r,) in units of y²
@@ -45,6 +51,34 @@ class Kare:
     def best(self) -> float:
         """The ridge of the least estimate; nan if there is none."""
         return float(self.ridge[np.nanargmin(self.value)]) if np.isfinite(self.value).any() else math.nan
+
+    def _listing(self) -> Listing:
+        names = ("ridge", "value", "se", "degrees")
+        return Listing({name: getattr(self, name).tolist() for name in names})
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw the estimate over the ridge with matplotlib, with a band of its standard error; returns the axes.
+
+        ``limits`` are of the axis of the estimate; ``annotate`` writes each value beside its point.
+        """
+        drawn = axes.Line("KARE", self.ridge, self.value, self.se)
+        return axes.lines(
+            [drawn],
+            x_label=f"ridge, n = {self.n}",
+            y_label="estimated risk on new rows",
+            ax=ax,
+            title=title,
+            limits=limits,
+            annotate=bool(annotate),
+            log_x=True,
+        )
 
     def __repr__(self) -> str:
         shown = ", ".join(
@@ -121,7 +155,8 @@ def kare(
     x = matrix(X, "X")
     require_rows(x.n, 2, "kare")
     ridges = _ridges(ridge)
-    targets, unit = _targets(y, x.n)
+    labels = _labels(y, x.n)
+    targets, unit = _targets(labels)
     expect(progress, eigen.EXPECTED)
     found = represent(kernel, x, progress=bandwidth_phase(progress, kernel, x.n)).kernel
     told = phase(progress, "", eigen.EXPECTED)
@@ -144,6 +179,7 @@ def kare(
         seed=None if solved.probes is None else int(seed),
         sweeps=solved.sweeps,
         reason=solved.reason,
+        provenance=provenance({"X": x, "y": labels}, found, None if solved.probes is None else seed),
     )
 
 
@@ -159,12 +195,16 @@ def _ridges(ridge: object) -> Array:
     return found
 
 
-def _targets(y: object, n: int) -> tuple[Array, int]:
-    """(n, q) targets in units of 2^unit."""
+def _labels(y: object, n: int) -> Matrix:
     found = matrix(y, "y", column=True)
     if found.n != n:
         raise ValueError(f"X has {n} rows but y has {found.n}; row i of both must be the same sample")
-    values = found.block(0, n)
+    return found
+
+
+def _targets(labels: Matrix) -> tuple[Array, int]:
+    """(n, q) targets in units of 2^unit."""
+    values = labels.block(0, labels.n)
     unit = math.frexp(float(np.abs(values).max()))[1]
     return np.ldexp(values, -unit), unit
 
@@ -254,8 +294,10 @@ def _gram_resolvents(a: KernelMatrix, targets: Array, ridges: Array, probes: int
 
 
 @dataclass(frozen=True, eq=False)
-class TaskAlignment:
+class TaskAlignment(Result):
     """How much of a task lies in the leading eigenfunctions of a kernel."""
+
+    _derived = ("weights",)
 
     cumulative: Array  # (k,) C(ρ), part of the power in the first ρ eigenfunctions
     power: Array  # (k,) ⟨f, φ⟩², columns of y summed; 0 where the eigenvalue is 0 up to its residual
@@ -282,6 +324,41 @@ class TaskAlignment:
             noise=noise,
             other_trace=max(0.0, s.trace - float(s.eigenvalues.sum())),
             other_power=max(0.0, self.total - float(self.power.sum())),
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        s = self.spectrum
+        return {
+            "total": self.total,
+            **{name: s._facts().get(name) for name in ("n", "kernel", "centered", "k", "rank")},
+        }
+
+    def _listing(self) -> Listing:
+        columns = {"eigenvalue": self.spectrum.eigenvalues, "power": self.power, "cumulative": self.cumulative}
+        columns["weight"] = self.weights
+        return Listing({name: column.tolist() for name, column in columns.items()}, of="number")
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw the part of the power in the first eigenfunctions with matplotlib; returns the axes.
+
+        ``limits`` are of the axis of that part, 0 to 1 if left out; ``annotate`` writes each value beside its point.
+        """
+        drawn = axes.Line("power", np.arange(1.0, len(self.cumulative) + 1), self.cumulative)
+        return axes.lines(
+            [drawn],
+            x_label=f"eigenfunctions, n = {self.spectrum.n}",
+            y_label="part of the power of y",
+            ax=ax,
+            title=title,
+            limits=(0.0, 1.02) if limits is None else limits,
+            annotate=bool(annotate),
         )
 
     def __repr__(self) -> str:
@@ -349,7 +426,8 @@ def task_alignment(
     search = spectral.Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
     x = matrix(X, "X")
     require_rows(x.n, 2, "task_alignment")
-    targets, unit = _targets(y, x.n)
+    labels = _labels(y, x.n)
+    targets, unit = _targets(labels)
     size = float(np.abs(targets).max())
     if centered:
         targets = targets - targets.mean(axis=0)
@@ -369,17 +447,46 @@ def task_alignment(
         total=estimators.scaled(total, 2 * unit),
         spectrum=found,
         reason=reason,
+        provenance=provenance({"X": x, "y": labels}, found.kernel, seed),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class LearningCurve:
+class LearningCurve(Result):
     """Expected error of kernel regression at several numbers of samples."""
 
     samples: Array  # (m,)
     error: Array  # (m,) E_g, without the noise of new labels
     kappa: Array  # (m,) the effective ridge
     gamma: Array  # (m,) part of the variance; 1 is the interpolation peak
+
+    def _listing(self) -> Listing:
+        names = ("error", "kappa", "gamma")
+        return Listing({name: getattr(self, name).tolist() for name in names}, self.samples.tolist(), "samples")
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw the error over the number of samples with matplotlib, on logarithmic axes; returns the axes.
+
+        ``limits`` are of the axis of the error; ``annotate`` writes each value beside its point.
+        """
+        return axes.lines(
+            [axes.Line("error", self.samples, self.error)],
+            x_label="samples",
+            y_label="expected error",
+            ax=ax,
+            title=title,
+            limits=limits,
+            annotate=bool(annotate),
+            log_x=True,
+            log_y=True,
+        )
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{e:.4g} at {p:g}" for p, e in zip(self.samples, self.error, strict=True))

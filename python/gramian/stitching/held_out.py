@@ -37,6 +37,9 @@ class Rows(Matrix):
         view: Any = None  # native code has no way to these rows
         return Rows(view, len(listed), x.d, x.dtype, x.device, None, x.owner, x, listed)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Rows.of, (self.source, self.listed)
+
     def block(self, start: int, stop: int) -> Array:
         return self.source.take(self.listed[start:stop])
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from gramian.kernels import Kernel, Linear
 from gramian.progress import Progress, expect, phase, tell
+from gramian.results.files import storable
+from gramian.results.provenance import provenance
 from gramian.rows.arrays import Matrix, check_count, require_rows, same_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen, tasks
@@ -50,6 +52,7 @@ _GRID = {
 # ---- the map ---------------------------------------------------------------------------------------------------------
 
 
+@storable
 @dataclass(frozen=True, eq=False)
 class KernelMap:
     """s(x) = Σᵢ k(zᵢ, x) aᵢ, a function of rows of NumPy, torch or CuPy.
@@ -167,9 +170,8 @@ def fit(
         memory,
         progress,
     )
-    if rank is not None and rank < x.n:
-        return _by_landmarks(problem, int(rank))
-    return _by_gradients(problem)
+    made = _by_landmarks(problem, int(rank)) if rank is not None and rank < x.n else _by_gradients(problem)
+    return replace(made, provenance=provenance({"F1": x, "F2": y}, found, seed))
 
 
 def _check(

@@ -22,6 +22,7 @@ from gramian.kernels import (
     RationalQuadratic,
     with_bandwidth,
 )
+from gramian.results.files import storable
 from gramian.sweeps.centred import CentredFeatures
 
 VALUES = 1 << 21  # kernel values at once,
@@ -32,6 +33,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 _NEAR = 1e-3  # squared distances, as a part of the squared norms, below which differences are taken
 
 
+@storable
 @dataclass(frozen=True, eq=False)
 class KernelValues:
     """k(x, z) in units of 2^exponent, of rows that are scaled by a power of two and, where k allows it, centred."""

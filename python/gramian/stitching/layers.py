@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from gramian.kernels import Linear
 from gramian.progress import Progress, expect, one_bar, phase, tell
+from gramian.results.plain import plain
+from gramian.results.provenance import provenance
+from gramian.results.result import Result, imported_pandas
 from gramian.rows import heads
 from gramian.rows.arrays import check_budget, check_number, check_seed, one_of, same_device, same_rows
 from gramian.rows.layers import Keys, layers
@@ -44,7 +47,7 @@ _CAPTIONS = {
 
 
 @dataclass(frozen=True)
-class Match:
+class Match(Result):
     """The layer of the second model that a layer of the first is best stitched into."""
 
     row: str
@@ -53,7 +56,7 @@ class Match:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerSearch:
+class LayerSearch(Result):
     """Every layer of the first model stitched into every layer of the second; all but `alignment` of held-out rows."""
 
     rows: tuple[str, ...]  # layers of the first model
@@ -116,14 +119,44 @@ class LayerSearch:
             values, self.rows, self.columns, caption, self.n, list(self.reasons.values()), limits, best
         )
 
-    def plot(self, ax: Any = None, *, by: By | None = None) -> Any:
-        """Draw a heat map with matplotlib, the best layer of each row dotted; returns the axes."""
-        return heatmaps.heatmap(self.grid(by), ax=ax)
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        by: By | None = None,
+        title: str | None = None,
+        cmap: Any = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw one of the tables as a heat map with matplotlib, the best layer of each row dotted; returns the axes.
+
+        ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
+        ``annotate`` says so.
+        """
+        return heatmaps.heatmap(self.grid(by), ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
+
+    def _picture(self) -> str:
+        return heatmaps.heatmap_svg(self.grid(), tooltips=self.misalignment.size <= heatmaps.FEW)
+
+    def _facts(self) -> dict[str, Any]:
+        power = None if math.isnan(self.target_power) else self.target_power
+        return {"kind": self.kind, "fitted_rows": len(self.fitted), "held_out_rows": self.n, "target_power": power}
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a line for each pair of layers and a column for each table; other numbers in ``attrs``."""
+        pandas = imported_pandas()
+        pairs = pandas.MultiIndex.from_product([self.rows, self.columns], names=["layer1", "layer2"])
+        shape = self.misalignment.shape
+        tables = {name: np.broadcast_to(getattr(self, name), shape).ravel() for name in (*_TABLES, *_OF_COLUMNS)}
+        frame = pandas.DataFrame(tables, index=pairs)
+        frame.attrs.update(plain(self._facts()))
+        return frame
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        tables = (*_TABLES, "excess", "risk2", "kappa_upper")
-        return {
+        """Plain values, for strict JSON."""
+        tables = (*_TABLES, *_OF_COLUMNS)
+        found = {
             "rows": list(self.rows),
             "columns": list(self.columns),
             "kind": self.kind,
@@ -131,12 +164,13 @@ class LayerSearch:
             "held_out_rows": self.n,
             "seed": self.seed,
             "target_power": self.target_power,
-            **{name: getattr(self, name).tolist() for name in tables},
+            **{name: getattr(self, name) for name in tables},
             "best": {
                 by: {match.row: match.column for match in self.best(by)} for by in get_args(By) if by != "misalignment"
             },
             "reasons": dict(self.reasons),
         }
+        return self._plain(found)
 
     def __str__(self) -> str:
         return table(self)
@@ -146,6 +180,7 @@ class LayerSearch:
         return f"LayerSearch({shape} layers, {self.kind} stitch, n = {len(self.fitted)} + {self.n})"
 
 
+_OF_COLUMNS = ("excess", "risk2", "kappa_upper")
 _TABLES = (
     "ridge", "misalignment", "misalignment_ratio", "alignment", "risk_stitch", "kappa_effective", "bound_upper",
     "bound_effective",
@@ -275,7 +310,8 @@ def layer_search(
         spans[1],
         step,
     )
-    return _judged(list(xs), list(zs), own, maps, seen, kind, (fitted, held_out), int(seed))
+    found = _judged(list(xs), list(zs), own, maps, seen, kind, (fitted, held_out), int(seed))
+    return replace(found, provenance=provenance(dict(zip(names, matrices, strict=True)), seed=seed))
 
 
 # ---- the gate --------------------------------------------------------------------------------------------------------

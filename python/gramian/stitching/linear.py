@@ -20,7 +20,9 @@ from gramian.kernels import Kernel
 from gramian.once import once
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import told
+from gramian.results.provenance import provenance
 from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, plain_number, require_rows
+from gramian.rows.sources import matrix
 from gramian.stitching import kernel_ridge
 from gramian.stitching.parts import (
     Few,
@@ -159,11 +161,12 @@ def fit_stitch(
     _check_arguments(fit, kernel, loo, folds)
     if isinstance(F1, FeatureMoments):
         phase(progress, "solving")
-        return _from_moments(fit, F1, F2, loo, folds, memory)
+        return replace(_from_moments(fit, F1, F2, loo, folds, memory), provenance=provenance({"F1": F1}))
     if F2 is None:
         raise TypeError("fit_stitch needs F1 and F2, or FeatureMoments of both in place of F1; F2 is missing")
-    pair = pair_of(F1, F2, fit.affine)
-    n, d1, d2 = pair.x.x.n, pair.x.x.d, pair.y.x.d
+    x, y = matrix(F1, "F1"), matrix(F2, "F2")
+    pair = pair_of(x, y, fit.affine)
+    n, d1, d2 = x.n, x.d, y.d
     parts = 1 if folds is None else int(folds)
     require_rows(n, max(2, parts), "fit_stitch" if folds is None else f"fit_stitch with {folds} folds")
     _check_shape(fit, d1, d2, parts, memory)
@@ -185,7 +188,8 @@ def fit_stitch(
         triangles = pair.triangles(part_of, parts, progress)
         phase(progress, "solving", solving)
         found = fit.best(triangles, units)
-    return found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None))
+    made = found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None))
+    return replace(made, provenance=provenance({"F1": x, "F2": y}, seed=seed))
 
 
 @one_bar

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Kernel
 from gramian.progress import Progress, expect, one_bar, phase
+from gramian.results.provenance import provenance
 from gramian.rows import heads
 from gramian.rows.arrays import Matrix, check_budget, check_number, check_seed, same_device, same_rows
 from gramian.rows.sources import matrix
@@ -177,6 +178,7 @@ def stitch_report(
         kappa_effective=effective,
         bounds=(),
         reasons=reasons,
+        provenance=provenance(dict(zip(("F1", "F2", "Y"), given, strict=False)), seed=seed),
     )
     return replace(report, bounds=tuple(bounds_of(report, least, seen, parts, g2, kappa2 is not None)))
 

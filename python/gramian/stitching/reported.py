@@ -9,7 +9,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gramian.results.result import Result
 from gramian.show.charts import bounds_chart
+from gramian.show.tables import Listing
 from gramian.stitching.stitch import Stitch
 
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -20,8 +22,10 @@ LOCAL_ROWS, LOCAL_STEPS = 64, 20  # held-out rows and iterations of the search f
 
 
 @dataclass(frozen=True)
-class ReportedBound:
+class ReportedBound(Result):
     """One bound beside what it bounds."""
+
+    _derived = ("tightness", "holds")
 
     name: str  # as in gramian.bounds
     kappa: str | None  # which Lipschitz constant it took: "upper" or "effective"
@@ -54,7 +58,7 @@ class ReportedBound:
 
 
 @dataclass(frozen=True, eq=False)
-class StitchReport:
+class StitchReport(Result):
     """A stitched model: what was measured on held-out rows, and what each bound said of it."""
 
     stitch: Stitch
@@ -95,9 +99,22 @@ class StitchReport:
             raise KeyError(f"{key!r} is {len(found)} of the bounds; there are {known}")
         return found[0]
 
+    def _facts(self) -> dict[str, Any]:
+        s = self.stitch
+        about: dict[str, Any] = {"stitch": f"{s.kind}, {s.d1} → {s.d2}", "ridge": s.ridge or None}
+        about |= {"fitted_rows": len(self.fitted), "held_out_rows": self.n}
+        measured = {name: getattr(self, name) for name in _MEASURED}
+        # what was not asked for has its reason below, and no line of its own
+        return about | {k: None if math.isnan(v) and k in self.reasons else v for k, v in measured.items()}
+
+    def _listing(self) -> Listing:
+        columns = ("kappa", "of", "side", "value", "measured", "tightness", "holds", "certifies", "needs", "reason")
+        found = {name: [getattr(b, name) for b in self.bounds] for name in columns}
+        return Listing(found, [b.name for b in self.bounds], "bound")
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; of the map its numbers, not its matrix."""
-        return {
+        """Plain values, for strict JSON; of the map its numbers, not its matrix."""
+        found = {
             "stitch": self.stitch.to_dict(),
             "fitted_rows": len(self.fitted),
             "held_out_rows": self.n,
@@ -109,10 +126,21 @@ class StitchReport:
             ],
             "reasons": dict(self.reasons),
         }
+        return self._plain(found)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw every bound beside what it bounds with matplotlib; returns the axes."""
-        return bounds_chart(self.bounds, ax=ax)
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        title: str | None = None,
+        limits: tuple[float, float] | None = None,
+        annotate: bool | None = None,
+    ) -> Any:
+        """Draw every bound beside what it bounds with matplotlib; returns the axes.
+
+        ``limits`` are of the axis of values; ``annotate`` writes its value beside each bound.
+        """
+        return bounds_chart(self.bounds, ax, title=title, limits=limits, annotate=annotate)
 
     def __str__(self) -> str:
         return table(self)

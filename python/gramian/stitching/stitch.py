@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from gramian.results.result import Result
 from gramian.rows.arrays import Matrix
 from gramian.rows.sources import matrix
 from gramian.sweeps.centred import blocks
@@ -18,8 +19,10 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Stitch:
+class Stitch(Result):
     """A map s from one model's features to another's, and how well it does. A function on arrays of rows."""
+
+    _large = ("matrix", "offset", "residual", "ridges", "scores", "function")
 
     kind: str  # as in `fit_stitch`, or "module"
     n: int  # rows that it was fitted on
@@ -91,11 +94,6 @@ class Stitch:
             if layer.bias is not None:
                 layer.bias.copy_(torch.from_numpy(self.offset))
         return layer
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; without the map."""
-        names = ("kind", "n", "d1", "d2", "ridge", "misalignment", "misalignment_ratio", "df")
-        return {name: getattr(self, name) for name in (*names, "unbiased", "gcv", "loo", "cv", "reason")}
 
     def __repr__(self) -> str:
         ridge = f", ridge = {self.ridge:.3g}" if self.ridge else ""

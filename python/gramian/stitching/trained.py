@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.progress import Progress, one_bar, phase, tell
+from gramian.results.provenance import provenance
 from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, plain_number, require_rows
 from gramian.rows.heads import (
     Samples,
@@ -202,6 +203,7 @@ def train_stitch(
         reason=reason,
         cv=misalignment,
         function=function,
+        provenance=provenance({"F1": f1.rows, "target": y}, seed=seed),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.kernels import RBF, ArcCosine, Cosine, Distance, Exponential, Kernel, Laplacian, RationalQuadratic
+from gramian.results.result import Result
 from gramian.rows.arrays import check_count, check_number
 from gramian.rows.sources import matrix
 from gramian.sweeps.gram import GramMoments
@@ -42,7 +43,7 @@ _ROUNDINGS = 16.0  # a kernel value is off by at most so many roundings of its t
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Result):
     """Two numbers that a third lies between."""
 
     low: float

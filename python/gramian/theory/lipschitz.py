@@ -22,6 +22,7 @@ import numpy.typing as npt
 from gramian.kernels import RBF, Kernel, Linear, RationalQuadratic
 from gramian.progress import Progress, one_bar, phase, tell
 from gramian.reasons import told
+from gramian.results.result import Result
 from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, plain_number
 from gramian.rows.heads import (
     check_module,
@@ -33,6 +34,7 @@ from gramian.rows.heads import (
     samples,
     weight_matrix,
 )
+from gramian.show.tables import Listing
 from gramian.theory import singular
 from gramian.theory.layer_rules import RULES, product_above, rounded_above, spectral_norm_and_rule
 
@@ -43,7 +45,7 @@ __all__ = ["Layer", "UpperBound", "effective", "explain", "local", "register", "
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Result):
     """One layer's certified constant."""
 
     name: str  # within the head, "" for the head itself
@@ -53,7 +55,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class UpperBound:
+class UpperBound(Result):
     """A certified Lipschitz constant and the layers that it is the product of; ``float`` gives the number."""
 
     value: float
@@ -61,6 +63,11 @@ class UpperBound:
 
     def __float__(self) -> float:
         return self.value
+
+    def _listing(self) -> Listing:
+        names = ("kind", "constant", "rule")
+        columns = {name: [getattr(layer, name) for layer in self.layers] for name in names}
+        return Listing(columns, [layer.name for layer in self.layers], "layer")
 
     def __repr__(self) -> str:
         rows = [("layer", "kind", "constant", "rule")]
