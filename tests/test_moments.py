@@ -14,7 +14,7 @@ import gramian as gm
 import oracle
 from accuracy import CASES, ESTIMATORS, MEASURES, assert_as_accurate, hard_pair
 from gramian.rows.arrays import as_matrix
-from gramian.sweeps import centred, estimators, gram, moments
+from gramian.sweeps import centred, estimators, gram, moments, routes as routes_module
 from gramian.sweeps.centred import feature_route, feature_statistics
 from gramian.sweeps.represent import represent
 
@@ -310,7 +310,7 @@ def both_routes(monkeypatch: pytest.MonkeyPatch, compute: Callable[[], Any]) -> 
     """(from features, from Gram tiles)"""
     found = []
     for by_features in (True, False):
-        monkeypatch.setattr(moments, "feature_route", lambda *_, answer=by_features: answer)
+        monkeypatch.setattr(routes_module, "feature_route", lambda *_, answer=by_features: answer)
         found.append(compute())
     return found[0], found[1]
 
@@ -448,7 +448,8 @@ def test_both_routes_give_the_comparison(dtype: str, monkeypatch: pytest.MonkeyP
 def test_blocks_of_rows_change_the_last_digits_only(monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = dependent("float64")
     whole = gm.cka(X, Y), gm.alignment(X, Y).se, gm.feature_moments(X, Y).cka()
-    monkeypatch.setattr(moments, "blocks", lambda n, widths: [(i, min(n, i + 7)) for i in range(0, n, 7)])
+    for module in (centred, moments):
+        monkeypatch.setattr(module, "blocks", lambda n, widths: [(i, min(n, i + 7)) for i in range(0, n, 7)])
     parts = gm.cka(X, Y), gm.alignment(X, Y).se, gm.feature_moments(X, Y).cka()
     assert parts == pytest.approx(whole, rel=1e-12)
 
@@ -458,7 +459,7 @@ def test_pairs_of_wide_layers_give_what_all_at_once_give(monkeypatch: pytest.Mon
     layers = [X, Y, X[:, :5]]
     joint = gm.cka_matrix(layers).values
     monkeypatch.setattr(centred, "_BUDGET", 1)
-    monkeypatch.setattr(moments, "feature_route", lambda *_: True)
+    monkeypatch.setattr(routes_module, "feature_route", lambda *_: True)
     np.testing.assert_allclose(gm.cka_matrix(layers).values, joint, atol=1e-13)
 
 
