@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 from gramian.inference import independence, permutation
 from gramian.inference.estimates import estimate
 from gramian.inference.independence import Method
-from gramian.kernels import Kernel, as_kernel, parameters
+from gramian.kernels import Kernel, KernelName, as_kernel, parameters
 from gramian.measures import kernel as metrics, registry
 from gramian.measures.registry import Row
 from gramian.progress import Progress, expect, one_bar, phase
@@ -25,6 +25,7 @@ from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, Estimator, Measure
 from gramian.sweeps.permuted import PERMUTED
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
+from gramian.words import public
 
 _ALWAYS = (*estimators.MEASURES, "distance_alignment")
 
@@ -113,11 +114,12 @@ class Comparison(Result):
         return table(self)
 
 
+@public
 @one_bar
 def compare(
     X: object,
     Y: object,
-    kernel: Kernel | str | Sequence[Kernel | str] = ("linear", "rbf"),
+    kernel: Kernel | KernelName | Sequence[Kernel | KernelName] = ("linear", "rbf"),
     *,
     measures: Sequence[str] = (),
     confidence: float = 0.95,

@@ -25,7 +25,7 @@ from gramian.show.heatmaps import heatmap_svg
 
 Array = NDArray[Any]
 
-KERNELS = ("linear", "rbf")
+KERNELS: tuple[gm.kernels.KernelName, ...] = ("linear", "rbf")
 SHUFFLES = 10
 FEW = 50  # images: about a minibatch, where the bias is large
 SEED = 0
@@ -188,7 +188,7 @@ def run(output: Path) -> DemoReport:
     return report
 
 
-def _compare(activations: Array, kernel: str) -> KernelReport:
+def _compare(activations: Array, kernel: gm.kernels.KernelName) -> KernelReport:
     networks = [{f"layer {i + 1}": x for i, x in enumerate(network)} for network in activations]
     pairs = list(itertools.combinations(range(len(networks)), 2))
     same_depth = tuple(
@@ -205,7 +205,7 @@ def _compare(activations: Array, kernel: str) -> KernelReport:
     )
 
 
-def _same_depth(networks: tuple[int, int], layer: str, x: Array, y: Array, kernel: str) -> SameDepth:
+def _same_depth(networks: tuple[int, int], layer: str, x: Array, y: Array, kernel: gm.kernels.KernelName) -> SameDepth:
     estimate = gm.alignment(x, y, kernel)
     kx, ky = estimate.kernel  # their bandwidths are known by now
     return SameDepth(networks, layer, estimate, gm.independence_test(x, y, kx, kernel_y=ky))

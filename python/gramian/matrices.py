@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args, overload
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Kernel
+from gramian.kernels import Kernel, KernelName
 from gramian.measures import neighbors, overlaps, registry
 from gramian.measures.registry import Row
 from gramian.progress import Progress, expect, one_bar, phase, tell
@@ -29,6 +29,7 @@ from gramian.show import heatmaps
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.sweeps.represent import Precision
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -102,8 +103,8 @@ class AlignmentMatrix(Result):
     def best(self, axis: Literal["rows", "columns"] | None = None) -> BestMatch | list[BestMatch]:
         """(row, column, value) of the best value, the first of equals; for ``axis="rows"`` of every row, in a list.
 
-        The best is the largest, of a distance the smallest (``.best_is``). Undefined values are passed over; where there
-        is no other, both names are None.
+        The best is the largest, or the smallest of a distance (``.best_is``). Undefined values are passed over; where
+        there is no other, both names are None.
         """
         if axis is None:
             return self._best(self.values, self.rows, self.columns)
@@ -204,6 +205,7 @@ def _position(key: Any, names: Sequence[str], what: str) -> int:
     return int(key) % len(names)
 
 
+@public
 @one_bar
 def matrix(
     Xs: object,
@@ -381,11 +383,12 @@ def _said_of(x: str, y: str, reason: str) -> str:
     return re.sub(r"\b[XY]\b(?!')", lambda found: x if found[0] == "X" else y, reason)
 
 
+@public
 @one_bar
 def cka_matrix(
     Xs: object,
     Ys: object | None = None,
-    kernel: Kernel | str = "linear",
+    kernel: Kernel | KernelName = "linear",
     *,
     keys: Keys | None = None,
     keys_y: Keys | None = None,

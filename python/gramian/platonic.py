@@ -30,6 +30,7 @@ from gramian.rows.reading import natural
 from gramian.rows.sources import ALONE, SUFFIXES, chosen, open_array, open_layers, opened
 from gramian.show import heatmaps
 from gramian.sweeps.centred import blocks
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -96,6 +97,7 @@ class PlatonicScore(Result):
         )
 
 
+@public
 def platonic_layers(
     source: object, *, keys: Keys | None = None, quantile: float | None = 0.95, exact: bool = True
 ) -> dict[str, Floats]:
@@ -146,6 +148,7 @@ def platonic_layers(
     return _prepared(source, "source", quantile, exact, keys)
 
 
+@public
 @one_bar
 def platonic_score(
     X: object,

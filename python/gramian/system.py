@@ -7,10 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gramian import _core
+from gramian.words import public
 
 _OPTIONAL = ("torch", "cupy-cuda12x", "cupy-cuda13x", "jax", "safetensors", "matplotlib", "pandas", "xarray")
 
 
+@public
 def info() -> dict[str, Any]:
     """Version, devices, threads, instruction set and installed companions, for reports.
 
@@ -58,6 +60,7 @@ def _describe(device: _core._Device) -> str:
     return f"cuda:{device['index']} {device['name']} (sm_{capability}, {device['multiprocessors']} SMs, {memory})"
 
 
+@public
 def set_num_threads(count: int | None) -> None:
     """Set the number of threads of all sweeps to come.
 
@@ -89,6 +92,7 @@ def set_num_threads(count: int | None) -> None:
     _core.set_threads(count or 0)
 
 
+@public
 def get_num_threads() -> int:
     """The number of threads that the next sweep will use.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from gramian.inference import independence
-from gramian.kernels import Kernel
+from gramian.kernels import Kernel, KernelName
 from gramian.progress import Progress, expect, one_bar
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
@@ -16,6 +16,7 @@ from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
+from gramian.words import public
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,14 @@ class Estimate(Result):
         return self.value
 
 
+@public
 @one_bar
 def alignment(
     X: object,
     Y: object,
-    kernel: Kernel | str = "linear",
+    kernel: Kernel | KernelName = "linear",
     *,
-    kernel_y: Kernel | str | None = None,
+    kernel_y: Kernel | KernelName | None = None,
     measure: Measure = "cka",
     estimator: Estimator | None = None,
     confidence: float = 0.95,

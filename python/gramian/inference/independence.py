@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Kernel
+from gramian.kernels import Kernel, KernelName
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
@@ -23,6 +23,7 @@ from gramian.sweeps.products import multiply_centred
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
 from gramian.sweeps.statistics import Statistics
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Method: TypeAlias = Literal["gamma", "permutation", "pearson3", "t", "chi2", "gretton"]
@@ -71,13 +72,14 @@ def equals_pvalue(p: float) -> str:
     return shown if shown.startswith("<") else f"= {shown}"
 
 
+@public
 @one_bar
 def independence_test(
     X: object,
     Y: object,
-    kernel: Kernel | str = "rbf",
+    kernel: Kernel | KernelName = "rbf",
     *,
-    kernel_y: Kernel | str | None = None,
+    kernel_y: Kernel | KernelName | None = None,
     method: Method = "gamma",
     permutations: int = 1000,
     seed: int = 0,

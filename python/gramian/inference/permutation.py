@@ -34,7 +34,7 @@ from gramian.show import axes
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR
 from gramian.sweeps.permuted import PERMUTED, Index, permutation
-from gramian.words import check_options
+from gramian.words import check_options, public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -107,6 +107,7 @@ class Null(Result):
         )
 
 
+@public
 @one_bar
 def null(
     measure: str | Callable[..., float],

@@ -15,6 +15,7 @@ from gramian.kernels import (
     Cosine,
     Exponential,
     Kernel,
+    KernelName,
     Laplacian,
     Linear,
     Polynomial,
@@ -29,6 +30,7 @@ from gramian.sweeps import gram, routes
 from gramian.sweeps.centred import blocks, centre
 from gramian.sweeps.products import Nearest
 from gramian.sweeps.represent import Representation
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Lists: TypeAlias = npt.NDArray[np.int64]  # (n, k)
@@ -38,14 +40,15 @@ _TOLERANCE = 16.0  # roundings below which a centred value is nothing
 _DIGITS = 1e3  # roundings of a float32 sweep that centred values must have, or it is made again in float64
 
 
+@public
 @one_bar
 def cknna(
     X: object,
     Y: object,
     k: int = 10,
     *,
-    kernel: Kernel | str = "linear",
-    kernel_y: Kernel | str | None = None,
+    kernel: Kernel | KernelName = "linear",
+    kernel_y: Kernel | KernelName | None = None,
     variant: Variant = "paper",
     memory: int | None = None,
     progress: Progress | None = None,

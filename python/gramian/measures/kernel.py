@@ -11,7 +11,17 @@ from typing import Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import OF_DIFFERENCES, ArcCosine, Cosine, Distance, Kernel, Linear, Polynomial, as_kernel
+from gramian.kernels import (
+    OF_DIFFERENCES,
+    ArcCosine,
+    Cosine,
+    Distance,
+    Kernel,
+    KernelName,
+    Linear,
+    Polynomial,
+    as_kernel,
+)
 from gramian.progress import Progress, expect, one_bar
 from gramian.reasons import told
 from gramian.rows.arrays import DType, Matrix, about_least, check_budget, one_of, require_rows, same_device
@@ -24,6 +34,7 @@ from gramian.sweeps.products import sweep_matmul, sweep_products
 from gramian.sweeps.represent import Precision, Representation, bandwidth_phase, landmarks, represent, widened
 from gramian.sweeps.routes import Paired
 from gramian.sweeps.statistics import Statistics
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Normalize: TypeAlias = Literal["none", "unit_diagonal", "hs_norm"]
@@ -36,13 +47,14 @@ _SORTED = 1 << 24  # numbers that are sorted to see whether two samples are the 
 _RESOLVED = 1e-6  # part of its scale below which a difference of moments is computed from the differences instead
 
 
+@public
 @one_bar
 def kernel_alignment(
     X: object,
     Y: object | None = None,
-    kernel: Kernel | str | None = None,
+    kernel: Kernel | KernelName | None = None,
     *,
-    kernel_y: Kernel | str | None = None,
+    kernel_y: Kernel | KernelName | None = None,
     estimator: Estimator = "biased",
     precision: Precision = "highest",
     memory: int | None = None,
@@ -103,13 +115,14 @@ def kernel_alignment(
     return _measure("kernel_alignment", X, Y, kernel, kernel_y, estimator, precision, memory, progress)
 
 
+@public
 @one_bar
 def hsic(
     X: object,
     Y: object | None = None,
-    kernel: Kernel | str | None = None,
+    kernel: Kernel | KernelName | None = None,
     *,
-    kernel_y: Kernel | str | None = None,
+    kernel_y: Kernel | KernelName | None = None,
     estimator: Estimator = "unbiased",
     precision: Precision = "highest",
     memory: int | None = None,
@@ -154,13 +167,14 @@ def hsic(
     return _measure("hsic", X, Y, kernel, kernel_y, estimator, precision, memory, progress)
 
 
+@public
 @one_bar
 def cka(
     X: object,
     Y: object | None = None,
-    kernel: Kernel | str | None = None,
+    kernel: Kernel | KernelName | None = None,
     *,
-    kernel_y: Kernel | str | None = None,
+    kernel_y: Kernel | KernelName | None = None,
     estimator: Estimator = "unbiased",
     precision: Precision = "highest",
     memory: int | None = None,
@@ -223,6 +237,7 @@ def _measure(
     return told(*estimators.value(pair.statistics, measure, estimator), measure)
 
 
+@public
 @one_bar
 def distance_alignment(
     X: object,
@@ -374,11 +389,12 @@ def _distance_alignment_from_differences(
     return estimators.scaled(4 * difference / pair.n**2 * total**2, 2 * top)
 
 
+@public
 @one_bar
 def mmd2(
     X: object,
     Z: object,
-    kernel: Kernel | str = "rbf",
+    kernel: Kernel | KernelName = "rbf",
     *,
     estimator: Estimator = "unbiased",
     precision: Precision = "highest",

@@ -23,6 +23,7 @@ from gramian.sweeps import rounding, routes
 from gramian.sweeps.centred import blocks, centre
 from gramian.sweeps.products import Nearest, sweep_nearest
 from gramian.sweeps.represent import Representation
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Metric: TypeAlias = Literal["cosine", "inner_product", "euclidean", "manhattan"]
@@ -38,6 +39,7 @@ _COMPARED = 0.2  # of the time that the lists of an array take, that a measure o
 _ALIKE = 256  # rows among which all pairs are looked at where every list holds equal numbers
 
 
+@public
 @one_bar
 def neighbors(
     X: object,
@@ -95,6 +97,7 @@ def neighbors(
     return nearest_of(X, "X", k, metric, memory, progress)
 
 
+@public
 @one_bar
 def mutual_knn(
     X: object,
@@ -146,6 +149,7 @@ def mutual_knn(
     return _measure(X, Y, k, metric, "mutual_knn", memory, progress)
 
 
+@public
 @one_bar
 def cycle_knn(
     X: object,
@@ -190,6 +194,7 @@ def cycle_knn(
     return _measure(X, Y, k, metric, "cycle_knn", memory, progress)
 
 
+@public
 @one_bar
 def lcs_knn(
     X: object,
@@ -233,6 +238,7 @@ def lcs_knn(
     return _measure(X, Y, k, metric, "lcs_knn", memory, progress)
 
 
+@public
 @one_bar
 def edit_knn(
     X: object,

@@ -14,6 +14,7 @@ from gramian.progress import Progress, one_bar, phase, tell
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows.arrays import check_budget, check_count, check_seed, one_of
+from gramian.words import public
 
 
 class Neighbors(np.ndarray[Any, np.dtype[np.int64]]):
@@ -88,6 +89,7 @@ class Overlap(Result):
         )
 
 
+@public
 @one_bar
 def neighbor_overlap(
     A: object,

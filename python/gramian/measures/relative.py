@@ -14,6 +14,7 @@ from gramian.progress import Progress, one_bar, phase, tell
 from gramian.rows.arrays import Matrix, as_matrix, check_budget, one_of
 from gramian.rows.sources import matrix
 from gramian.sweeps.centred import CentredFeatures, blocks
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Space: TypeAlias = Literal["cosine", "euclidean", "l1", "linf"]
@@ -21,6 +22,7 @@ Space: TypeAlias = Literal["cosine", "euclidean", "l1", "linf"]
 _SCIPY_NAME = {"euclidean": "euclidean", "l1": "cityblock", "linf": "chebyshev"}
 
 
+@public
 @one_bar
 def relative_representation(
     X: object,

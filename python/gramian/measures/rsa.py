@@ -38,6 +38,7 @@ from gramian.sweeps import estimators, gram, pairs, rounding
 from gramian.sweeps.centred import centre
 from gramian.sweeps.pairs import Dissimilarities
 from gramian.sweeps.represent import Precision
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -71,6 +72,7 @@ class RSAEstimate(Result):
         return self.value
 
 
+@public
 @one_bar
 def rsa(
     X: object,
@@ -157,6 +159,7 @@ def rsa(
     return told(found.value, found.reason, "rsa")
 
 
+@public
 @one_bar
 def rsa_estimate(
     X: object,

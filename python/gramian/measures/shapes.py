@@ -24,10 +24,12 @@ from gramian.progress import Progress, one_bar
 from gramian.reasons import told
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import svd
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 
+@public
 @one_bar
 def procrustes(
     X: object, Y: object | None = None, *, normalize: bool = True, progress: Progress | None = None
@@ -79,6 +81,7 @@ def procrustes(
     return told(math.nan if reason else scaled(gap, 2 * top), reason, "procrustes")
 
 
+@public
 @one_bar
 def shape_distance(
     X: object,

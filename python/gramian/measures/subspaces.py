@@ -36,6 +36,7 @@ from gramian.rows.arrays import check_count
 from gramian.show.tables import Listing
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import Basis, norms, svd
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -97,6 +98,7 @@ class CanonicalCorrelations(Result):
         return Listing({name: column.tolist() for name, column in columns.items()}, of="number")
 
 
+@public
 @one_bar
 def canonical_correlations(
     X: object,
@@ -230,6 +232,7 @@ def _canonical(
     )
 
 
+@public
 @one_bar
 def cca(
     X: object,
@@ -275,6 +278,7 @@ def cca(
     return told(found.mean, found.reason, "cca")
 
 
+@public
 @one_bar
 def svcca(
     X: object,
@@ -334,6 +338,7 @@ def svcca(
     return told(found.mean, found.reason, "svcca")
 
 
+@public
 @one_bar
 def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, progress: Progress | None = None) -> float:
     """Canonical correlations averaged by how much of X each canonical variable carries.
@@ -371,6 +376,7 @@ def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, pro
     return told(found.projection_weighted, found.reason, "pwcca")
 
 
+@public
 @one_bar
 def linear_regression_r2(
     X: object,
@@ -433,6 +439,7 @@ def linear_regression_r2(
     return told(math.nan if reason else value, reason, "linear_regression_r2")
 
 
+@public
 @one_bar
 def coco(X: object, Y: object | None = None, *, progress: Progress | None = None) -> float:
     """Constrained covariance of linear functions: the largest singular value of C_xy.
@@ -475,6 +482,7 @@ def coco(X: object, Y: object | None = None, *, progress: Progress | None = None
     return told(math.nan if reason else value, reason, "coco")
 
 
+@public
 @one_bar
 def nocco(
     X: object,

@@ -17,6 +17,7 @@ from gramian.results.result import Result
 from gramian.show.tables import Listing
 from gramian.sweeps.factor import norms
 from gramian.sweeps.moments import NOISE, TOO_FEW_DIGITS, TRUSTED, UNDERFLOWED
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -56,6 +57,7 @@ class UnitMatching(Result):
         return f"UnitMatching(score = {self.score:.4g}, {len(self.units_x)} units of X, n = {self.n})"
 
 
+@public
 @one_bar
 def bipartite_matching(
     X: object, Y: object | None = None, *, signed: bool = False, progress: Progress | None = None
@@ -105,6 +107,7 @@ def bipartite_matching(
     return _matching(correlations, defined_x[rows], defined_y[columns], signed, c)
 
 
+@public
 @one_bar
 def semi_matching(
     X: object, Y: object | None = None, *, signed: bool = False, progress: Progress | None = None

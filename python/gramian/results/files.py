@@ -22,6 +22,7 @@ from gramian import _core
 from gramian.kernels import KERNELS, with_bandwidth
 from gramian.rows import statistics_files
 from gramian.rows.arrays import BFloat16Array, Matrix, as_matrix
+from gramian.words import public
 
 T = TypeVar("T")
 Arrays = dict[str, npt.NDArray[Any]]
@@ -59,6 +60,7 @@ def save(result: object, path: str | os.PathLike[str]) -> None:
     statistics_files.save(path, _WHAT, values, arrays)
 
 
+@public
 def load(path: str | os.PathLike[str]) -> Any:
     """The result that a file holds, of the type that it was saved as.
 

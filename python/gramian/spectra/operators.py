@@ -9,16 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse.linalg import LinearOperator
 
-from gramian.kernels import Kernel
+from gramian.kernels import Kernel, KernelName
 from gramian.progress import Progress, opened
 from gramian.rows.arrays import check_budget, one_of, require_rows
 from gramian.rows.sources import matrix
 from gramian.spectra import eigen
 from gramian.sweeps.represent import Precision
+from gramian.words import public
 
 Array = npt.NDArray[np.float64]
 
 
+@public
 class GramOperator(LinearOperator):  # type: ignore[misc]
     """The kernel matrix K of the rows of X, or HKH, as a symmetric linear operator of float64 vectors.
 
@@ -59,7 +61,7 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
     def __init__(
         self,
         X: object,
-        kernel: Kernel | str,
+        kernel: Kernel | KernelName,
         *,
         centered: bool = False,
         precision: Precision = "highest",

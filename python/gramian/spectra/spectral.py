@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import ArcCosine, Distance, Kernel, Linear, Polynomial
+from gramian.kernels import ArcCosine, Distance, Kernel, KernelName, Linear, Polynomial
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.results.plain import plain
 from gramian.results.provenance import Provenance, provenance
@@ -32,6 +32,7 @@ from gramian.spectra.eigen import EPS
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.represent import Precision, bandwidth_phase, represent
 from gramian.sweeps.routes import Paired
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -141,10 +142,11 @@ def _splits(values: Array, residuals: Array, following: float, tolerance: float)
     return gap <= max(2 * float(residuals[-1]), tolerance * abs(float(values[0])))
 
 
+@public
 @one_bar
 def spectrum(
     X: object,
-    kernel: Kernel | str = "rbf",
+    kernel: Kernel | KernelName = "rbf",
     k: int = 10,
     *,
     centered: bool = False,
@@ -431,14 +433,15 @@ class EigenOverlap(Result):
         return f"EigenOverlap({k1} by {k2}, KA = {self.kernel_alignment:.4g}, n = {self.n}{why})"
 
 
+@public
 @one_bar
 def eigen_overlap(
     X: object,
     Y: object,
-    kernel: Kernel | str = "rbf",
+    kernel: Kernel | KernelName = "rbf",
     k: int = 10,
     *,
-    kernel_y: Kernel | str | None = None,
+    kernel_y: Kernel | KernelName | None = None,
     centered: bool = False,
     tolerance: float | None = None,
     sweeps: int = SWEEPS,
@@ -542,14 +545,15 @@ class SpectralAlignment(Result):
         )
 
 
+@public
 @one_bar
 def spectral_alignment(
     X: object,
     Y: object,
-    kernel: Kernel | str = "rbf",
+    kernel: Kernel | KernelName = "rbf",
     k: int = 10,
     *,
-    kernel_y: Kernel | str | None = None,
+    kernel_y: Kernel | KernelName | None = None,
     centered: bool = False,
     tolerance: float | None = None,
     sweeps: int = SWEEPS,

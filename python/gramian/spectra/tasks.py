@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Kernel
+from gramian.kernels import Kernel, KernelName
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
@@ -22,6 +22,7 @@ from gramian.spectra.eigen import EPS, Features, KernelMatrix, Krylov
 from gramian.spectra.spectral import Spectrum
 from gramian.sweeps import estimators
 from gramian.sweeps.represent import Precision, bandwidth_phase, represent
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -88,11 +89,12 @@ class Kare(Result):
         return f"Kare({shown}; n = {self.n}, {self.kernel}{why})"
 
 
+@public
 @one_bar
 def kare(
     X: object,
     y: object,
-    kernel: Kernel | str = "rbf",
+    kernel: Kernel | KernelName = "rbf",
     ridge: object = 1e-3,
     *,
     probes: int = 32,
@@ -368,11 +370,12 @@ class TaskAlignment(Result):
         return f"TaskAlignment([{shown}{more}], n = {self.spectrum.n}, {self.spectrum.kernel}{why})"
 
 
+@public
 @one_bar
 def task_alignment(
     X: object,
     y: object,
-    kernel: Kernel | str = "rbf",
+    kernel: Kernel | KernelName = "rbf",
     k: int = 10,
     *,
     centered: bool = False,
@@ -493,6 +496,7 @@ class LearningCurve(Result):
         return f"LearningCurve({shown})"
 
 
+@public
 def learning_curve(
     eigenvalues: object,
     power: object,

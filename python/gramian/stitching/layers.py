@@ -28,6 +28,7 @@ from gramian.sweeps.centred import CentredFeatures, blocks, centre, in_range
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, Basis
 from gramian.theory import bounds
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 By: TypeAlias = Literal[
@@ -187,6 +188,7 @@ _TABLES = (
 )  # fmt: skip
 
 
+@public
 @one_bar
 def layer_search(
     layers1: object,

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Kernel
+from gramian.kernels import Kernel, KernelName
 from gramian.once import once
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import told
@@ -44,6 +44,7 @@ from gramian.sweeps.centred import blocks
 from gramian.sweeps.estimators import scaled
 from gramian.sweeps.factor import EPS, norms, svd
 from gramian.sweeps.moments import CLOUDED, UNDERFLOWED, FeatureMoments, unseen
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Kind: TypeAlias = Literal["linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge"]
@@ -63,6 +64,7 @@ _PER_DECADE = 10  # ridges that "gcv" tries before it refines
 # ---- fitting --------------------------------------------------------------------------------------------------------
 
 
+@public
 @one_bar
 def fit_stitch(
     F1: object,
@@ -71,7 +73,7 @@ def fit_stitch(
     kind: Kind = "linear",
     ridge: float | Literal["gcv"] | Sequence[float] = 0.0,
     rank: int | None = None,
-    kernel: Kernel | str | None = None,
+    kernel: Kernel | KernelName | None = None,
     rcond: float | None = None,
     loo: bool = False,
     folds: int | None = None,
@@ -192,6 +194,7 @@ def fit_stitch(
     return replace(made, provenance=provenance({"F1": x, "F2": y}, seed=seed))
 
 
+@public
 @one_bar
 def misalignment(
     F1: object, F2: object | None = None, *, rcond: float | None = None, progress: Progress | None = None

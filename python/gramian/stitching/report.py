@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gramian.kernels import Kernel
+from gramian.kernels import Kernel, KernelName
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.results.provenance import provenance
 from gramian.rows import heads
@@ -25,11 +25,13 @@ from gramian.stitching.certificates import bounds_of, constants_of
 from gramian.stitching.held_out import Rows, least_squares, less_least, measured_on, parted, square_of
 from gramian.stitching.reported import StitchReport, is_affine
 from gramian.stitching.stitch import Stitch
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 
+@public
 @one_bar
 def stitch_report(
     F1: object,
@@ -41,7 +43,7 @@ def stitch_report(
     kind: stitching.Kind = "linear",
     ridge: float | Literal["gcv"] | Sequence[float] = 0.0,
     rank: int | None = None,
-    kernel: Kernel | str | None = None,
+    kernel: Kernel | KernelName | None = None,
     stitch: Stitch | None = None,
     split: float = 0.5,
     groups: object | None = None,

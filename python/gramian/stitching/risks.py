@@ -13,10 +13,12 @@ from gramian.rows.arrays import Matrix, check_budget
 from gramian.rows.heads import Map, Samples, after, as_map, flat_outputs, samples
 from gramian.rows.sources import matrix
 from gramian.sweeps.estimators import scaled
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 
+@public
 @one_bar
 def risk(g: object, F: object, Y: object, *, progress: Progress | None = None) -> float:
     """The mean squared error of a head on features: R = E‖g(f) − y‖².
@@ -64,6 +66,7 @@ def risk(g: object, F: object, Y: object, *, progress: Progress | None = None) -
     return _mean_square(as_map(g, "g"), f, y, "F", "g", "Y", progress)
 
 
+@public
 @one_bar
 def stitching_risk(stitch: object, g2: object, F1: object, Y2: object, *, progress: Progress | None = None) -> float:
     """The mean squared error of a stitched model: R = E‖g2(s(f1)) − y2‖².
@@ -110,6 +113,7 @@ def stitching_risk(stitch: object, g2: object, F1: object, Y2: object, *, progre
     return _mean_square(model, f1, y2, "F1", "g2", "Y2", progress)
 
 
+@public
 @one_bar
 def excess_stitching_risk(
     stitch: object, g2: object, F1: object, F2: object, Y2: object, *, progress: Progress | None = None

@@ -28,6 +28,7 @@ from gramian.rows.heads import (
 )
 from gramian.rows.sources import matrix
 from gramian.stitching.stitch import Stitch
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -72,6 +73,7 @@ class TrainedMap:
         return copy if dtype is None else copy.to(dtype)
 
 
+@public
 @one_bar
 def train_stitch(
     module: Any,

@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian import _core
-from gramian.kernels import KERNELS, Kernel, parameters, with_bandwidth
+from gramian.kernels import KERNELS, Kernel, KernelName, parameters, with_bandwidth
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows import statistics_files
 from gramian.rows.arrays import check_budget, check_count, one_of, require_rows, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps.represent import NARROW, Precision, Representation, represented_all, widened
 from gramian.sweeps.statistics import Statistics
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Words: TypeAlias = npt.NDArray[np.uint64]
@@ -327,10 +328,11 @@ def _kernel_from(name: str, values: dict[str, float]) -> Kernel:
     return KERNELS[name](**whole)  # type: ignore[arg-type]
 
 
+@public
 @one_bar
 def gram_moments(
     *Xs: object,
-    kernel: Kernel | str | Sequence[Kernel | str] = "linear",
+    kernel: Kernel | KernelName | Sequence[Kernel | KernelName] = "linear",
     shard: tuple[int, int] = (0, 1),
     precision: Precision = "highest",
     memory: int | None = None,

@@ -22,6 +22,7 @@ from gramian.rows.sources import matrix
 from gramian.sweeps.centred import EPS, blocks, statistics_of, stored_roundings
 from gramian.sweeps.estimators import Estimator, Measure, check_estimator, value
 from gramian.sweeps.statistics import Statistics
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -452,6 +453,7 @@ def _moved_second(second: Array, su: Array, sv: Array, a: Array, b: Array, n: in
     return cast("Array", second - outer(su, b) - outer(a, sv) + n * outer(a, b))
 
 
+@public
 @one_bar
 @np.errstate(over="ignore", invalid="ignore")  # `FeatureMoments.statistics` says so where it matters
 def feature_moments(

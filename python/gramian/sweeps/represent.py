@@ -29,6 +29,7 @@ from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import told
 from gramian.rows.arrays import DType, Matrix, about_least, as_matrix, check_budget, check_seed, require_rows
 from gramian.rows.sources import matrix
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Precision: TypeAlias = Literal["highest", "high", "medium"]
@@ -184,6 +185,7 @@ def amplification(parts: Sequence[Matrix], kernel: Kernel) -> float:
     return ratio if ratio >= 1 else math.inf if math.isnan(ratio) else 1.0
 
 
+@public
 @one_bar
 def median_bandwidth(
     X: object,

@@ -19,6 +19,7 @@ from gramian.results.result import Result
 from gramian.rows.arrays import check_count, check_number
 from gramian.rows.sources import matrix
 from gramian.sweeps.gram import GramMoments
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -37,6 +38,11 @@ __all__ = [
     "stitching_lower",
     "stitching_refined",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDINGS = 16.0  # a kernel value is off by at most so many roundings of its tile
@@ -73,6 +79,7 @@ class CertifiedInterval(Interval):
 # ---- stitching -----------------------------------------------------------------------------------------------------
 
 
+@public
 def output_layer(risk1: float, risk2: float, head: object) -> float:
     """Excess stitching risk of the last layer: R_stitch − R_2(h2) = R_1(H_1) − R_2(h2), exactly.
 
@@ -119,6 +126,7 @@ def output_layer(risk1: float, risk2: float, head: object) -> float:
     return first - second
 
 
+@public
 def output_layer_projected(head: object, targets: object, residual: object) -> float:
     """Stitching risk of the last layer for a head of any rank: tr((I − P)Σ_yy) + tr(P R_y), P = W2W2⁺.
 
@@ -162,6 +170,7 @@ def output_layer_projected(head: object, targets: object, residual: object) -> f
     return float(np.trace(total)) - float(np.trace(basis.T @ (total - left) @ basis))
 
 
+@public
 def stitching(risk2: float, kappa2: float, misalignment: float) -> float:
     """Risk of a model stitched at a middle layer, at most (√R_2 + κ2 √Ã_2)².
 
@@ -201,6 +210,7 @@ def stitching(risk2: float, kappa2: float, misalignment: float) -> float:
     return _square(math.sqrt(risk) + spread)
 
 
+@public
 def stitching_lower(risk2: float, kappa2: float, misalignment: float) -> float:
     """Risk of a model stitched by one map S, at least (√R_2 − κ2 √Ã_2(S))²; 0 where the difference is negative.
 
@@ -236,6 +246,7 @@ def stitching_lower(risk2: float, kappa2: float, misalignment: float) -> float:
     return _square(max(math.sqrt(risk) - spread, 0.0))
 
 
+@public
 def stitching_refined(risk2: float, kappa_rest: float, first: object, residual: object) -> float:
     """`stitching` for a head that starts with a matrix, g2 = h∘W: (√R_2 + κ_h √tr(W R W'))².
 
@@ -280,6 +291,7 @@ def stitching_refined(risk2: float, kappa_rest: float, first: object, residual: 
     return stitching(risk2, kappa * math.ldexp(1.0, exponent), seen)
 
 
+@public
 def stitching_forward(risk2: float, kappa2: float, misalignment: float) -> float:
     """How much worse the first model's architecture can be: R(H_1) − R(H_2) ≤ κ2² Ã_2 + 2κ2 √(Ã_2 R(H_2)).
 
@@ -331,6 +343,7 @@ def _stitching_terms(risk2: float, kappa2: float, misalignment: float) -> tuple[
 # ---- from alignment to misalignment and distances ------------------------------------------------------------------
 
 
+@public
 def misalignment_from_ka(ka: float, spectrum1: object, spectrum2: object) -> Interval:
     """What kernel alignment says of stitching: an interval for Ã_2, given the spectra of both kernels.
 
@@ -418,6 +431,7 @@ def _paired(a: Array, b: Array) -> float:
     return float(a[:k] @ b[:k])
 
 
+@public
 def da_from_ka(ka: float, norm1: float, norm2: float) -> float:
     """Distance alignment of kernels with unit diagonals: D = 4[(C1 − C2)² + 2 C1 C2 (1 − A)], exactly.
 
@@ -454,6 +468,7 @@ def da_from_ka(ka: float, norm1: float, norm2: float) -> float:
     return _distance(ka, norm1, norm2, "ka", largest=1.0)
 
 
+@public
 def centered_da_from_cka(cka: float, norm1: float, norm2: float) -> float:
     """Distance alignment of double-centred squared distances: D_c = 4[(c1 − c2)² + 2 c1 c2 (1 − CKA)], exactly.
 
@@ -508,6 +523,7 @@ def _distance(alignment: float, norm1: float, norm2: float, name: str, *, larges
 # ---- from a sample to the population -------------------------------------------------------------------------------
 
 
+@public
 def ka_concentration(n: int, delta: float) -> float:
     """The paper's deviation of kernel alignment, |Â − A| ≤ √((32/n) log(2/δ)); not valid for every kernel.
 
@@ -546,6 +562,7 @@ def ka_concentration(n: int, delta: float) -> float:
     return math.sqrt(32 / n * math.log(2 / _probability(delta)))
 
 
+@public
 def ka_interval(
     moments: GramMoments,
     delta: float,

@@ -37,11 +37,16 @@ from gramian.rows.heads import (
 from gramian.show.tables import Listing
 from gramian.theory import singular
 from gramian.theory.layer_rules import RULES, product_above, rounded_above, spectral_norm_and_rule
+from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Rule: TypeAlias = Callable[[Any], float]
 
 __all__ = ["Layer", "UpperBound", "effective", "explain", "local", "register", "rkhs", "upper"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class UpperBound(Result):
 # ---- from above ----------------------------------------------------------------------------------------------------
 
 
+@public
 @one_bar
 def upper(head: object, *, progress: Progress | None = None) -> float:
     """A certified Lipschitz constant of a head: the product of its layers' constants.
@@ -122,6 +128,7 @@ def upper(head: object, *, progress: Progress | None = None) -> float:
     return _explained(head, progress).value
 
 
+@public
 def explain(head: object) -> UpperBound:
     """`upper` with the table of layers: each one's constant, and by which rule, or why it has none.
 
@@ -174,6 +181,7 @@ def _explained(head: object, progress: Progress | None) -> UpperBound:
     return _combined(found)
 
 
+@public
 def register(kind: type, rule: Rule) -> None:
     """Teach `upper` the constant of a module type of your own, or of a library.
 
@@ -209,6 +217,7 @@ def register(kind: type, rule: Rule) -> None:
     _REGISTERED[kind] = rule
 
 
+@public
 def rkhs(norm: float, kernel: Kernel) -> float:
     """A certified Lipschitz constant of a head in a kernel's Hilbert space, g = Σ αᵢ k(zᵢ, ·): ‖g‖_H · L.
 
@@ -323,6 +332,7 @@ _REGISTERED: dict[type, Rule] = {}
 # ---- from below ----------------------------------------------------------------------------------------------------
 
 
+@public
 @one_bar
 def local(
     head: object,
@@ -437,6 +447,7 @@ def _jacobian_norm(head: Any, rows: Any, v: Any, tolerance: float, iterations: i
     return largest
 
 
+@public
 @one_bar
 def effective(head: object, Z1: object, Z2: object, *, progress: Progress | None = None) -> float:
     """The Lipschitz constant that a sample needs: ‖g(Z1) − g(Z2)‖ / ‖Z1 − Z2‖, Frobenius norms.
