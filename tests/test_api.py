@@ -30,7 +30,7 @@ PROMISED = [
     "GramOperator", "spectrum", "eigen_overlap", "spectral_alignment", "kare", "task_alignment", "learning_curve",
     "Spectrum", "EigenOverlap", "SpectralAlignment", "Kare", "TaskAlignment", "LearningCurve",
     "rsa", "rsa_estimate", "RSAEstimate", "null", "Null", "platonic_score", "platonic_layers", "PlatonicScore",
-    "neighbors", "mutual_knn", "cycle_knn", "lcs_knn", "edit_knn", "cknna", "neighbor_overlap", "Overlap",
+    "neighbors", "matrix", "mutual_knn", "cycle_knn", "lcs_knn", "edit_knn", "cknna", "neighbor_overlap", "Overlap",
     "gram_moments", "feature_moments", "GramMoments", "FeatureMoments", "set_num_threads", "get_num_threads",
     "cca", "svcca", "pwcca", "canonical_correlations", "CanonicalCorrelations", "linear_regression_r2", "coco", "nocco",
     "procrustes", "shape_distance", "bipartite_matching", "semi_matching", "UnitMatching", "relative_representation",

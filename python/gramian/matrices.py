@@ -29,7 +29,7 @@ from gramian.show import heatmaps
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.sweeps.represent import Precision
-from gramian.words import public
+from gramian.words import check_options, public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -265,7 +265,9 @@ def matrix(
     """
     row = registry.known(measure)
     if row is not None:
-        _check_options(row, options)
+        check_options({k: v for k, v in options.items() if k != "kernel_y"}, row.function, matrix)
+        if "kernel_y" in options:
+            raise TypeError("matrix() takes one kernel for all layers: kernel=")
     if row is not None and row.name in MEASURES:
         of_kernels = row.name
         options = {"estimator": DEFAULT_ESTIMATOR[of_kernels], **options}
@@ -309,13 +311,6 @@ _Found: TypeAlias = tuple[int, int, float, tuple[str, str] | None]  # a value an
 def _opened(given: object, name: str, keys: Keys | None) -> dict[str, Matrix]:
     """Through the gate, by the names that messages have."""
     return {f"{name}[{key!r}]": opened(x, f"{name}[{key!r}]") for key, x in layers(given, name, keys).items()}
-
-
-def _check_options(row: Row, options: Mapping[str, Any]) -> None:
-    for option in options:
-        if option not in row.options or option == "kernel_y":
-            listed = ", ".join(o for o in row.options if o not in ("kernel_y", "progress"))
-            raise TypeError(f"matrix() of {row.name} has no option {option!r}; it has {listed or 'none'}")
 
 
 def _of_neighbours(
@@ -409,15 +404,25 @@ def cka_matrix(
         array layer0, layer1, ..., those of a DataArray by its coordinate; a path is a file with an array for each layer
         (.npz, .safetensors, .pt, .h5, .mat), a directory of .npy files or a pattern of them.
     kernel : kernel or its name
-        For all layers; an open bandwidth is each layer's own.
+        For all layers; an open bandwidth is each layer's own. Names are "linear", "cosine", "rbf" (or "gaussian"), ...;
+        ``gm.RBF(bandwidth=2.0)`` has a parameter.
     keys : str or sequence of str, optional
         Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
     keys_y : str or sequence of str, optional
         Of Ys, if these are others.
     measure : {"cka", "hsic", "kernel_alignment"}
     estimator : {"unbiased", "biased"}
-    precision, memory, progress
-        As in `kernel_alignment`.
+        "unbiased" is about 0 for unrelated layers at any number of rows, and needs n ≥ 4.
+    precision : {"highest", "high", "medium"}
+        The least precision that will do, as in torch: on a CUDA device, inner products of float32 and 16-bit data are
+        as accurate as float32 ("highest"), or keep 11 bits ("high") or 8 bits ("medium") of each feature, which is
+        faster. On the CPU all three are computed as "highest", and float64 is float64 everywhere.
+    memory : int, optional
+        Bytes that scratch may take.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
@@ -436,9 +441,14 @@ def cka_matrix(
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> X = np.random.default_rng(0).standard_normal((50, 6))
-    >>> gm.cka_matrix({"a": X, "b": X[:, :3]}, estimator="biased").values.shape
-    (2, 2)
+    >>> rng = np.random.default_rng(0)
+    >>> layers = {"first": rng.standard_normal((400, 10))}
+    >>> for below, name in (("first", "second"), ("second", "third")):  # a random network
+    ...     layers[name] = np.maximum(layers[below] @ rng.standard_normal((10, 10)), 0)
+    >>> gm.cka_matrix(layers).values.round(2)
+    array([[1.  , 0.58, 0.41],
+           [0.58, 1.  , 0.79],
+           [0.41, 0.79, 1.  ]])
     """
     one_of(measure, MEASURES, "measure")
     left = layers(Xs, "Xs", keys)

@@ -72,13 +72,33 @@ def alignment(
 
     Parameters
     ----------
-    X, Y, kernel, kernel_y, precision, memory, progress
-        As in `kernel_alignment`.
+    X : array of shape (n, p), GramMoments or FeatureMoments
+        Any float, integer or boolean array that is a NumPy array or speaks DLPack, a DataFrame or DataArray (rows with
+        labels must have the same ones in X and Y), a list of rows, or the path of a file; or the sums of two arrays in
+        place of both. Arrays on a CUDA device (torch, CuPy, JAX) are compared there; both must be on one device.
+    Y : array of shape (n, q)
+        Row i of both is the same sample. Left out beside sums.
+    kernel : kernel or its name, optional
+        Of X, and of Y unless `kernel_y` is given; linear if left out. Bandwidths left open are resolved for each array
+        by itself. Sums have the kernels that they were made with, and another one is an error. Names are "linear",
+        "cosine", "rbf" (or "gaussian"), ...; ``gm.RBF(bandwidth=2.0)`` has a parameter.
+    kernel_y : kernel or its name, optional
+        Of Y, where it is another one.
     measure : {"cka", "hsic", "kernel_alignment"}
     estimator : {"biased", "unbiased"}, optional
         Left out: the measure's own default.
     confidence : float
         Level of the interval: z·se to both sides of the unbiased value, whichever estimator is reported.
+    precision : {"highest", "high", "medium"}
+        The least precision that will do, as in torch: on a CUDA device, inner products of float32 and 16-bit data are
+        as accurate as float32 ("highest"), or keep 11 bits ("high") or 8 bits ("medium") of each feature, which is
+        faster. On the CPU all three are computed as "highest", and float64 is float64 everywhere.
+    memory : int, optional
+        Bytes that scratch may take.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
@@ -91,15 +111,20 @@ def alignment(
 
     Notes
     -----
-    Twice the cost of the plain measure: row means first, then the products around them.
+    Two sweeps, row means first, then the products around them: O(n²(p+q)) time and O(n) memory.
 
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> X = np.random.default_rng(0).standard_normal((200, 4))
-    >>> e = gm.alignment(X, X + 1.0)
-    >>> round(e.value, 6), e.n
-    (1.0, 200)
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((400, 10))
+    >>> Y = X + 0.5 * rng.standard_normal((400, 10))  # the same, with noise
+    >>> Z = rng.standard_normal((400, 10))  # unrelated
+    >>> e = gm.alignment(X, Y)
+    >>> round(e.value, 2), round(e.se, 3), [round(end, 2) for end in e.ci]
+    (0.8, 0.006, [0.78, 0.81])
+    >>> gm.alignment(X, Z).pvalue > 0.05
+    True
     """
     one_of(measure, MEASURES, "measure")
     if not 0 < confidence < 1:

@@ -132,8 +132,11 @@ def null(
     measure : str or callable
         The name of a measure, or any function of (X, Y) that returns a number; the package's own stand for their names.
     X : array of shape (n, p)
+        Any float, integer or boolean array that is a NumPy array or speaks DLPack, a DataFrame or DataArray (rows with
+        labels must have the same ones in X and Y), a list of rows, or the path of a file. Arrays on a CUDA device
+        (torch, CuPy, JAX) are compared there; both must be on one device.
     Y : array of shape (n, q)
-        Row i of both is the same sample; arrays or files, as in `gramian.kernel_alignment`.
+        Row i of both is the same sample.
     groups : n labels, optional
         Numbers or strings. Rows of a group that has no other row stay where they are.
     permutations : int
@@ -145,7 +148,9 @@ def null(
     alternative : {"greater", "less"}, optional
         Which values speak of agreement. Left out: "less" for the named distances, else "greater".
     progress : bool, callable or tqdm bar, optional
-        One bar for the whole call, as in `gramian.kernel_alignment`.
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
     **options
         Handed on to the measure.
 
@@ -170,10 +175,15 @@ def null(
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> X = np.random.default_rng(0).standard_normal((60, 4))
-    >>> found = gm.null("cka", X, X[:, :2], permutations=99)
-    >>> found.pvalue, bool(abs(found.mean) < 0.05), found.corrected > 0.5
-    (0.01, True, True)
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((400, 10))
+    >>> Y = X + 0.5 * rng.standard_normal((400, 10))  # the same, with noise
+    >>> Z = rng.standard_normal((400, 10))  # unrelated
+    >>> alike, chance = (gm.null("mutual_knn", X, other, permutations=99) for other in (Y, Z))
+    >>> round(alike.value, 2), round(alike.mean, 3), alike.pvalue
+    (0.38, 0.025, 0.01)
+    >>> round(chance.value, 2), chance.pvalue > 0.05
+    (0.02, True)
     """
     row = registry.known(measure)
     name = registry.name_of(measure)

@@ -72,8 +72,10 @@ def kernel_alignment(
         Row i of both is the same sample. Left out beside sums.
     kernel : kernel or its name, optional
         Of X, and of Y unless `kernel_y` is given; linear if left out. Bandwidths left open are resolved for each array
-        by itself. Sums have the kernels that they were made with, and another one is an error.
+        by itself. Sums have the kernels that they were made with, and another one is an error. Names are "linear",
+        "cosine", "rbf" (or "gaussian"), ...; ``gm.RBF(bandwidth=2.0)`` has a parameter.
     kernel_y : kernel or its name, optional
+        Of Y, where it is another one.
     estimator : {"biased", "unbiased"}
         "unbiased" leaves out the diagonal in all three sums.
     precision : {"highest", "high", "medium"}
@@ -107,9 +109,14 @@ def kernel_alignment(
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
-    >>> round(gm.kernel_alignment(x, y) * 900)  # 841/900
-    841
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((400, 10))
+    >>> Y = X + 0.5 * rng.standard_normal((400, 10))  # the same, with noise
+    >>> Z = rng.standard_normal((400, 10))  # unrelated
+    >>> round(gm.kernel_alignment(X, Y), 2), round(gm.kernel_alignment(X, Z), 2)
+    (0.8, 0.03)
+    >>> round(gm.kernel_alignment(X + 5, Z + 5), 2)  # a common shift is all that it sees; `gramian.cka` centres
+    0.99
     """
     expect(progress, 1)
     return _measure("kernel_alignment", X, Y, kernel, kernel_y, estimator, precision, memory, progress)
@@ -135,10 +142,30 @@ def hsic(
 
     Parameters
     ----------
-    X, Y, kernel, kernel_y, precision, memory, progress
-        As in `kernel_alignment`.
+    X : array of shape (n, p), GramMoments or FeatureMoments
+        Any float, integer or boolean array that is a NumPy array or speaks DLPack, a DataFrame or DataArray (rows with
+        labels must have the same ones in X and Y), a list of rows, or the path of a file; or the sums of two arrays in
+        place of both. Arrays on a CUDA device (torch, CuPy, JAX) are compared there; both must be on one device.
+    Y : array of shape (n, q)
+        Row i of both is the same sample. Left out beside sums.
+    kernel : kernel or its name, optional
+        Of X, and of Y unless `kernel_y` is given; linear if left out. Bandwidths left open are resolved for each array
+        by itself. Sums have the kernels that they were made with, and another one is an error. Names are "linear",
+        "cosine", "rbf" (or "gaussian"), ...; ``gm.RBF(bandwidth=2.0)`` has a parameter.
+    kernel_y : kernel or its name, optional
+        Of Y, where it is another one.
     estimator : {"unbiased", "biased"}
         "unbiased" needs n ≥ 4.
+    precision : {"highest", "high", "medium"}
+        The least precision that will do, as in torch: on a CUDA device, inner products of float32 and 16-bit data are
+        as accurate as float32 ("highest"), or keep 11 bits ("high") or 8 bits ("medium") of each feature, which is
+        faster. On the CPU all three are computed as "highest", and float64 is float64 everywhere.
+    memory : int, optional
+        Bytes that scratch may take.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
@@ -153,15 +180,19 @@ def hsic(
 
     Notes
     -----
-    Cost as `kernel_alignment`. Source: Gretton et al. 2005; Theory, 3.1. With ``kernel="distance"`` four times the
-    biased value is the squared distance covariance.
+    O(n²(p+q)) time and O(n) memory; on the CPU, linear and cosine kernels with n well above p+q cost O(n(p+q)²).
+    Source: Gretton et al. 2005; Theory, 3.1. With ``kernel="distance"`` four times the biased value is the squared
+    distance covariance.
 
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
-    >>> gm.hsic(x, y, estimator="biased")
-    1.0
+    >>> rng = np.random.default_rng(0)
+    >>> angle = rng.uniform(0, 2 * np.pi, (300, 1))  # points on a circle: dependent, not correlated
+    >>> round(gm.hsic(np.cos(angle), np.sin(angle), "rbf"), 3)
+    0.008
+    >>> round(gm.hsic(np.cos(angle), rng.permutation(np.sin(angle)), "rbf"), 3) + 0.0
+    0.0
     """
     expect(progress, 1)
     return _measure("hsic", X, Y, kernel, kernel_y, estimator, precision, memory, progress)
@@ -184,11 +215,31 @@ def cka(
 
     Parameters
     ----------
-    X, Y, kernel, kernel_y, precision, memory, progress
-        As in `kernel_alignment`.
+    X : array of shape (n, p), GramMoments or FeatureMoments
+        Any float, integer or boolean array that is a NumPy array or speaks DLPack, a DataFrame or DataArray (rows with
+        labels must have the same ones in X and Y), a list of rows, or the path of a file; or the sums of two arrays in
+        place of both. Arrays on a CUDA device (torch, CuPy, JAX) are compared there; both must be on one device.
+    Y : array of shape (n, q)
+        Row i of both is the same sample. Left out beside sums.
+    kernel : kernel or its name, optional
+        Of X, and of Y unless `kernel_y` is given; linear if left out. Bandwidths left open are resolved for each array
+        by itself. Sums have the kernels that they were made with, and another one is an error. Names are "linear",
+        "cosine", "rbf" (or "gaussian"), ...; ``gm.RBF(bandwidth=2.0)`` has a parameter.
+    kernel_y : kernel or its name, optional
+        Of Y, where it is another one.
     estimator : {"unbiased", "biased"}
         Which HSIC goes into the ratio. The biased one is far from 0 for independent data with many features
         (`gramian.compare` reports by how much); the unbiased one needs n ≥ 4.
+    precision : {"highest", "high", "medium"}
+        The least precision that will do, as in torch: on a CUDA device, inner products of float32 and 16-bit data are
+        as accurate as float32 ("highest"), or keep 11 bits ("high") or 8 bits ("medium") of each feature, which is
+        faster. On the CPU all three are computed as "highest", and float64 is float64 everywhere.
+    memory : int, optional
+        Bytes that scratch may take.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
@@ -203,15 +254,20 @@ def cka(
 
     Notes
     -----
-    Cost as `kernel_alignment`. Linear CKA does not change under rotations, scaling and shifts of either array. Source:
-    Kornblith et al. 2019; Theory, 3.
+    O(n²(p+q)) time and O(n) memory; on the CPU, linear and cosine kernels with n well above p+q cost O(n(p+q)²). Linear
+    CKA does not change under rotations, scaling and shifts of either array. Source: Kornblith et al. 2019; Theory, 3.
 
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> x, y = np.array([[1.0], [2], [3], [4]]), np.array([[1.0], [3], [2], [4]])
-    >>> round(gm.cka(x, y, estimator="biased"), 12), round(gm.cka(x, y) * -26, 12)  # 16/25, -1/26
-    (0.64, 1.0)
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((500, 20))  # features of one model
+    >>> Y = X @ rng.standard_normal((20, 30)) + 3 * rng.standard_normal((500, 30))  # of another: mixed, with noise
+    >>> Z = rng.standard_normal((500, 30))  # of a third, unrelated
+    >>> round(gm.cka(X, Y), 2), round(gm.cka(X, Y, "rbf"), 2), round(gm.cka(X, Z), 2) + 0.0
+    (0.67, 0.67, 0.0)
+    >>> round(gm.cka(X, Z, estimator="biased"), 2)  # what 20 and 30 features give by chance
+    0.05
     """
     expect(progress, 1)
     return _measure("cka", X, Y, kernel, kernel_y, estimator, precision, memory, progress)

@@ -6,10 +6,10 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache
 from importlib import import_module
 from typing import Literal, TypeAlias
+
+from gramian.rows.arrays import one_of
 
 Agreement: TypeAlias = Literal["greater", "less"]
 Change: TypeAlias = Literal["shift", "scale", "rotation", "linear map", "rows' lengths", "order of features"]
@@ -264,21 +264,14 @@ MEASURES: dict[str, Row] = {row.name: row for row in _ROWS}
 
 def row_of(measure: str, argument: str = "measure") -> Row:
     """The row of a name; raises ValueError that lists the names, and guesses."""
-    if measure in MEASURES:
-        return MEASURES[measure]
-    for row in _ROWS:
-        if row.also == measure:
-            raise ValueError(f"{argument} {measure!r} is {row.name!r} here")
-    if measure == "unbiased_cka":
-        raise ValueError(f"{argument} 'unbiased_cka' is 'cka' here, which is unbiased unless asked")
-    close = get_close_matches(measure, MEASURES, 1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"{argument} {measure!r} is unknown; {guess}the measures are {', '.join(MEASURES)}")
-
-
-@cache
-def _by_function() -> dict[Callable[..., float], Row]:
-    return {row.function: row for row in _ROWS}
+    if measure not in MEASURES:
+        for row in _ROWS:
+            if row.also == measure:
+                raise ValueError(f"{argument} {measure!r} is {row.name!r} here")
+        if measure == "unbiased_cka":
+            raise ValueError(f"{argument} 'unbiased_cka' is 'cka' here, which is unbiased unless asked")
+    one_of(measure, list(MEASURES), argument)
+    return MEASURES[measure]
 
 
 def known(measure: object) -> Row | None:

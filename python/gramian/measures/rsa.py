@@ -92,8 +92,11 @@ def rsa(
     Parameters
     ----------
     X : array of shape (n, p)
+        Any float, integer or boolean array that is a NumPy array or speaks DLPack, a DataFrame or DataArray (rows with
+        labels must have the same ones in X and Y), a list of rows, or the path of a file. Arrays on a CUDA device
+        (torch, CuPy, JAX) are compared there; both must be on one device.
     Y : array of shape (n, q)
-        Row i of both is the same sample; arrays or files, as in `kernel_alignment`.
+        Row i of both is the same sample.
     dissimilarity : {"sqeuclidean", "euclidean", "cosine", "correlation"}
         ‖x − y‖², ‖x − y‖, ½‖x̂ − ŷ‖² = 1 − cos, and the same of rows less their own mean, 1 − corr. A row without
         direction stays 0 when it is normalised: ½ to every other row.
@@ -107,12 +110,18 @@ def rsa(
     bins : int, optional
         Of "spearman". Left out, ranks are exact up to 50,000 rows and in 65,536 bins beyond; `rsa_estimate` gives the
         bound on the error.
-    precision, progress
-        As in `kernel_alignment`.
+    precision : {"highest", "high", "medium"}
+        The least precision that will do, as in torch: on a CUDA device, inner products of float32 and 16-bit data are
+        as accurate as float32 ("highest"), or keep 11 bits ("high") or 8 bits ("medium") of each feature, which is
+        faster. On the CPU all three are computed as "highest", and float64 is float64 everywhere.
     memory : int, optional
         Bytes that scratch may take; for ranks and quantiles 64 MB come on top, and 512 MB are allowed when left out.
         Ranks of more pairs than fit (112 bytes each) are sorted on disk, in the folder for temporary files, with 16
         bytes for each pair; that needs memory of an eighth of a byte for each.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
@@ -140,9 +149,14 @@ def rsa(
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> x, y = np.array([[0.0], [1], [3]]), np.array([[0.0], [2], [3]])  # d: 1, 3, 2 and 2, 3, 1
-    >>> round(gm.rsa(x, y, dissimilarity="euclidean"), 12), round(gm.rsa(x, y, correlation="spearman"), 12)
-    (0.5, 0.5)
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((400, 10))
+    >>> Y = X + 0.5 * rng.standard_normal((400, 10))  # the same, with noise
+    >>> Z = rng.standard_normal((400, 10))  # unrelated
+    >>> round(gm.rsa(X, Y), 2), round(gm.rsa(X, Z), 2)
+    (0.81, 0.04)
+    >>> round(gm.rsa(X, Y, dissimilarity="correlation", correlation="spearman"), 2)
+    0.75
     """
     found = rsa_estimate(
         X,

@@ -38,11 +38,18 @@ def procrustes(
 
     Parameters
     ----------
-    X, Y, progress
-        As in `canonical_correlations`. Arrays of different widths are compared as if the narrower one had features of
-        zeros.
+    X : array of shape (n, p), or FeatureMoments
+        An array of NumPy, torch, CuPy, JAX or another library that speaks DLPack, or the path of a file; or the
+        `gramian.feature_moments` of X and Y.
+    Y : array of shape (n, q)
+        Row i of both is the same sample. Left out if X is FeatureMoments. Arrays of different widths are compared as if
+        the narrower one had features of zeros.
     normalize : bool
         Divide both centred arrays by their Frobenius norms first.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
@@ -58,16 +65,22 @@ def procrustes(
 
     Notes
     -----
-    Cost, and what Ctrl-C waits for, as `canonical_correlations`. It is taken from the differences themselves, so that
-    small distances have digits. `scipy.spatial.procrustes` also scales the second array and reports 1 − s² where this
-    is 2 − 2s. The square root is a metric. Source: Schönemann 1966; Ding et al. 2021; Theory, 8.4.
+    O(n(p+q)²) time and O((p+q)²) memory, in LAPACK on the host; Ctrl-C waits for the factorisation that is running. It
+    is taken from the differences themselves, so that small distances have digits. `scipy.spatial.procrustes` also
+    scales the second array and reports 1 − s² where this is 2 − 2s. The square root is a metric. Source: Schönemann
+    1966; Ding et al. 2021; Theory, 8.4.
 
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> X = np.random.default_rng(0).standard_normal((100, 3))
-    >>> gm.procrustes(X, 2 * X[:, ::-1] + 1) < 1e-15
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((400, 10))
+    >>> Y = X + 0.5 * rng.standard_normal((400, 10))  # the same, with noise
+    >>> Z = rng.standard_normal((400, 10))  # unrelated
+    >>> gm.procrustes(X, 2 * X[:, ::-1] + 1) < 1e-15  # reflected, scaled and shifted
     True
+    >>> round(gm.procrustes(X, Y), 2), round(gm.procrustes(X, Z), 2)
+    (0.21, 1.72)
     """
     c = condense(X, Y, "procrustes", progress)
     if normalize:

@@ -246,9 +246,20 @@ def cca(
 
     Parameters
     ----------
-    X, Y, ridge, rcond, progress
-        As in `canonical_correlations`, which gives the correlations one by one, what chance would give, and the reason
-        of a nan.
+    X : array of shape (n, p), or FeatureMoments
+        An array of NumPy, torch, CuPy, JAX or another library that speaks DLPack, or the path of a file; or the
+        `gramian.feature_moments` of X and Y.
+    Y : array of shape (n, q)
+        Row i of both is the same sample. Left out if X is FeatureMoments.
+    ridge : float or pair of floats
+        λ, in units of the variance of the features (of X, of Y).
+    rcond : float, optional
+        Directions whose singular value is below this part of the largest are dropped. Left out: those that the rounding
+        of the entries, or of moments, explains.
+    progress : bool, callable or tqdm bar, optional
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
@@ -263,16 +274,22 @@ def cca(
 
     Notes
     -----
-    Cost, and what Ctrl-C waits for, as `canonical_correlations`. Does not change under invertible affine maps of either
-    array. It is far from 0 for independent data unless n is well above p + q: the mean square is then max(p, q)/(n −
-    1). Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
+    O(n(p+q)²) time and O((p+q)²) memory, in LAPACK on the host; Ctrl-C waits for the factorisation that is running.
+    Does not change under invertible affine maps of either array. It is far from 0 for independent data unless n is well
+    above p + q: the mean square is then max(p, q)/(n − 1). Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
+    `canonical_correlations` gives the correlations one by one, what chance would give, and the reason of a nan.
 
     Examples
     --------
     >>> import numpy as np, gramian as gm
-    >>> X = np.random.default_rng(0).standard_normal((100, 3))
-    >>> round(gm.cca(X, X @ np.array([[2.0, 1, 0], [0, 1, 0], [1, 0, 3]]) + 5), 12)
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((400, 10))
+    >>> Y = X + 0.5 * rng.standard_normal((400, 10))  # the same, with noise
+    >>> Z = rng.standard_normal((400, 10))  # unrelated
+    >>> round(gm.cca(X, X @ rng.standard_normal((10, 10)) + 5), 6)  # an invertible map
     1.0
+    >>> round(gm.cca(X, Y), 2), round(gm.cca(X, Z), 2)  # of unrelated data it is not 0
+    (0.89, 0.14)
     """
     found = canonical_correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress)
     return told(found.mean, found.reason, "cca")

@@ -86,8 +86,8 @@ def fit_stitch(
     Parameters
     ----------
     F1 : array of shape (n, d1), or FeatureMoments
-        Features of the model whose first layers are used. Any array that `gramian.cka` takes, or the path of a file; or
-        the merged moments of F1 and F2.
+        Features of the model whose first layers are used. An array of NumPy, torch, CuPy, JAX or another library that
+        speaks DLPack, or the path of a file; or the merged moments of F1 and F2.
     F2 : array of shape (n, d2)
         Features of the model whose last layers are used; row i of both is the same sample. Left out if F1 is
         FeatureMoments.
@@ -102,10 +102,10 @@ def fit_stitch(
         Of kind "low_rank". Of kind "kernel_ridge" the number of landmarks, rows drawn by the seed in whose span the map
         is sought (Nyström); left out, all rows, by conjugate gradients.
     kernel : kernel or its name, optional
-        Of kind "kernel_ridge", by default "rbf".
+        Of kind "kernel_ridge": a name or ``gm.RBF(bandwidth=2.0)``; left out, "rbf" of the median distance.
     rcond : float, optional
-        Directions of F1 below this part of its largest singular value are not used. Left out: those that rounding
-        explains, as in `gramian.canonical_correlations`.
+        Directions of F1 below this part of its largest singular value are not used. Left out: those that the rounding
+        of the entries, or of moments, explains.
     loo : bool
         Whether to make another pass for the leave-one-out error; for linear and affine maps and kernel ridge.
     folds : int, optional
@@ -115,7 +115,9 @@ def fit_stitch(
     memory : int, optional
         Bytes that moments may take: 8(d1 + d2)² for each fold.
     progress : bool, callable or tqdm bar, optional
-        One bar for the whole call, as in `gramian.kernel_alignment`.
+        One bar for the whole call: True shows tqdm's, in notebooks too; a bar of your own is updated and left open; a
+        function is called with (done, total), and with the name of the phase if it has a parameter `phase`. What it
+        raises stops the call.
 
     Returns
     -------
