@@ -636,3 +636,50 @@ def nystroem(K: Array, landmarks: Array) -> Array:
     kept = values > len(landmarks) * 2.0**-52 * values.max()
     psi = K[:, landmarks] @ (V[:, kept] / np.sqrt(values[kept]))
     return psi @ psi.T
+
+
+# ---- every measure of the registry, by its own defaults ----------------------------------------------------------
+
+
+def of_kernels(measure: Callable[[Array, Array, str], Any], estimator: str) -> Callable[[Array, Array], float]:
+    return lambda X, Y: float(measure(linear(X, X), linear(Y, Y), estimator))
+
+
+def of_neighbours(measure: Callable[[Array, Array], float], k: int = 10) -> Callable[[Array, Array], float]:
+    return lambda X, Y: measure(nearest(nearness("cosine", X), k), nearest(nearness("cosine", Y), k))
+
+
+def cca(X: Array, Y: Array) -> float:
+    return float(canonical_correlations(X, Y)[: min(X.shape[1], Y.shape[1])].mean())
+
+
+def svcca(X: Array, Y: Array, variance: float = 0.99) -> float:
+    few = (principal_components(Z, components_for(Z, variance)) for Z in (X, Y))
+    return cca(*few)
+
+
+def pearson_rsa(X: Array, Y: Array) -> float:
+    a, b = (over_pairs(dissimilarities(Z, "sqeuclidean")) for Z in (X, Y))
+    return rsa(a, b, "pearson")
+
+
+MEASURES: dict[str, Callable[[Array, Array], float]] = {
+    "cka": of_kernels(cka, "unbiased"),
+    "kernel_alignment": of_kernels(kernel_alignment, "biased"),
+    "hsic": of_kernels(hsic, "unbiased"),
+    "distance_alignment": distance_alignment,
+    "rsa": pearson_rsa,
+    "mutual_knn": of_neighbours(mutual_knn),
+    "cycle_knn": of_neighbours(cycle_knn),
+    "lcs_knn": of_neighbours(lcs_knn),
+    "edit_knn": of_neighbours(edit_knn),
+    "cknna": lambda X, Y: cknna(linear(X, X), linear(Y, Y), 10),
+    "cca": cca,
+    "svcca": svcca,
+    "pwcca": pwcca,
+    "linear_regression_r2": linear_regression_r2,
+    "coco": coco,
+    "nocco": lambda X, Y: float((canonical_correlations(X, Y) ** 2).sum()),
+    "procrustes": procrustes,
+    "shape_distance": lambda X, Y: shape_distance(X, Y, 1.0),
+}

@@ -436,7 +436,8 @@ def cka_matrix(
 
     Notes
     -----
-    O(n²·Σd + n²·L²) time and O(n·L) memory; on the CPU, linear and cosine kernels with n well above Σd cost O(n(Σd)²).
+    O(n²·Σd + n²·L1·L2) time and O(n·L) memory; on the CPU, O(n(Σd)²) for linear and cosine kernels with n well above
+    Σd.
 
     Examples
     --------

@@ -139,7 +139,7 @@ _ROWS = (
         chance="depends on the data",
         unchanged=_ISOMETRIES,
         symmetric=True,
-        statistics=(),
+        statistics=_BOTH,
         kept="nothing",
         cost=_SQUARE,
         source="Insulla, Huang, Rosasco 2025",
@@ -280,7 +280,6 @@ def known(measure: object) -> Row | None:
         return row_of(measure)
     if not callable(measure):
         raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
-    measure = inspect.unwrap(measure)
     name = getattr(measure, "__name__", None)
     return MEASURES[name] if name in MEASURES and MEASURES[name].function is measure else None
 
