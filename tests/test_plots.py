@@ -27,8 +27,10 @@ def matrix(values: Any, *, rows: Any = None, columns: Any = None, **fields: Any)
         "rows": tuple(rows or (f"a{i}" for i in range(values.shape[0]))),
         "columns": tuple(columns or (f"b{j}" for j in range(values.shape[1]))),
     }
-    rest = {"measure": "cka", "estimator": "unbiased", "kernel": "linear", "n": 100, "reasons": {}}
-    return AlignmentMatrix(values=values, **{**names, **rest, **fields})
+    options = {"estimator": "unbiased", "kernel": "linear"}
+    rest = {"measure": "cka", "options": options, "n": 100, "reasons": {}}
+    limits = (None, None if fields.get("measure") == "hsic" else 1.0)
+    return AlignmentMatrix(values=values, **{**names, **rest, "limits": limits, **fields})
 
 
 def draw(m: AlignmentMatrix, **options: Any) -> ElementTree.Element:
@@ -73,7 +75,7 @@ def test_values_labels_and_title_are_written() -> None:
 
 def test_the_title_left_out_says_what_was_measured() -> None:
     assert "hsic, biased, rbf, n = 7" in texts(
-        draw(matrix([[1.0]], measure="hsic", estimator="biased", kernel="rbf", n=7))
+        draw(matrix([[1.0]], measure="hsic", options={"estimator": "biased", "kernel": "rbf"}, n=7))
     )
 
 
@@ -204,7 +206,7 @@ def test_the_description_names_the_best_matches() -> None:
 
 def test_svg_needs_neither_matplotlib_nor_the_metrics() -> None:
     code = (
-        "import sys, gramian.show.plots; "
+        "import sys, gramian.show.heatmaps; "
         "print([m for m in ('matplotlib', 'gramian.measures.kernel', 'gramian.sweeps.gram') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

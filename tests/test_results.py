@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import dataclasses
 import html.parser
 import inspect
 import json
@@ -504,7 +505,7 @@ def test_comparison_is_asked_by_names() -> None:
 def matrix() -> Any:
     values = np.array([[0.1, 0.9, 0.3], [0.9, math.nan, 0.2]])
     reasons = {"Xs['b']": "b is odd", "Ys['y']": "y is odd"}
-    return gm.AlignmentMatrix(values, ("a", "b"), ("x", "y", "z"), "cka", "unbiased", "linear", 50, reasons)
+    return gm.AlignmentMatrix(values, ("a", "b"), ("x", "y", "z"), "cka", {"kernel": "linear"}, 50, reasons)
 
 
 def test_matrix_gives_values_by_names_and_by_numbers() -> None:
@@ -556,6 +557,10 @@ def test_best_is_the_first_of_the_largest_values() -> None:
     assert matrix().best() == ("a", "y", 0.9)
     assert matrix().best("rows") == [("a", "y", 0.9), ("b", "x", 0.9)]
     assert matrix().best("columns") == [("b", "x", 0.9), ("a", "y", 0.9), ("a", "z", 0.3)]
+
+
+def test_best_of_distances_is_the_smallest() -> None:
+    assert dataclasses.replace(matrix(), best_is="smallest").best() == ("a", "x", 0.1)
 
 
 def test_best_of_undefined_values_has_no_names() -> None:
@@ -642,7 +647,7 @@ def layers(count: int) -> Any:
     values[3] = math.nan
     names = tuple(f"layers.{i}.mlp" for i in range(count))
     return gm.AlignmentMatrix(
-        values, names, names, "cka", "unbiased", "linear", 50, {"Xs['layers.3.mlp']": "it is odd"}
+        values, names, names, "cka", {"kernel": "linear"}, 50, {"Xs['layers.3.mlp']": "it is odd"}, limits=(None, 1.0)
     )
 
 

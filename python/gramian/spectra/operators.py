@@ -97,7 +97,7 @@ class GramOperator(LinearOperator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled and copied: all but the progress callable, which belongs to a process."""
-        return self.__dict__ | {"_products": replace(self._products, progress=None)}
+        return self.__dict__ | {"_products": replace(self._products, progress=None), "_progress": None}
 
     def _matmat(self, X: Any) -> Array:
         vectors = np.asarray(X)
