@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -561,7 +562,8 @@ def cycle_knn(A: Array, B: Array) -> float:
     return float(np.mean([i in {a for j in b for a in A[j].tolist()} for i, b in enumerate(B.tolist())]))
 
 
-def lcs(a: Sequence[int], b: Sequence[int]) -> int:
+@cache
+def lcs(a: tuple[int, ...], b: tuple[int, ...]) -> int:
     """Length of the longest common subsequence."""
     if not a or not b:
         return 0
@@ -570,18 +572,21 @@ def lcs(a: Sequence[int], b: Sequence[int]) -> int:
     return max(lcs(a[:-1], b), lcs(a, b[:-1]))
 
 
-def levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
+@cache
+def levenshtein(a: tuple[int, ...], b: tuple[int, ...]) -> int:
     if not a or not b:
         return len(a) + len(b)
     return min(levenshtein(a[:-1], b) + 1, levenshtein(a, b[:-1]) + 1, levenshtein(a[:-1], b[:-1]) + (a[-1] != b[-1]))
 
 
 def lcs_knn(A: Array, B: Array) -> float:
-    return float(np.mean([lcs(a, b) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)]))
+    return float(np.mean([lcs(tuple(a), tuple(b)) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)]))
 
 
 def edit_knn(A: Array, B: Array) -> float:
-    return float(np.mean([1 - levenshtein(a, b) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)]))
+    return float(
+        np.mean([1 - levenshtein(tuple(a), tuple(b)) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)])
+    )
 
 
 def mask(A: Array) -> Array:
