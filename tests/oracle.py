@@ -563,7 +563,7 @@ def cycle_knn(A: Array, B: Array) -> float:
 
 
 @cache
-def lcs(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+def lcs(a: tuple[object, ...], b: tuple[object, ...]) -> int:
     """Length of the longest common subsequence."""
     if not a or not b:
         return 0
@@ -573,20 +573,22 @@ def lcs(a: tuple[int, ...], b: tuple[int, ...]) -> int:
 
 
 @cache
-def levenshtein(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+def levenshtein(a: tuple[object, ...], b: tuple[object, ...]) -> int:
     if not a or not b:
         return len(a) + len(b)
     return min(levenshtein(a[:-1], b) + 1, levenshtein(a, b[:-1]) + 1, levenshtein(a[:-1], b[:-1]) + (a[-1] != b[-1]))
 
 
+def rows_of(A: Array) -> list[tuple[int, ...]]:
+    return [tuple(row) for row in A.tolist()]
+
+
 def lcs_knn(A: Array, B: Array) -> float:
-    return float(np.mean([lcs(tuple(a), tuple(b)) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)]))
+    return float(np.mean([lcs(a, b) / len(a) for a, b in zip(rows_of(A), rows_of(B), strict=True)]))
 
 
 def edit_knn(A: Array, B: Array) -> float:
-    return float(
-        np.mean([1 - levenshtein(tuple(a), tuple(b)) / len(a) for a, b in zip(A.tolist(), B.tolist(), strict=True)])
-    )
+    return float(np.mean([1 - levenshtein(a, b) / len(a) for a, b in zip(rows_of(A), rows_of(B), strict=True)]))
 
 
 def mask(A: Array) -> Array:

@@ -447,7 +447,7 @@ def test_longest_common_subsequence_is_the_longest_of_all():
 
     rng = np.random.default_rng(0)
     for _ in range(20):
-        a, b = (rng.choice(7, 5, replace=False).tolist() for _ in range(2))
+        a, b = (tuple(rng.choice(7, 5, replace=False).tolist()) for _ in range(2))
         assert oracle.lcs(a, b) == max(map(len, subsequences(a) & subsequences(b)))
 
 
@@ -455,7 +455,7 @@ def test_longest_common_subsequence_is_the_longest_of_all():
     ("a", "b", "distance"), [("kitten", "sitting", 3), ("flaw", "lawn", 2), ("", "abc", 3), ("ab", "ba", 2)]
 )
 def test_edit_distance_of_words(a, b, distance):
-    assert oracle.levenshtein(list(a), list(b)) == distance
+    assert oracle.levenshtein(tuple(a), tuple(b)) == distance
 
 
 def test_measures_of_order_are_means_over_rows():
