@@ -24,8 +24,8 @@ from .measures.kernel import (
     distance_alignment as distance_alignment,
     hsic as hsic,
     kernel_alignment as kernel_alignment,
-    mmd2 as mmd2,
 )
+from .measures.mmd import mmd2 as mmd2
 from .measures.neighbors import (
     cycle_knn as cycle_knn,
     edit_knn as edit_knn,
