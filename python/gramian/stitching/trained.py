@@ -27,6 +27,7 @@ from gramian.rows.heads import (
     weight_matrix,
 )
 from gramian.rows.sources import matrix
+from gramian.stitching.linear import fit_stitch
 from gramian.stitching.stitch import Stitch
 from gramian.words import public
 
@@ -34,6 +35,13 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]
 Match: TypeAlias = Literal["features", "task"]
 Loss: TypeAlias = Literal["squared", "cross_entropy"]
+Start: TypeAlias = Literal["closed_form", "given"]
+
+_STILL = 1e-3  # part of the loss that an epoch has to gain to count
+_PATIENCE = 5  # epochs without that, after which the rate falls
+_FALL, _FALLS = 0.3, 4  # by what, and how often before training is at rest
+_NOTHING = 1e-9  # part of the target's size that is no loss any more
+_CLOSED = 1 << 30  # bytes that features of a last layer may take to be solved for
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +53,8 @@ class TrainedMap:
     curve: Array  # (epochs,) the loss of the rows that were fitted, while they were
     held_out_curve: Array  # (epochs,) that of the others after each epoch
     held_out: Rows  # rows of F1 that were left out of the fit, in order
+    solved: str | None = None  # the layer that started at its closed form
+    at_rest: bool = True  # whether training came to a plateau
 
     def __call__(self, F: Any) -> Any:
         """(b, d2) s of rows (b, d1); a NumPy array for one, a tensor where it lies and differentiable."""
@@ -83,8 +93,9 @@ def train_stitch(
     match: Match = "features",
     head: Any = None,
     loss: Loss = "squared",
+    start: Start = "closed_form",
     held_out: float | object = 0.2,
-    epochs: int = 50,
+    epochs: int = 200,
     batch: int = 256,
     lr: float = 1e-3,
     weight_decay: float = 0.0,
@@ -110,12 +121,17 @@ def train_stitch(
         g2, for ``match="task"``. It stays as it is.
     loss : {"squared", "cross_entropy"}
         Cross-entropy of the head's outputs as logits, for ``match="task"`` alone.
+    start : {"closed_form", "given"}
+        A module that is a torch.nn.Linear, or a torch.nn.Sequential that ends in one, starts where that layer is the
+        ridge regression of F2 on what comes into it (the ridge by generalised cross-validation), unless its own weights
+        do better or the task is matched. "given" leaves all weights as they are.
     held_out : float, or row numbers
         Part of the rows, drawn by the seed, or the rows themselves, that are left out of the fit.
     epochs, batch : int
-        Passes over the other rows, and rows of a step, about.
+        Passes over the other rows, at most, and rows of a step, about. Training ends earlier at a plateau.
     lr, weight_decay : float
-        Of AdamW; the rate falls to 0 along a cosine.
+        Of AdamW. The rate falls to 0.3 of itself where 5 epochs gained less than a thousandth of the loss; after four
+        such falls training is at rest.
     seed : int
         Of what is held out, the order of rows and the module's own noise. The same module and seed give the same map;
         on a GPU as far as torch's kernels do.
@@ -127,8 +143,9 @@ def train_stitch(
     Stitch
         Of kind "module". ``misalignment``, ``misalignment_ratio``, ``residual``, ``unbiased`` and ``cv`` are of the
         rows held out: of a map that is not linear, on the rows it was fitted on they say nothing. nan if the task was
-        matched; then `gramian.risk` of the stitch, F1 and F2 gives the misalignment. ``function`` is the map with
-        ``module``, ``held_out`` (row numbers), and the losses ``curve`` and ``held_out_curve`` (epochs,).
+        matched; then `gramian.risk` of the stitch, F1 and F2 gives the misalignment. ``reason`` says so, and whether
+        the epochs ended before training was at rest. ``function`` is the map with ``module``, ``held_out`` (row
+        numbers), the losses ``curve`` and ``held_out_curve`` (epochs,), ``solved`` (the layer) and ``at_rest``.
 
     Raises
     ------
@@ -141,9 +158,10 @@ def train_stitch(
 
     Notes
     -----
-    Rows are read batch by batch, from files too. The last weights are taken, not the best on the rows held out, which
-    would no longer be independent of the fit. A rich module can make Ã₂ 0 whenever f2 is a function of f1 at all: that
-    two models can be stitched so says less, the more the map can do. Source: Bansal et al. 2021; Theory, 5.7.
+    Rows are read batch by batch, from files too. The last weights are taken (or the first, if the rows of the fit have
+    less loss by these), not the best on the rows held out, which would no longer be independent of the fit. A rich
+    module can make Ã₂ 0 whenever f2 is a function of f1 at all: that two models can be stitched so says less, the more
+    the map can do. Source: Bansal et al. 2021; Theory, 5.7.
 
     Examples
     --------
@@ -158,6 +176,7 @@ def train_stitch(
     torch = _torch()
     one_of(match, get_args(Match), "match")
     one_of(loss, get_args(Loss), "loss")
+    one_of(start, get_args(Start), "start")
     seed = check_seed(seed)
     epochs, batch = check_count(epochs, "epochs"), check_count(batch, "batch")
     lr, weight_decay = check_number(lr, "lr"), check_number(weight_decay, "weight_decay")
@@ -177,15 +196,19 @@ def train_stitch(
     told = phase(progress, "epochs", counted=True)
     with torch.random.fork_rng(devices=_cuda_devices(trained)):
         torch.manual_seed(int(seed))
-        curve, held = task.train(
+        solved = task.solve(fitted) if start == "closed_form" and match == "features" else None
+        curve, held, at_rest = task.train(
             fitted, others, int(epochs), int(batch), float(lr), float(weight_decay), int(seed), told
         )
-    function = TrainedMap(trained.eval(), f1.sample, np.array(curve), np.array(held), others)
+    function = TrainedMap(trained.eval(), f1.sample, np.array(curve), np.array(held), others, solved, at_rest)
     residual, total = np.full((d2, d2), np.nan), math.nan
-    reason: str | None = "the task was matched, not features; gramian.risk(stitch, F1, F2) is the misalignment"
+    why = [] if at_rest else [_not_at_rest(curve)]
     if match == "features":
         residual, total = task.residual(others)
-        reason = None if total > 0 else "F2 is 0 in the rows held out"
+        why = why if total > 0 else ["F2 is 0 in the rows held out", *why]
+    else:
+        why = ["the task was matched, not features; gramian.risk(stitch, F1, F2) is the misalignment", *why]
+    reason = "; ".join(why) or None
     misalignment = float(np.trace(residual))
     return Stitch(
         kind="module",
@@ -207,6 +230,15 @@ def train_stitch(
         function=function,
         provenance=provenance({"F1": f1.rows, "target": y}, seed=seed),
     )
+
+
+def _not_at_rest(curve: list[float]) -> str:
+    """How much the loss still fell in the last epochs."""
+    last = curve[-min(len(curve), _PATIENCE + 1) :]
+    said = f"training was not at rest after {len(curve)} epochs"
+    if len(last) > 1 and last[0] > last[-1] > 0:
+        said += f": the loss fell by {1 - last[-1] / last[0]:.2g} of itself in the last {len(last) - 1}"
+    return f"{said}; give more epochs, or another lr"
 
 
 def _torch() -> Any:
@@ -270,6 +302,20 @@ def _split(held_out: Any, n: int, seed: int) -> tuple[Rows, Rows]:
 
 def _cuda_devices(module: Any) -> list[Any]:
     return sorted({p.device.index for p in module.parameters() if p.device.type == "cuda"})
+
+
+def _last_layer(module: Any) -> tuple[Callable[[Any], Any], str, Any]:
+    """What comes before the last layer, its name, and the layer; None if it is not linear and trained."""
+    nn = _torch().nn
+    if type(module) is nn.Linear:
+        before, name, last = (lambda z: z), "module", module
+    elif type(module) is nn.Sequential and len(module) > 0 and type(module[-1]) is nn.Linear:
+        before, name, last = module[:-1], f"module[{len(module) - 1}]", module[-1]
+    else:
+        return module, "", None
+    trained = all(p.requires_grad for p in last.parameters())
+    plain = not last._forward_hooks and not last._forward_pre_hooks
+    return (before, name, last) if trained and plain else (module, "", None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,23 +386,24 @@ class _Task:
         weight_decay: float,
         seed: int,
         progress: Progress | None,
-    ) -> tuple[list[float], list[float]]:
-        """Mean loss of the rows that are fitted, as they are, and of the others after each epoch."""
+    ) -> tuple[list[float], list[float], bool]:
+        """Mean loss of the rows that are fitted, as they are, and of the others after each epoch; whether at rest."""
         torch = _torch()
         weights = [p for p in self.module.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay)
         batches = -(-len(fitted) // batch)
         unit = self._size(fitted)
         rng = np.random.default_rng([seed, 6])
-        curve, held = [], []
+        curve: list[float] = []
+        held: list[float] = []
+        best, still, falls = math.inf, 0, 0
+        begin, begun = self._mean(fitted), deepcopy(self.module.state_dict())
+        at_rest = False
         for epoch in range(epochs):
             self.module.train()
             total = 0.0
             # parts of nearly one size: a last batch of a single row would be none for batch normalisation
-            for k, rows in enumerate(np.array_split(rng.permutation(fitted), batches)):
-                optimizer.param_groups[0]["lr"] = (
-                    lr * (1 + math.cos(math.pi * (epoch * batches + k) / (epochs * batches))) / 2
-                )
+            for rows in np.array_split(rng.permutation(fitted), batches):
                 value = self.losses(rows).mean()
                 total += float(value.detach()) * len(rows) / len(fitted)
                 # the head's own gradients are left alone
@@ -373,7 +420,46 @@ class _Task:
                     f"training diverged in epoch {epoch + 1}: the loss is {total}; use a smaller lr than {lr:g}"
                 )
             tell(progress, epoch + 1, epochs)
-        return curve, held
+            best, still = (total, 0) if total < best * (1 - _STILL) else (best, still + 1)
+            at_rest = total <= _NOTHING * unit or (still == _PATIENCE and falls == _FALLS)
+            if at_rest:
+                break
+            if still == _PATIENCE:
+                falls, still = falls + 1, 0
+                optimizer.param_groups[0]["lr"] *= _FALL
+        if begin < self._mean(fitted):  # steps of a stochastic descent around what was the least already
+            self.module.load_state_dict(begun)
+            held[-1] = self._mean(others)
+        return curve, held, at_rest
+
+    def solve(self, rows: Rows) -> str | None:
+        """Set the last layer to its least squares, if the module has one that is linear; the name of that layer."""
+        torch = _torch()
+        before, name, last = _last_layer(self.module)
+        if last is None or 8 * len(rows) * (last.in_features + last.out_features) > _CLOSED:
+            return None
+        self.module.eval()
+        own, kept = self._mean(rows), deepcopy(last.state_dict())
+        inputs, targets = [], []
+        with torch.no_grad():
+            for part in self._parts(rows):
+                z = like_weights(self.module, self.f1.take(part))
+                inputs.append(on_host(before(z)).reshape(-1, last.in_features))
+                targets.append(self.target.take(part))
+        x, y = np.concatenate(inputs), np.concatenate(targets)
+        if len(x) != len(y) or not x.any():  # a layer on places of an image, or on nothing
+            return None
+        found = fit_stitch(x, y, kind="linear" if last.bias is None else "affine", ridge="gcv")
+        if found.matrix is None or not np.isfinite(found.matrix).all():
+            return None
+        with torch.no_grad():
+            last.weight.copy_(torch.from_numpy(found.matrix))
+            if last.bias is not None:
+                last.bias.copy_(torch.from_numpy(found.offset))
+        if not self._mean(rows) < own:
+            last.load_state_dict(kept)
+            return None
+        return name
 
     def _size(self, rows: Rows) -> float:
         """A unit of the loss, so that a step does not depend on those of the target."""
