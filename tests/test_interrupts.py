@@ -39,6 +39,7 @@ CALLS = {
     "lipschitz.upper": "gm.lipschitz.upper(large)",
     "lipschitz.upper of a convolution": "gm.lipschitz.upper(torch.nn.Conv2d(256, 512, 3))",
     "linear_regression_r2": "gm.linear_regression_r2(x, y)",
+    "matrix": "gm.matrix([x, y], measure='mutual_knn')",
     "misalignment": "gm.misalignment(x, y)",
     "mmd2": "gm.mmd2(x, y, 'rbf')",
     "mutual_knn": "gm.mutual_knn(x, y)",

@@ -364,3 +364,11 @@ def test_what_is_wrong_with_options_is_said(error, says, options):
     with pytest.raises(error) as caught:
         gm.platonic_score(**{"X": feats(), "Y": feats(seed=1)} | options)
     assert str(caught.value).startswith(says)
+
+
+def test_layers_are_chosen_by_name_or_pattern():
+    rng = np.random.default_rng(0)
+    layers = {name: rng.normal(size=(40, 5)) for name in ("blocks.0", "blocks.1", "head")}
+    found = gm.platonic_score(layers, layers, keys="blocks.*", keys_y=["head"])
+    want = gm.platonic_score([layers["blocks.0"], layers["blocks.1"]], [layers["head"]])
+    np.testing.assert_array_equal(found.values, want.values)

@@ -204,3 +204,7 @@ def test_an_unknown_measure_is_answered_by_the_nearest_name() -> None:
 def test_the_table_of_the_docs_is_that_of_the_registry() -> None:
     page = (Path(__file__).parents[1] / "docs" / "measures.md").read_text()
     assert registry.markdown() in page, "run: python docs/measures.py"
+
+
+def test_editors_know_the_names_of_the_rows() -> None:
+    assert get_args(registry.MeasureName) == tuple(MEASURES)

@@ -270,3 +270,9 @@ def test_error_says_what_came_and_what_is_needed(call: Any, error: type[Exceptio
     with pytest.raises(error) as found:
         call()
     assert text in str(found.value)
+
+
+def test_function_around_a_module_of_float32_is_told_what_rows_it_gets() -> None:
+    net = torch.nn.Linear(3, 2)
+    with pytest.raises(TypeError, match=r"^g failed on NumPy rows of float64.*give the torch module itself"):
+        gm.risk(lambda z: net(torch.from_numpy(z)), F, Y)

@@ -12,7 +12,7 @@ from gramian.inference.estimates import estimate
 from gramian.inference.independence import Method
 from gramian.kernels import Kernel, KernelName, as_kernel, parameters
 from gramian.measures import kernel as metrics, registry
-from gramian.measures.registry import Row
+from gramian.measures.registry import MeasureName, Row
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import heard
 from gramian.results.keys import unknown
@@ -121,7 +121,7 @@ def compare(
     Y: object,
     kernel: Kernel | KernelName | Sequence[Kernel | KernelName] = ("linear", "rbf"),
     *,
-    measures: Sequence[str] = (),
+    measures: MeasureName | Sequence[MeasureName] = (),
     confidence: float = 0.95,
     method: Method = "gamma",
     permutations: int = 1000,
@@ -147,7 +147,7 @@ def compare(
     kernel : kernel, name, or a sequence of them
         "linear", "cosine", "rbf" (or "gaussian"), ..., or objects with parameters, ``gm.RBF(bandwidth=2.0)``. A
         bandwidth left open is the median distance of each array.
-    measures : sequence of str
+    measures : str or sequence of str
         More measures, by name and with their own defaults, each beside its mean over shuffled pairings:
         ``("mutual_knn", "rsa")``. docs/measures.md lists them.
     confidence : float
@@ -203,9 +203,8 @@ def compare(
     kernels = [as_kernel(k) for k in listed]
     if not kernels:
         raise ValueError("kernel is empty; name at least one")
-    if isinstance(measures, str):
-        measures = (measures,)
-    more = [row for name in measures if (row := registry.row_of(name, "measures")).name not in _ALWAYS]
+    asked = (measures,) if isinstance(measures, str) else measures
+    more = [row for name in asked if (row := registry.row_of(name, "measures")).name not in _ALWAYS]
     one_of(method, get_args(Method), "method")
     check_count(permutations, "permutations")
     # statistics and the test; errors of CKA, twice, HSIC and kernel alignment; the null

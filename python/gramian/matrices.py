@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Kernel, KernelName
 from gramian.measures import neighbors, overlaps, registry
-from gramian.measures.registry import Row
+from gramian.measures.registry import MeasureName, Row
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
 from gramian.results.keys import unknown
@@ -210,7 +210,7 @@ def _position(key: Any, names: Sequence[str], what: str) -> int:
 def matrix(
     Xs: object,
     Ys: object | None = None,
-    measure: str | Callable[..., float] = "cka",
+    measure: MeasureName | Callable[..., float] = "cka",
     *,
     keys: Keys | None = None,
     keys_y: Keys | None = None,

@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.matrices import matrix
+from gramian.measures.registry import MeasureName
 from gramian.measures.subspaces import canonical_correlations
 from gramian.progress import Progress, one_bar
 from gramian.reasons import told
@@ -154,6 +155,8 @@ def platonic_score(
     X: object,
     Y: object,
     *,
+    keys: Keys | None = None,
+    keys_y: Keys | None = None,
     metric: Metric = "mutual_knn",
     topk: int = 10,
     normalize: bool = True,
@@ -167,6 +170,10 @@ def platonic_score(
     ----------
     X, Y : path, dict or array
         Features of two models for the same samples, as `platonic_layers` takes them.
+    keys : str or sequence of str, optional
+        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys_y : str or sequence of str, optional
+        Of Y, if these are others.
     metric : {"mutual_knn", "cycle_knn", "lcs_knn", "edit_distance_knn", "cknna", "cka", "unbiased_cka", "svcca"}
         "cka" is biased, "svcca" of 10 components of standardised features; "lcs_knn" is a length, from 0 to `topk`.
     topk : int
@@ -209,7 +216,10 @@ def platonic_score(
     one_of(metric, get_args(Metric), "metric")
     topk = check_count(topk, "topk")
     check_budget(None, progress)
-    left, right = _prepared(X, "X", quantile, exact), _prepared(Y, "Y", quantile, exact)
+    left, right = (
+        _prepared(source, name, quantile, exact, chosen)
+        for source, name, chosen in ((X, "X", keys), (Y, "Y", keys if keys_y is None else keys_y))
+    )
     n, m = (len(next(iter(layers.values()))) for layers in (left, right))
     if n != m:
         raise ValueError(f"X has {n} rows but Y has {m}; row i of both must be the same sample")
@@ -241,7 +251,7 @@ def platonic_score(
     )
 
 
-def _measure(metric: Metric, topk: int, normalize: bool) -> tuple[str | Callable[..., float], dict[str, Any]]:
+def _measure(metric: Metric, topk: int, normalize: bool) -> tuple[MeasureName | Callable[..., float], dict[str, Any]]:
     """A measure of the published code as `gramian.matrix` has it."""
     kernel = "cosine" if normalize else "linear"
     if metric in ("cka", "unbiased_cka"):
@@ -251,7 +261,7 @@ def _measure(metric: Metric, topk: int, normalize: bool) -> tuple[str | Callable
     if metric == "svcca":
         return (_svcca_of_unit_rows if normalize else _svcca), {}
     name = "edit_knn" if metric == "edit_distance_knn" else metric
-    return name, {"k": topk, "metric": "cosine" if normalize else "inner_product"}
+    return cast("MeasureName", name), {"k": topk, "metric": "cosine" if normalize else "inner_product"}
 
 
 def _svcca(x: Any, y: Any) -> float:

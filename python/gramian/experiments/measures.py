@@ -31,7 +31,7 @@ class Measure:
     """A measure of `gm.null`, and how often rows are shuffled for it."""
 
     name: str
-    function: str
+    function: Any  # the name of a measure
     options: dict[str, Any]
     permutations: int = 19  # the fewest that can give p = 0.05
     maximum: float | None = None  # of perfect agreement, where it is not 1

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gramian.inference import independence
 from gramian.measures import registry, rsa_sums
-from gramian.measures.registry import Agreement as Alternative
+from gramian.measures.registry import Agreement as Alternative, MeasureName
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
 from gramian.results.plain import plain
@@ -110,7 +110,7 @@ class Null(Result):
 @public
 @one_bar
 def null(
-    measure: str | Callable[..., float],
+    measure: MeasureName | Callable[..., float],
     X: object,
     Y: object,
     *,

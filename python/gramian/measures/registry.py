@@ -11,6 +11,26 @@ from typing import Literal, TypeAlias
 
 from gramian.rows.arrays import one_of
 
+MeasureName: TypeAlias = Literal[
+    "cka",
+    "kernel_alignment",
+    "hsic",
+    "distance_alignment",
+    "rsa",
+    "mutual_knn",
+    "cycle_knn",
+    "lcs_knn",
+    "edit_knn",
+    "cknna",
+    "cca",
+    "svcca",
+    "pwcca",
+    "linear_regression_r2",
+    "coco",
+    "nocco",
+    "procrustes",
+    "shape_distance",
+]  # for editors and type checkers; a name known only at run time is checked by `row_of`
 Agreement: TypeAlias = Literal["greater", "less"]
 Change: TypeAlias = Literal["shift", "scale", "rotation", "linear map", "rows' lengths", "order of features"]
 # what is kept while rows are permuted, or layers compared

@@ -189,7 +189,15 @@ def on_host(tensor: Any) -> Array:
 
 
 def _called(g: Callable[[Array], Any], rows: Array, what: str, name: str) -> Array:
-    out = g(rows.copy())
+    try:
+        out = g(rows.copy())
+    except RuntimeError as error:  # torch's, of a module of float32 behind the function
+        if "dtype" not in str(error):
+            raise
+        raise TypeError(
+            f"{name} failed on NumPy rows of float64, which it is given: {error}; give the torch module itself, or "
+            "convert the rows inside"
+        ) from error
     if is_tensor(out):
         return _checked(on_host(out), len(rows), what, name)
     found = out if isinstance(out, np.ndarray) else np.asarray(_on_host_by_gate(out, name))
