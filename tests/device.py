@@ -17,12 +17,20 @@ import numpy as np
 
 import gramian.rows.arrays
 import gramian.sweeps.gram
+import gramian.sweeps.products
+import gramian.sweeps.represent
 import gramian.system
 from gramian.rows.arrays import Matrix, as_matrix
 
 CPU, CUDA, PINNED, MANAGED = 1, 2, 3, 13
 FLOAT, BFLOAT = 2, 4
-CALLERS = (gramian.rows.arrays, gramian.sweeps.gram, gramian.system)  # the modules that call `_core`
+CALLERS = (  # the modules that call `_core`
+    gramian.rows.arrays,
+    gramian.sweeps.gram,
+    gramian.sweeps.products,
+    gramian.sweeps.represent,
+    gramian.system,
+)
 
 
 class Tensor(ctypes.Structure):

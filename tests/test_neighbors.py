@@ -423,7 +423,8 @@ INSTRUCTION_SETS = """
 import json, sys
 import numpy as np, gramian as gm
 from accuracy import CASES, hard_pair
-from gramian.sweeps import gram
+from gramian.sweeps.products import sweep_nearest
+from gramian.sweeps.represent import represent
 from gramian.rows.arrays import as_matrix
 found = {}
 for dtype in ("float64", "float32"):
