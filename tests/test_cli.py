@@ -20,7 +20,10 @@ import pytest
 
 import gramian as gm
 from gramian import cli
+from gramian.cli import options, stitch
 from gramian.results.plain import plain
+
+MATRIX_SUFFIXES = (".png", ".svg", ".csv", ".npy", ".json")
 
 
 @pytest.fixture
@@ -110,11 +113,10 @@ def test_choices_are_those_of_the_functions() -> None:
     from gramian.stitching import linear
     from gramian.sweeps import estimators
 
-    assert set(cli.STITCHES) == set(get_args(linear.Kind))
-    assert set(cli.METRICS) == set(get_args(neighbors.Metric))
-    assert set(cli.METHODS) == set(get_args(independence.Method))
-    assert set(cli.MEASURES) == set(get_args(estimators.Measure))
-    assert set(cli.ESTIMATORS) == set(get_args(estimators.Estimator))
+    assert set(stitch.KINDS) == set(get_args(linear.Kind))
+    assert set(options.METRICS) == set(get_args(neighbors.Metric))
+    assert set(options.METHODS) == set(get_args(independence.Method))
+    assert set(options.ESTIMATORS) == set(get_args(estimators.Estimator))
 
 
 def test_version_is_the_packages(run: Any) -> None:
@@ -193,7 +195,7 @@ def test_keys_of_archives_are_taken(run: Any, files: Path) -> None:
 # ---- test ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", cli.METHODS)
+@pytest.mark.parametrize("method", options.METHODS)
 def test_test_reports_the_result(run: Any, files: Path, method: str) -> None:
     x, y = load(files, "x", "y")
 
@@ -263,7 +265,7 @@ def test_matrix_of_one_file_compares_it_with_itself(run: Any, files: Path) -> No
 
 
 def test_matrix_is_written_in_every_format(run: Any, files: Path) -> None:
-    outputs = [files / f"cka{suffix}" for suffix in cli.MATRIX_SUFFIXES]
+    outputs = [files / f"cka{suffix}" for suffix in MATRIX_SUFFIXES]
 
     code, out, err = run("matrix", files / "a.npz", "--kernel", "rbf", *(part for o in outputs for part in ("-o", o)))
 
@@ -334,7 +336,7 @@ def test_without_matplotlib_png_names_the_extra(run: Any, files: Path, monkeypat
 # ---- knn -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", cli.METRICS)
+@pytest.mark.parametrize("metric", options.METRICS)
 def test_knn_json_is_the_overlap_of_the_lists(run: Any, files: Path, metric: Any) -> None:
     code, out, err = run("knn", files / "x.npy", files / "y.npy", "-k", "5", "--metric", metric, "--json")
 
@@ -718,7 +720,7 @@ def test_an_output_that_cannot_be_written_in_whole_is_not_there(
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("gramian.cli._write", half)
+    monkeypatch.setattr("gramian.cli.output._write", half)
     failed, out, err = run("matrix", files / "a.npz", "-o", files / "out" / f"m{suffix}")
 
     assert (code, failed, out) == (0, 1, "")
