@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gramian.measures.subspaces import CanonicalCorrelations
 
 
-@click.command()
+@click.command(short_help="Canonical correlations of X and Y, and what chance gives.")
 @click.argument("x", metavar="X")
 @click.argument("y", metavar="Y")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many are shown.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,13 @@ class Chart:
     categories: Sequence[str] = ()
 
     @property
+    def drawable(self) -> bool:
+        """Whether there is a point at all."""
+        return any(math.isfinite(x) and math.isfinite(y) for s in self.series for x, y in zip(s.x, s.y, strict=True))
+
+    @property
     def size(self) -> tuple[float, float]:
-        return (8.0, 1.4 + 0.32 * len(self.categories)) if self.categories else (6.4, 4.2)
+        return (10.0, 1.4 + 0.32 * len(self.categories)) if self.categories else (6.4, 4.2)
 
     def svg(self) -> str:
         from gramian.show.charts import chart_svg
@@ -33,7 +39,13 @@ class Chart:
 
     def plot(self, ax: Any) -> None:
         for k, series in enumerate(self.series):
-            style: dict[str, Any] = {"label": series.name, "color": f"C{k}", "marker": "os^D"[k % 4], "markersize": 5}
+            style: dict[str, Any] = {
+                "label": series.name,
+                "color": f"C{k}",
+                "marker": "os^D"[k % 4],
+                "markersize": 5,
+                "capsize": 2.5,
+            }
             if series.low is not None and series.high is not None:
                 ends = zip(series.x, series.low, series.high, strict=True)
                 style["xerr"] = list(zip(*((x - low, high - x) for x, low, high in ends), strict=True))

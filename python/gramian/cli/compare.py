@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ from gramian.cli import inputs, options, output
 from gramian.cli.charts import Chart
 
 if TYPE_CHECKING:
-    from gramian.comparison import Comparison
+    from gramian.comparison import Comparison, ComparisonRow
     from gramian.inference.independence import Method
 
 
-@click.command(cls=options.WithMeasures)
+@click.command(
+    cls=options.WithMeasures, short_help="X and Y by every measure, with intervals and p-values."
+)
 @click.argument("x", metavar="X")
 @click.argument("y", metavar="Y")
 @options.kernels
@@ -86,16 +89,22 @@ def _chart(result: Comparison) -> Chart:
     from gramian.show.charts import Series
 
     rows = [row for row in result if MEASURES[row.measure].maximum == 1]
-    names = [" ".join(part for part in (row.measure, row.estimator, row.kernel) if part != "-") for row in rows]
-    places = [float(i) for i in range(len(rows))]
+    short = [_name(row, row.kernel.partition("(")[0]) for row in rows]
+    names = short if len(set(short)) == len(rows) else [_name(row, row.kernel) for row in rows]
 
     def series(name: str, values: list[float | None]) -> Series:
-        return Series(name, [math.nan if value is None else value for value in values], places)
+        known = [(value, float(i)) for i, value in enumerate(values) if value is not None]
+        return Series(name, [value for value, _ in known], [place for _, place in known])
 
+    value = series("value", [row.value for row in rows])
     ends = [row.ci if row.ci and not math.isnan(row.ci[0]) else (row.value, row.value) for row in rows]
-    value = Series("value", [r.value for r in rows], places, low=[a for a, _ in ends], high=[b for _, b in ends])
+    value = replace(value, low=[low for low, _ in ends], high=[high for _, high in ends])
     shuffled = series("shuffled rows", [row.null for row in rows])
     chance = series("independent data", [row.floor for row in rows])
     title = f"{result.n} samples, {result.dx} and {result.dy} features"
-    known = [s for s in (value, shuffled, chance) if not all(map(math.isnan, s.x))]
-    return Chart(known or [value], title, f"value, {result.confidence:.0%} interval", categories=names)
+    known = [value, *(s for s in (shuffled, chance) if s.x)]
+    return Chart(known, title, f"value, {result.confidence:.0%} interval", categories=names)
+
+
+def _name(row: ComparisonRow, kernel: str) -> str:
+    return " ".join(part for part in (row.measure, row.estimator, kernel) if part != "-")

@@ -9,7 +9,7 @@ import click
 from gramian.cli import options, output
 
 
-@click.command()
+@click.command(short_help="Real models on real data, offline, with a report.")
 @click.option(
     "-o",
     "--output",

@@ -11,7 +11,7 @@ from gramian.cli import options, output
 NAMES = ("layers-across-seeds", "stitching-error", "metrics", "wider-is-more-alike", "domain-shift", "ka-concentration")
 
 
-@click.command()
+@click.command(short_help="Claims about alignment, tried on real data.")
 @click.argument("names", nargs=-1, metavar="[NAME]...", type=options.Choice(NAMES))
 @click.option("--list", "listed", is_flag=True, help="Name the experiments and the claim of each.")
 @click.option(

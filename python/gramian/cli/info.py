@@ -7,7 +7,7 @@ import click
 from gramian.cli import options, output
 
 
-@click.command()
+@click.command(short_help="Version, devices, instruction set, and optional packages.")
 @options.as_json
 def command(*, as_json: bool) -> None:
     """Show the version, the devices and instruction set in use, and which optional packages are installed."""

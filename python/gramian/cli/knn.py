@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("measure", "value", "chance", "corrected", "ties", "reason")
 
 
-@click.command()
+@click.command(short_help="Who is near whom in X and in Y, and what chance gives.")
 @click.argument("x", metavar="X")
 @click.argument("y", metavar="Y")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours of a row.")

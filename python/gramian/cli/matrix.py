@@ -14,10 +14,10 @@ from gramian.cli import inputs, options, output
 if TYPE_CHECKING:
     from gramian.matrices import AlignmentMatrix
 
-_MOST_MATCHES = 24  # layers whose best match a summary lists
 
-
-@click.command(cls=options.WithMeasures)
+@click.command(
+    cls=options.WithMeasures, short_help="Every layer of A with every layer of B, by any measure."
+)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="[B]", required=False)
 @options.keys
@@ -72,20 +72,20 @@ def command(
         )
     rows, columns = len(result.rows), len(result.columns)
     found = output.Found(
-        text=table(result, itself=b is None),
+        text=_table(result, outputs, itself=b is None),
         fields={**result.to_dict(), "estimator": result.estimator, "kernel": result.kernel},
         html=result._repr_html_,
         lines=lambda: output.matrix_lines(result.values, result.rows, result.columns),
         inputs={"a": a, "b": b},
         plot=result.plot,
         svg=lambda: heatmap_svg(result),
-        size=(min(2.5 + 0.35 * columns, 24), min(1.8 + 0.35 * rows, 24)),
+        size=(min(2.5 + 0.35 * columns, 14), min(1.8 + 0.35 * rows, 14)),
         values=result.values,
     )
     output.deliver(found, outputs, as_json)
 
 
-def table(result: AlignmentMatrix, *, itself: bool) -> str:
+def _table(result: AlignmentMatrix, outputs: tuple[Path, ...], *, itself: bool) -> str:
     """Layers of A down, layers of B across; where they do not fit, what is to be known of them."""
     head = f"{result.caption}, n = {result.n}"
     cells = [["-" if math.isnan(value) else f"{value:z.3f}" for value in row] for row in result.values]
@@ -93,9 +93,9 @@ def table(result: AlignmentMatrix, *, itself: bool) -> str:
         [["", *map(str, result.columns)], *([str(name), *row] for name, row in zip(result.rows, cells, strict=True))]
     )
     reasons = [f"- undefined: {reason}" for reason in result.reasons.values()]
-    if output.fits(lines):
-        return "\n".join([head, "", *lines, *reasons])
-    return "\n".join([head, "", *_summary(result, itself), *reasons])
+    if not output.fits(lines):
+        lines = [output.all_of(len(result.rows), len(result.columns), outputs), *_summary(result, itself)]
+    return "\n".join([head, "", *lines, *reasons])
 
 
 def _summary(result: AlignmentMatrix, itself: bool) -> list[str]:
@@ -103,27 +103,18 @@ def _summary(result: AlignmentMatrix, itself: bool) -> list[str]:
     if itself:
         np.fill_diagonal(values, np.nan)  # a layer and itself tell nothing
     known = values[np.isfinite(values)]
-    shape = f"{len(result.rows)} × {len(result.columns)} layers"
-    lines = [f"{shape}, too wide for {output.WIDTH} columns: -o FILE writes all of them (.csv, .html, .svg, .png, ...)"]
     if not len(known):
-        return [*lines, "no value is defined"]
+        return ["no value is defined"]
     low, middle, high = np.quantile(known, (0, 0.5, 1))
-    of = "of two different layers" if itself else "of all pairs"
-    lines.append(f"values {of}: {low:z.3f} to {high:z.3f}, median {middle:z.3f}")
-    without = values if result.best_is == "smallest" else -values
-    matches = [None if np.isnan(row).all() else int(np.nanargmin(row)) for row in without]
-    listed = [["layer of A", "best other" if itself else "best in B", "value"]]
-    for i, j in enumerate(matches):
-        best = ("-", "-") if j is None else (str(result.columns[j]), f"{values[i, j]:z.3f}")
-        listed.append([_short(str(result.rows[i])), _short(best[0]), best[1]])
-    text = output.aligned(listed)
-    if len(matches) > _MOST_MATCHES:
-        half = _MOST_MATCHES // 2
-        text[1 + half : 1 + len(matches) - half] = [f"... {len(matches) - 2 * half} more"]
-    return [*lines, "", *text]
-
-
-def _short(name: str) -> str:
-    from gramian.show.svg import shortened
-
-    return shortened(name, 42)
+    of = "two different layers" if itself else "all pairs"
+    costs = values if result.best_is == "smallest" else -values
+    best = [None if np.isnan(row).all() else int(np.nanargmin(row)) for row in costs]
+    rows = [
+        (str(name), None if j is None else str(result.columns[j]), math.nan if j is None else float(values[i, j]))
+        for i, (name, j) in enumerate(zip(result.rows, best, strict=True))
+    ]
+    return [
+        f"values of {of}: {low:z.3f} to {high:z.3f}, median {middle:z.3f}",
+        "",
+        *output.matches(("layer of A", "best other" if itself else "best in B", "value"), rows),
+    ]

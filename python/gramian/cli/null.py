@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 ALTERNATIVES = ("greater", "less")
 
 
-@click.command(cls=options.WithMeasures)
+@click.command(
+    cls=options.WithMeasures, short_help="Any measure beside its values for shuffled rows: p-values."
+)
 @click.argument("measure", type=options.Measure())
 @click.argument("x", metavar="X")
 @click.argument("y", metavar="Y")
@@ -73,9 +76,9 @@ def command(
     shown = {
         "measure": ", ".join((measure, *(f"{name}={value}" for name, value in chosen.items()))),
         "value": result.value,
-        "chance": f"{result.mean:.6g} ± {result.sd:.3g}",
+        "chance": result.mean if math.isnan(result.sd) else f"{result.mean:.6g} ± {result.sd:.3g}",
         "z": result.z,
-        "pvalue": f"{result.pvalue:.3g}",
+        "pvalue": result.pvalue,
         "corrected": None if result.maximum is None else result.corrected,
         "alternative": result.alternative,
         "n": result.n,
@@ -85,7 +88,7 @@ def command(
         "reason": result.reason,
     }
     found = output.Found(
-        text=output.pairs(shown).replace("nan", "undefined"),
+        text=output.pairs(shown),
         fields=result.to_dict(),
         html=result._repr_html_,
         lines=lambda: _lines(result),

@@ -25,7 +25,7 @@ ESTIMATORS = ("unbiased", "biased")
 METRICS = ("cosine", "inner_product", "euclidean", "manhattan")
 METHODS = ("gamma", "permutation", "pearson3", "t", "chi2", "gretton")
 _WITH_PARAMETERS = re.compile(r"\s*(?P<name>[\w\- ]+?)\s*\((?P<given>.*)\)\s*")
-_NOT_FOR_PEOPLE = ("progress", "memory", "precision")
+_NOT_TYPED = ("progress", "memory", "precision", "kernel_y")  # the first is --quiet, and layers have one kernel
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------
@@ -72,19 +72,18 @@ class WithMeasures(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from gramian.measures.registry import MEASURES
 
-        takes_options = any(parameter.name == "given" for parameter in self.params)
-        with formatter.section("Measures, with their options for -O" if takes_options else "Measures"):
-            formatter.write_dl(
-                [
-                    (name, row.title + (f": {', '.join(choosable(row.options))}" if takes_options else ""))
-                    for name, row in MEASURES.items()
-                ]
-            )
+        with_options = any(parameter.name == "given" for parameter in self.params)
+        listed = []
+        for name, row in MEASURES.items():
+            takes = ", ".join(choosable(row.options)) if with_options else ""
+            listed.append((name, f"{row.title}: {takes}" if takes else row.title))
+        with formatter.section("Measures, with their options for -O" if with_options else "Measures"):
+            formatter.write_dl(listed)
 
 
 def choosable(options: Iterable[str]) -> list[str]:
     """What of a measure's options is for the command line."""
-    return [name for name in options if name not in _NOT_FOR_PEOPLE]
+    return [name for name in options if name not in _NOT_TYPED]
 
 
 # ---- kernels ---------------------------------------------------------------------------------------------------------

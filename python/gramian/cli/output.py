@@ -25,6 +25,8 @@ WIDTH = 100  # columns of a terminal
 TABLES = (".csv", ".json", ".html")
 PICTURES = (".png", ".pdf", ".svg")
 _BROKEN_PIPE = 141
+_MOST_ROWS = 24  # layers that a summary lists
+_NAME = 40  # letters of their names
 _STYLE = (
     ":root{color-scheme:light dark}"
     "body{font:15px/1.4 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}"
@@ -90,6 +92,8 @@ def deliver(found: Found, outputs: Sequence[Path], as_json: bool) -> None:
 
     document = json_document(found.fields, **found.inputs)
     for output in outputs:
+        if found.chart and output.suffix in PICTURES and not found.chart().drawable:
+            raise ValueError(f"{output}: no value is defined, so there is nothing to draw")
         with replacing(output) as path:  # all of the file or none
             _write(path, found, document)
     if as_json:
@@ -156,12 +160,13 @@ def _page(found: Found) -> str:
     from gramian import __version__
 
     command = str(click.get_current_context().info_name)
+    chart = found.chart() if found.chart else None
     files = " · ".join(f"{name}: {file}" for name, file in found.inputs.items() if file)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>gramian {escape(command)}</title><style>{_STYLE}</style></head>\n"
-        f"<body>{found.html()}{found.chart().svg() if found.chart else ''}\n"
+        f"<body>{found.html()}{chart.svg() if chart and chart.drawable else ''}\n"
         f"<footer>{escape(files)}<br>gramian {escape(command)}, version {__version__}</footer></body></html>\n"
     )
 
@@ -193,13 +198,41 @@ def shown_value(value: Any) -> str:
     return str(value)
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Columns below each other, the first to the left and all others to the right."""
+def aligned(lines: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
+    """Columns below each other, the first ones to the left and all others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
+        "  ".join(
+            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
         for line in lines
     ]
+
+
+def matches(head: Sequence[str], rows: Sequence[tuple[str, str | None, float]]) -> list[str]:
+    """What each layer of A goes with: its name, that of the other one, the value; of many the first and the last."""
+    from gramian.show.svg import shortened
+
+    listed = [list(head)]
+    for name, other, value in rows:
+        listed.append(
+            [shortened(name, _NAME), shortened(other or "-", _NAME), "-" if other is None else f"{value:z.4f}"]
+        )
+    text = aligned(listed, left=2)
+    if len(rows) > _MOST_ROWS:
+        half = _MOST_ROWS // 2
+        text[1 + half : 1 + len(rows) - half] = [f"... {len(rows) - 2 * half} more"]
+    return text
+
+
+def all_of(rows: int, columns: int, outputs: Sequence[Path]) -> str:
+    """Where a table is that is too wide for the terminal."""
+    where = (
+        f"all of them in {', '.join(map(str, outputs))}"
+        if outputs
+        else "-o FILE writes all of them (.csv, .html, .svg)"
+    )
+    return f"{rows} × {columns} layers, too wide for {WIDTH} columns: {where}"
 
 
 def fits(lines: Iterable[str]) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 METRICS = ("mutual_knn", "cycle_knn", "lcs_knn", "edit_distance_knn", "cknna", "cka", "unbiased_cka", "svcca")
 
 
-@click.command()
+@click.command(short_help="Scores of the Platonic Representation Hypothesis.")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @options.keys
@@ -66,7 +66,7 @@ def command(
         result = gramian.platonic_score(
             inputs.features(a),
             inputs.features(b),
-            keys=keys,
+            keys=keys or "*",  # so that they keep the names that the file has
             keys_y=keys_b,
             metric=metric,
             topk=topk,
@@ -84,7 +84,7 @@ def command(
         inputs={"a": a, "b": b},
         plot=result.plot,
         svg=lambda: heatmap_svg(result.grid()),
-        size=(min(2.5 + 0.35 * columns, 24), min(1.8 + 0.35 * rows, 24)),
+        size=(min(2.5 + 0.35 * columns, 12), min(1.8 + 0.35 * rows, 12)),
         values=result.values,
     )
     output.deliver(found, outputs, as_json)

@@ -13,7 +13,7 @@ DISSIMILARITIES = ("sqeuclidean", "euclidean", "cosine", "correlation")
 CORRELATIONS = ("pearson", "spearman", "cosine")
 
 
-@click.command()
+@click.command(short_help="Dissimilarities of all pairs of rows of X with those of Y.")
 @click.argument("x", metavar="X")
 @click.argument("y", metavar="Y")
 @click.option(

@@ -20,7 +20,7 @@ _TABLES = (
 )  # fmt: skip
 
 
-@click.command()
+@click.command(short_help="Every layer of A stitched into every layer of B.")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @options.keys
@@ -72,34 +72,31 @@ def command(
             progress=progress,
         )
     found = output.Found(
-        text=_table(result),
+        text=_table(result, outputs),
         fields=result.to_dict(),
         html=result._repr_html_,
         lines=lambda: _lines(result),
         inputs={"a": a, "b": b, "targets": targets, "heads": heads},
         plot=result.plot,
         svg=lambda: heatmap_svg(result.grid()),
-        size=(min(3.5 + 0.35 * len(result.columns), 24), min(1.8 + 0.35 * len(result.rows), 24)),
+        size=(min(3.5 + 0.35 * len(result.columns), 14), min(1.8 + 0.35 * len(result.rows), 14)),
     )
     output.deliver(found, outputs, as_json)
 
 
-def _table(result: LayerSearch) -> str:
+def _table(result: LayerSearch, outputs: tuple[Path, ...]) -> str:
     """Every pair where that fits; else each layer's best, which is what was asked."""
     text = str(result)
     if output.fits(text.splitlines()):
         return text
-    grid = result.grid()
-    lines = [["layer of A", "best in B", "value"]]
-    for match in result.best():
-        lines.append([match.row, match.column or "-", "-" if match.column is None else f"{match.value:.4f}"])
+    found = [(match.row, match.column, match.value) for match in result.best()]
     return "\n".join(
         [
-            f"{grid.heading}, fitted on {len(result.fitted)} other rows",
-            f"{len(result.rows)} × {len(result.columns)} layers, too wide for {output.WIDTH} columns: -o FILE writes "
-            "all (.csv, .html, .svg, ...)",
+            f"{result.grid().heading}, fitted on {len(result.fitted)} other rows",
             "",
-            *output.aligned(lines),
+            output.all_of(len(result.rows), len(result.columns), outputs),
+            "",
+            *output.matches(("layer of A", "best in B", "value"), found),
             *(f"{name}: {reason}" for name, reason in result.reasons.items()),
         ]
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gramian.spectra.spectral import Spectrum
 
 
-@click.command()
+@click.command(short_help="Leading eigenvalues of the kernel matrix of X.")
 @click.argument("x", metavar="X")
 @options.kernel("rbf")
 @options.bandwidth
@@ -56,8 +56,10 @@ def command(
 
 def _table(result: Spectrum) -> str:
     """One row for each eigenvalue, with the part of the trace up to it."""
+    from gramian.results.plain import kernel_text
+
     matrix = "HKH/n" if result.centered else "K/n"
-    lines = [f"{matrix}, {result.kernel}, n = {result.n}, trace = {result.trace:.6g}", ""]
+    lines = [f"{matrix}, {kernel_text(result.kernel)}, n = {result.n}, trace = {result.trace:.6g}", ""]
     lines.append(f"{'':>4}  {'eigenvalue':>12}  {'explained':>9}  {'residual':>8}")
     for i, (value, part, left) in enumerate(
         zip(result.eigenvalues, result.explained, result.residuals, strict=True), start=1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 KINDS = ("linear", "affine", "orthogonal", "scaled_orthogonal", "low_rank", "kernel_ridge")
 
 
-@click.command()
+@click.command(short_help="How much of B's features a map of A's gives, at what risk.")
 @click.argument("f1", metavar="A")
 @click.argument("f2", metavar="B")
 @click.option("--targets", metavar="Y", help="Targets of the squared loss; one-hot labels for a classifier.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SHOWN = ("method", "statistic", "pvalue", "n", "kernel", "permutations", "seed", "reason")
 
 
-@click.command()
+@click.command(short_help="Are X and Y independent: is there any relation at all?")
 @click.argument("x", metavar="X")
 @click.argument("y", metavar="Y")
 @options.kernel("rbf")
@@ -43,6 +43,7 @@ def command(
     import gramian
     from gramian.inference import independence
     from gramian.results.lines import lines
+    from gramian.results.plain import kernel_text
 
     (chosen,) = options.with_bandwidth([kernel], bandwidth)
     with inputs.named(X=x, Y=y), inputs.bar(quiet) as progress:
@@ -56,6 +57,7 @@ def command(
             progress=progress,
         )
     fields = {name: getattr(result, name) for name in _SHOWN}
+    fields["kernel"] = ", ".join(dict.fromkeys(map(kernel_text, result.kernel)))
     if result.pvalue < independence.SMALLEST:
         fields["pvalue"] = independence.format_pvalue(result.pvalue)
     found = output.Found(
