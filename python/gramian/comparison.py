@@ -358,8 +358,8 @@ def table(c: Comparison) -> str:
     text += [
         "",
         f"p: {c.method} test of independence. shuffled: mean over {c.shuffles} random pairings of the rows.",
-        "chance: expected value for independent data."
-        + (f" {', '.join(distances)}: 0 is perfect." if distances else ""),
+        "chance: expected value for independent data.",
+        *([f"{', '.join(distances)}: 0 is perfect."] if distances else []),
         *dict.fromkeys(notes),
     ]
     return "\n".join(text)

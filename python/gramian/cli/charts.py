@@ -23,8 +23,9 @@ class Chart:
 
     @property
     def drawable(self) -> bool:
-        """Whether there is a point at all."""
-        return any(math.isfinite(x) and math.isfinite(y) for s in self.series for x, y in zip(s.x, s.y, strict=True))
+        """Whether anything measured, which is the first series, is defined."""
+        first = self.series[0]
+        return any(math.isfinite(x) and math.isfinite(y) for x, y in zip(first.x, first.y, strict=True))
 
     @property
     def size(self) -> tuple[float, float]:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from gramian.inference.independence import Method
 
 
-@click.command(
-    cls=options.WithMeasures, short_help="X and Y by every measure, with intervals and p-values."
-)
+@click.command(cls=options.WithMeasures, short_help="X and Y by every measure, with intervals and p-values.")
 @click.argument("x", metavar="X")
 @click.argument("y", metavar="Y")
 @options.kernels

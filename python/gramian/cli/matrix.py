@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from gramian.matrices import AlignmentMatrix
 
 
-@click.command(
-    cls=options.WithMeasures, short_help="Every layer of A with every layer of B, by any measure."
-)
+@click.command(cls=options.WithMeasures, short_help="Every layer of A with every layer of B, by any measure.")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="[B]", required=False)
 @options.keys

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 ALTERNATIVES = ("greater", "less")
 
 
-@click.command(
-    cls=options.WithMeasures, short_help="Any measure beside its values for shuffled rows: p-values."
-)
+@click.command(cls=options.WithMeasures, short_help="Any measure beside its values for shuffled rows: p-values.")
 @click.argument("measure", type=options.Measure())
 @click.argument("x", metavar="X")
 @click.argument("y", metavar="Y")

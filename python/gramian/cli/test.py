@@ -12,8 +12,6 @@ from gramian.cli import inputs, options, output
 if TYPE_CHECKING:
     from gramian.inference.independence import Method
 
-_SHOWN = ("method", "statistic", "pvalue", "n", "kernel", "permutations", "seed", "reason")
-
 
 @click.command(short_help="Are X and Y independent: is there any relation at all?")
 @click.argument("x", metavar="X")
@@ -56,10 +54,12 @@ def command(
             seed=seed,
             progress=progress,
         )
-    fields = {name: getattr(result, name) for name in _SHOWN}
-    fields["kernel"] = ", ".join(dict.fromkeys(map(kernel_text, result.kernel)))
+    fields = {name: getattr(result, name) for name in ("method", "statistic", "pvalue", "n")}
     if result.pvalue < independence.SMALLEST:
         fields["pvalue"] = independence.format_pvalue(result.pvalue)
+    of_x, of_y = map(kernel_text, result.kernel)
+    fields |= {"kernel": of_x} if of_x == of_y else {"kernel_of_X": of_x, "kernel_of_Y": of_y}
+    fields |= {name: getattr(result, name) for name in ("permutations", "seed", "reason")}
     found = output.Found(
         text=output.pairs(fields),
         fields=result.to_dict(),
