@@ -20,7 +20,10 @@ import pytest
 
 import gramian as gm
 from gramian import cli
-from gramian.results.plain import plain
+from gramian.cli import options, stitch
+from gramian.results.plain import kernel_text, plain
+
+MATRIX_SUFFIXES = (".png", ".svg", ".csv", ".npy", ".json")
 
 
 @pytest.fixture
@@ -70,19 +73,11 @@ def test_help_lists_the_commands(run: Any) -> None:
     code, out, err = run("--help")
 
     assert (code, err) == (0, "")
-    assert re.findall(r"^  (\w+)  ", out.partition("Commands:")[2], re.MULTILINE) == [
-        "compare",
-        "demo",
-        "info",
-        "knn",
-        "matrix",
-        "spectrum",
-        "stitch",
-        "test",
-    ]
+    assert re.findall(r"^  (\w+)  ", out.partition("Commands:")[2], re.MULTILINE) == list(cli.COMMANDS)
+    assert "..." not in out.partition("Commands:")[2]
 
 
-@pytest.mark.parametrize("command", ["compare", "matrix", "test", "knn", "spectrum", "stitch", "info", "demo"])
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_help(run: Any, command: str) -> None:
     code, out, err = run(command, "--help")
 
@@ -105,16 +100,23 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_choices_are_those_of_the_functions() -> None:
-    from gramian.inference import independence
-    from gramian.measures import neighbors
+    from gramian import experiments, platonic
+    from gramian.cli import experiments as of_experiments, null, platonic as of_platonic, rsa
+    from gramian.inference import independence, permutation
+    from gramian.measures import dissimilarities, neighbors
+    from gramian.measures.rsa import Correlation
     from gramian.stitching import linear
     from gramian.sweeps import estimators
 
-    assert set(cli.STITCHES) == set(get_args(linear.Kind))
-    assert set(cli.METRICS) == set(get_args(neighbors.Metric))
-    assert set(cli.METHODS) == set(get_args(independence.Method))
-    assert set(cli.MEASURES) == set(get_args(estimators.Measure))
-    assert set(cli.ESTIMATORS) == set(get_args(estimators.Estimator))
+    assert tuple(experiments.EXPERIMENTS) == of_experiments.NAMES
+    assert get_args(platonic.Metric) == of_platonic.METRICS
+    assert set(null.ALTERNATIVES) == set(get_args(permutation.Alternative))
+    assert set(rsa.DISSIMILARITIES) == set(get_args(dissimilarities.Dissimilarity))
+    assert set(rsa.CORRELATIONS) == set(get_args(Correlation))
+    assert set(stitch.KINDS) == set(get_args(linear.Kind))
+    assert set(options.METRICS) == set(get_args(neighbors.Metric))
+    assert set(options.METHODS) == set(get_args(independence.Method))
+    assert set(options.ESTIMATORS) == set(get_args(estimators.Estimator))
 
 
 def test_version_is_the_packages(run: Any) -> None:
@@ -193,7 +195,7 @@ def test_keys_of_archives_are_taken(run: Any, files: Path) -> None:
 # ---- test ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", cli.METHODS)
+@pytest.mark.parametrize("method", options.METHODS)
 def test_test_reports_the_result(run: Any, files: Path, method: str) -> None:
     x, y = load(files, "x", "y")
 
@@ -263,7 +265,7 @@ def test_matrix_of_one_file_compares_it_with_itself(run: Any, files: Path) -> No
 
 
 def test_matrix_is_written_in_every_format(run: Any, files: Path) -> None:
-    outputs = [files / f"cka{suffix}" for suffix in cli.MATRIX_SUFFIXES]
+    outputs = [files / f"cka{suffix}" for suffix in MATRIX_SUFFIXES]
 
     code, out, err = run("matrix", files / "a.npz", "--kernel", "rbf", *(part for o in outputs for part in ("-o", o)))
 
@@ -271,7 +273,7 @@ def test_matrix_is_written_in_every_format(run: Any, files: Path) -> None:
     values = np.load(npy)
     table = [line.split(",") for line in csv.read_text().splitlines()]
     assert (code, err) == (0, "")
-    assert out.splitlines() == [f"wrote {output}" for output in outputs]
+    assert out == run("matrix", files / "a.npz", "--kernel", "rbf")[1] + "\n" + "".join(f"wrote {o}\n" for o in outputs)
     assert values.shape == (3, 3)
     assert table[0] == ["", "layer1", "layer2", "layer10"]
     assert np.array_equal([[float(cell) for cell in row[1:]] for row in table[1:]], values)
@@ -312,7 +314,7 @@ def test_an_unknown_format_is_a_usage_error(run: Any, files: Path, name: str) ->
     code, out, err = run("matrix", files / "a.npz", "-o", files / name)
 
     assert (code, out) == (2, "")
-    assert f"-o {files}/{name}: write it as one of .png, .svg, .csv, .npy, .json" in err
+    assert f"-o {files}/{name}: write it as one of .png, .pdf, .svg, .csv, .json, .html, .npy" in err
 
 
 def test_a_missing_directory_is_found_before_the_work(run: Any, tmp_path: Path) -> None:
@@ -334,7 +336,7 @@ def test_without_matplotlib_png_names_the_extra(run: Any, files: Path, monkeypat
 # ---- knn -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", cli.METRICS)
+@pytest.mark.parametrize("metric", options.METRICS)
 def test_knn_json_is_the_overlap_of_the_lists(run: Any, files: Path, metric: Any) -> None:
     code, out, err = run("knn", files / "x.npy", files / "y.npy", "-k", "5", "--metric", metric, "--json")
 
@@ -427,7 +429,7 @@ def test_spectrum_prints_a_row_for_each_eigenvalue(run: Any, files: Path) -> Non
 
     head, _, titles, *rows = out.splitlines()
     assert code == 0
-    assert head == f"K/n, {want.kernel}, n = 60, trace = 1"
+    assert head == f"K/n, {kernel_text(want.kernel)}, n = 60, trace = 1"
     assert titles.split() == ["eigenvalue", "explained", "residual"]
     assert [int(row.split()[0]) for row in rows] == [1, 2, 3]
     assert [float(row.split()[1]) for row in rows] == pytest.approx(list(want.eigenvalues), rel=1e-5)
@@ -718,7 +720,7 @@ def test_an_output_that_cannot_be_written_in_whole_is_not_there(
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("gramian.cli._write", half)
+    monkeypatch.setattr("gramian.cli.output._write", half)
     failed, out, err = run("matrix", files / "a.npz", "-o", files / "out" / f"m{suffix}")
 
     assert (code, failed, out) == (0, 1, "")

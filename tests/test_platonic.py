@@ -372,3 +372,29 @@ def test_layers_are_chosen_by_name_or_pattern():
     found = gm.platonic_score(layers, layers, keys="blocks.*", keys_y=["head"])
     want = gm.platonic_score([layers["blocks.0"], layers["blocks.1"]], [layers["head"]])
     np.testing.assert_array_equal(found.values, want.values)
+
+
+# ---- layers by name --------------------------------------------------------------------------------------------------
+
+
+def test_chosen_layers_are_scored_under_their_names() -> None:
+    rng = np.random.default_rng(0)
+    first, second = ({f"block.{i}": rng.standard_normal((40, 6)) for i in range(3)} for _ in range(2))
+
+    found = gm.platonic_score(first, second, keys=["block.2", "block.0"], keys_y="block.1", metric="cka")
+
+    whole = gm.platonic_score(first, second, metric="cka").values
+    assert (found.rows, found.columns) == (("block.2", "block.0"), ("block.1",))
+    assert found.values.ravel().tolist() == [whole[2, 1], whole[0, 1]]
+    assert found.layers is not None
+    assert found.layers[1] == "block.1"
+
+
+def test_a_chosen_layer_without_a_score_is_named() -> None:
+    rng = np.random.default_rng(0)
+    layers = {"good.one": rng.standard_normal((40, 6)), "dead": np.ones((40, 6))}
+
+    found = gm.platonic_score(layers, layers, keys=["dead", "good.*"], metric="unbiased_cka", normalize=False)
+
+    assert found.reason is not None
+    assert found.reason.startswith("3 of 4 pairs have no value: dead of X is constant")

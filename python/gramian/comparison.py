@@ -326,15 +326,19 @@ def _kernel_name(pair: Paired) -> str:
 
 
 def table(c: Comparison) -> str:
-    """The comparison as aligned text."""
-    head = ("kernel", "measure", "value", f"{c.confidence:.0%} interval", "p", "shuffled", "chance")
+    """The comparison as aligned text, a block for each kernel: names of kernels are too long for a column."""
+    head = ("", "value", f"{c.confidence:.0%} interval", "p", "shuffled", "chance")
     lines: list[tuple[str, ...]] = [head]
+    blocks: dict[int, str] = {}  # by the number of its first line
     notes: list[str] = []
-    for row in c.rows:
+    for row, before in zip(c.rows, (None, *c.rows), strict=False):
+        if row.kernel != "-" and (before is None or before.kernel != row.kernel):
+            blocks[len(lines)] = row.kernel
+        elif before is not None and before.kernel != row.kernel:
+            blocks[len(lines)] = "without a kernel"
         lines.append(
             (
-                row.kernel,
-                f"{row.measure} ({row.estimator})",
+                f"  {row.measure}" + (f" ({row.estimator})" if row.estimator != "-" else ""),
                 _number(row.value),
                 "" if row.ci is None or math.isnan(row.ci[0]) else f"[{_number(row.ci[0])}, {_number(row.ci[1])}]",
                 "" if row.pvalue is None or math.isnan(row.pvalue) else independence.format_pvalue(row.pvalue),
@@ -346,13 +350,15 @@ def table(c: Comparison) -> str:
             notes.append(f"{row.kernel} {row.measure}: {missing}: {row.reason}")
     distances = dict.fromkeys(row.measure for row in c.rows if registry.row_of(row.measure).perfect == 0)
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    text = [
-        f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})",
-        "",
-        *("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines),
+    text = [f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})", ""]
+    for i, line in enumerate(lines):
+        text += [blocks[i]] if i in blocks else []
+        text.append("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())
+    text += [
         "",
         f"p: {c.method} test of independence. shuffled: mean over {c.shuffles} random pairings of the rows.",
-        f"chance: expected value for independent data. {', '.join(distances)}: 0 is perfect.",
+        "chance: expected value for independent data.",
+        *([f"{', '.join(distances)}: 0 is perfect."] if distances else []),
         *dict.fromkeys(notes),
     ]
     return "\n".join(text)

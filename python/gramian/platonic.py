@@ -74,15 +74,16 @@ class PlatonicScore(Result):
         ``limits`` are the ends of the colour scale; the values are written into up to 12 × 12 cells, or wherever
         ``annotate`` says so.
         """
-        return heatmaps.heatmap(self._grid(), ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
+        return heatmaps.heatmap(self.grid(), ax, title=title, cmap=cmap, limits=limits, annotate=annotate)
 
-    def _grid(self) -> heatmaps.Grid:
+    def grid(self) -> heatmaps.Grid:
+        """The scores as `heatmaps.heatmap` and `heatmaps.heatmap_svg` draw them."""
         top = None if self.metric == "lcs_knn" else 1.0  # a length, up to topk
         reasons, limits = [self.reason] if self.reason else [], heatmaps.limits_of(self.values, top)
         return heatmaps.Grid(self.values, self.rows, self.columns, self.metric, self.n, reasons, limits)
 
     def _picture(self) -> str:
-        return heatmaps.heatmap_svg(self._grid(), tooltips=self.values.size <= heatmaps.FEW)
+        return heatmaps.heatmap_svg(self.grid(), tooltips=self.values.size <= heatmaps.FEW)
 
     def to_pandas(self) -> Any:
         """A DataFrame of the scores of all pairs, with the layers' names; all other numbers in its ``attrs``."""
@@ -171,7 +172,7 @@ def platonic_score(
     X, Y : path, dict or array
         Features of two models for the same samples, as `platonic_layers` takes them.
     keys : str or sequence of str, optional
-        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+        Which layers, in this order: names, or patterns of names as "blocks.*.mlp"; they keep their names then.
     keys_y : str or sequence of str, optional
         Of Y, if these are others.
     metric : {"mutual_knn", "cycle_knn", "lcs_knn", "edit_distance_knn", "cknna", "cka", "unbiased_cka", "svcca"}
@@ -217,8 +218,8 @@ def platonic_score(
     topk = check_count(topk, "topk")
     check_budget(None, progress)
     left, right = (
-        _prepared(source, name, quantile, exact, chosen)
-        for source, name, chosen in ((X, "X", keys), (Y, "Y", keys if keys_y is None else keys_y))
+        _prepared(X, "X", quantile, exact, keys),
+        (_prepared(Y, "Y", quantile, exact, keys if keys_y is None else keys_y)),
     )
     n, m = (len(next(iter(layers.values()))) for layers in (left, right))
     if n != m:
@@ -240,7 +241,7 @@ def platonic_score(
         metric=metric,
         topk=topk if "knn" in metric else None,
         n=n,
-        reason=_reason(values, found.reasons),
+        reason=_reason(values, rows, columns, found.reasons),
         provenance=provenance(
             {
                 f"{name}[{k!r}]": as_matrix(x, name)
@@ -273,14 +274,14 @@ def _svcca_of_unit_rows(x: Floats, y: Floats) -> float:
     return _svcca(_unit_rows(x), _unit_rows(y))
 
 
-def _reason(values: Array, reasons: Mapping[str, str]) -> str | None:
+def _reason(values: Array, rows: Sequence[str], columns: Sequence[str], reasons: Mapping[str, str]) -> str | None:
     missing = np.argwhere(np.isnan(values))
     if not len(missing):
         return None
     i, j = missing[0].tolist()
-    layers = f"Xs['layer{i}']", f"Ys['layer{j}']"
+    layers = f"Xs[{rows[i]!r}]", f"Ys[{columns[j]!r}]"
     why = next(reasons[key] for key in (*layers, ", ".join(layers)) if key in reasons)
-    why = re.sub(r"([XY])s\['(layer\d+)'\]", r"\2 of \1", why)
+    why = re.sub(r"([XY])s\['([^']*)'\]", r"\2 of \1", why)
     return f"{len(missing)} of {values.size} pairs have no value: {why}"
 
 
@@ -329,7 +330,7 @@ def _prepared(
 
 def _grouped(source: object, name: str) -> list[list[tuple[str, Any]]]:
     """Layers with their names, in groups that are clamped together."""
-    found = _opened(source)
+    found = open_features(source)
     if isinstance(found, Mapping):
         if "feats" in found:
             found = found["feats"]
@@ -342,7 +343,7 @@ def _grouped(source: object, name: str) -> list[list[tuple[str, Any]]]:
     return [[(label, layer)] for label, layer in given_layers(found, f"feats of {name}").items()]
 
 
-def _opened(source: object) -> Any:
+def open_features(source: object) -> Any:
     """The features in a file, or all of its arrays; anything else as it is."""
     if not isinstance(source, str | os.PathLike):
         return source

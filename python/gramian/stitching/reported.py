@@ -194,30 +194,32 @@ def table(r: StitchReport) -> str:
         text.append(f"{name:<{width}}  {_number(value):>9}  {meaning}")
         if name in r.reasons:
             notes.append(f"{name}: {r.reasons[name]}")
-    lines = [("bound", "κ", "of", "", "value", "measured", "tightness", "holds for", "if")]
+    lines = [("bound", "of", "value", "measured", "tightness", "holds for", "if")]
+    needs = list(dict.fromkeys(b.needs + ("" if b.checked else " (not checked)") for b in r.bounds))
     for b in r.bounds:
         vacuous = b.of == "R_stitch" and b.side == "<=" and b.value > power
         lines.append(
             (
-                b.name,
-                b.kappa or "",
+                b.name + (f" κ {b.kappa}" if b.kappa else ""),
                 b.of,
-                {"<=": "≤", ">=": "≥", "=": "="}[b.side],
-                _number(b.value) + ("*" if vacuous else ""),
+                f"{ {'<=': '≤', '>=': '≥', '=': '='}[b.side] } {_number(b.value)}{'*' if vacuous else ''}",
                 _number(b.measured),
-                "" if b.holds is None else f"{b.tightness:.3f}" + ("" if b.holds or not b.checked else " BROKEN"),
+                "" if b.holds is None else f"{b.tightness:.3f}",
                 b.certifies,
-                b.needs + ("" if b.checked else " (not checked)"),
+                str(needs.index(b.needs + ("" if b.checked else " (not checked)")) + 1),
             )
         )
+        if b.holds is False and b.checked:
+            notes.append(f"BROKEN: {lines[-1][0]} says {lines[-1][2]}, and {_number(b.measured)} was measured")
         if b.reason and b.reason not in r.reasons.values():
             notes.append(f"{b.name}{f' ({b.kappa})' if b.kappa else ''}: {b.reason}")
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text += ["", *("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines), ""]
+    text += [f"{i}: {need}" for i, need in enumerate(needs, start=1)]
     text.append("tightness: the side that is to be smaller over the other; 1 is met.")
     if any(b.certifies == ANY_SAMPLE for b in r.bounds):
         text.append("any sample: with the R_2 and the Ã_2 of that sample; these rows: nothing is said of others.")
-    if any(line[4].endswith("*") for line in lines):
+    if any(line[2].endswith("*") for line in lines):
         text.append("*: vacuous, above E‖y‖².")
     return "\n".join([*text, *dict.fromkeys(notes)])
 
