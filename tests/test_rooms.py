@@ -41,7 +41,7 @@ ROOMS = {
     "__init__": "",
     "demo": "__init__ inference show",
     "experiments": "__init__ show",
-    "cli": "__init__ demo inference kernels measures progress reasons rows show",
+    "cli": "__init__ demo experiments inference kernels measures platonic progress reasons results rows show words",
     "__main__": "cli",
 }
 # what a file may import when it loads; all other libraries are imported by the function that needs them

@@ -15,6 +15,7 @@ from gramian.cli.charts import Chart
 if TYPE_CHECKING:
     from gramian.comparison import Comparison, ComparisonRow
     from gramian.inference.independence import Method
+    from gramian.measures.registry import MeasureName
 
 
 @click.command(cls=options.WithMeasures, short_help="X and Y by every measure, with intervals and p-values.")
@@ -44,7 +45,7 @@ def command(
     *,
     kernels: tuple[Any, ...],
     bandwidth: float | None,
-    measures: tuple[str, ...],
+    measures: tuple[MeasureName, ...],
     confidence: float,
     method: Method,
     permutations: int,

@@ -13,6 +13,7 @@ from gramian.cli import inputs, options, output
 
 if TYPE_CHECKING:
     from gramian.matrices import AlignmentMatrix
+    from gramian.measures.registry import MeasureName
 
 
 @click.command(cls=options.WithMeasures, short_help="Every layer of A with every layer of B, by any measure.")
@@ -40,7 +41,7 @@ def command(
     *,
     keys: list[str] | None,
     keys_b: list[str] | None,
-    measure: str,
+    measure: MeasureName,
     given: tuple[str, ...],
     kernel: Any,
     bandwidth: float | None,

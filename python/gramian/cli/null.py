@@ -13,6 +13,7 @@ from gramian.cli import inputs, options, output
 
 if TYPE_CHECKING:
     from gramian.inference.permutation import Null
+    from gramian.measures.registry import MeasureName
 
 ALTERNATIVES = ("greater", "less")
 
@@ -39,7 +40,7 @@ ALTERNATIVES = ("greater", "less")
 @options.as_json
 @options.quiet
 def command(
-    measure: str,
+    measure: MeasureName,
     x: str,
     y: str,
     *,
