@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 import gramian as gm
-from gramian import cli
+from gramian import cli, progress
 from gramian.cli import options, output
 from gramian.measures import registry
 from gramian.results.lines import lines
@@ -364,6 +365,7 @@ def test_a_text_becomes_a_value_of_the_type(hint: Any, text: str, value: Any) ->
         (("matrix", "a.npz", "--keys-b", "x"), "--keys-b are those of B, which is missing"),
         (("compare", "x.npy", "y.npy", "--kernel", "gausian"), "did you mean 'gaussian'?"),
         (("compare", "x.npy", "y.npy", "--kernel", "rbf(width=2)"), "bandwidth"),
+        (("test", "x.npy", "y.npy", "--kernel", "rbf(bandwidth=2)", "--bandwidth", "1"), "give one of them"),
         (("compare", "x.npy", "y.npy", "--kernel", "rbf(bandwidth=wide)"), "bandwidth must be a number, got 'wide'"),
         (("test", "x.npy", "y.npy", "--method", "permutations"), "did you mean 'permutation'?"),
         (("knn", "x.npy", "y.npy", "--metric", "cosin"), "did you mean 'cosine'?"),
@@ -479,6 +481,31 @@ def test_experiments_are_listed_with_their_claims(run: Any) -> None:
 
     assert (code, err) == (0, "")
     assert [line for line in out.splitlines() if not line.startswith(" ")] == list(experiments.EXPERIMENTS)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("command", CALLS)
+def test_a_command_has_one_bar_that_ends_full(
+    run: Any, here: Path, monkeypatch: pytest.MonkeyPatch, command: str, quiet: bool
+) -> None:
+    opened: list[tuple[str, bool]] = []
+    told: list[int] = []
+
+    @contextlib.contextmanager
+    def on_terminal(name: str, *, quiet: bool = False) -> Any:
+        opened.append((name, quiet))
+        with progress.opened(lambda done, total: told.append(done), name) as bar:
+            yield bar
+
+    monkeypatch.setattr("gramian.cli.inputs.on_terminal", on_terminal)
+
+    code, _, err = run(command, *CALLS[command], *(["--quiet"] if quiet else []))
+
+    assert (code, err) == (0, "")
+    assert opened == [(command, quiet)]
+    assert told == sorted(told)
+    assert told[-1] == progress.TOTAL
+    assert len(told) > 1
 
 
 # ---- what it costs to ask --------------------------------------------------------------------------------------------

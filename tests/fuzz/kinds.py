@@ -872,6 +872,10 @@ def command_line(folder: Path) -> Try:
             ["compare", str(path), str(good), "--kernel=linear", "--json"],
             ["matrix", str(path), "--json"],
             ["knn", str(path), str(good), "-k", "2", "--json"],
+            ["rsa", str(path), str(good), "--json"],
+            ["cca", str(path), str(good), "--json"],
+            ["null", "mutual_knn", str(path), str(good), "-O", "k=2", "--permutations", "3", "--json"],
+            ["search", str(path), str(good), "--json"],
         )
         out, err = io.StringIO(), io.StringIO()
         warnings.simplefilter("ignore")

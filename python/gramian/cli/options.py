@@ -122,6 +122,8 @@ def with_bandwidth(kernels: Sequence[Any], bandwidth: float | None) -> list[Any]
         raise click.UsageError(f"--bandwidth must be a number, got {bandwidth}")
     having = [name for name, cls in KERNELS.items() if "bandwidth" in (f.name for f in dataclasses.fields(cls))]
     if not set(having) & set(kernels):
+        if any(kernel.name in having for kernel in kernels if not isinstance(kernel, str)):
+            raise click.UsageError("--bandwidth and that of the kernel itself are one; give one of them")
         named = ", ".join(k if isinstance(k, str) else k.name for k in kernels)
         raise click.UsageError(f"--bandwidth: {named} has none; {', '.join(having)} have")
     kinds: dict[str, Any] = dict(KERNELS)
