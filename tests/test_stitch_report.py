@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -558,6 +559,29 @@ def test_the_table_shows_every_bound_beside_what_was_measured() -> None:
         assert bound.certifies in line
     assert "certifies nothing" in next(x for x in text.splitlines() if x.startswith("kappa_local"))
     assert "BROKEN" not in text
+
+
+def test_a_bound_that_does_not_hold_is_said_to_be_broken() -> None:
+    f1, f2, y = models()
+    report = gm.stitch_report(f1, f2, y, normal(1, 2, 6), normal(2, 2, 4))
+    wrong = replace(report.bounds[0], value=report.bounds[0].measured / 2)
+
+    text = str(replace(report, bounds=(wrong, *report.bounds[1:])))
+
+    assert text.count("BROKEN") == 1
+    measured = f"{wrong.measured:.3e}"
+    assert f"BROKEN: {wrong.name} {wrong.kappa} says ≤ {wrong.value:.3e}*, and {measured} was measured" in text
+
+
+def test_the_table_fits_100_columns_and_has_every_assumption_once() -> None:
+    f1, f2, y = models()
+    report = gm.stitch_report(f1, f2, y, normal(1, 2, 6), normal(2, 2, 4), kind="affine")
+
+    lines = str(report).splitlines()
+
+    assert max(map(len, lines)) <= 100
+    for need in {bound.needs for bound in report.bounds}:
+        assert sum(need == line.partition(": ")[2].removesuffix(" (not checked)") for line in lines) == 1
 
 
 def test_a_vacuous_bound_is_marked() -> None:

@@ -194,13 +194,13 @@ def table(r: StitchReport) -> str:
         text.append(f"{name:<{width}}  {_number(value):>9}  {meaning}")
         if name in r.reasons:
             notes.append(f"{name}: {r.reasons[name]}")
-    lines = [("bound", "of", "value", "measured", "tightness", "holds for", "if")]
+    lines = [("bound, κ", "of", "value", "measured", "tightness", "holds for", "if")]
     needs = list(dict.fromkeys(b.needs + ("" if b.checked else " (not checked)") for b in r.bounds))
     for b in r.bounds:
         vacuous = b.of == "R_stitch" and b.side == "<=" and b.value > power
         lines.append(
             (
-                b.name + (f" κ {b.kappa}" if b.kappa else ""),
+                b.name + (f" {b.kappa}" if b.kappa else ""),
                 b.of,
                 f"{ {'<=': '≤', '>=': '≥', '=': '='}[b.side] } {_number(b.value)}{'*' if vacuous else ''}",
                 _number(b.measured),
