@@ -197,7 +197,7 @@ def test_an_unknown_measure_is_answered_by_the_nearest_name() -> None:
     for call in (lambda m: gm.matrix([X, Y], measure=m), lambda m: gm.null(m, X, Y)):
         with pytest.raises(ValueError, match=r"did you mean 'mutual_knn'\?"):
             call("mutual_kn")
-    with pytest.raises(ValueError, match="'edit_distance_knn' is 'edit_knn' here"):
+    with pytest.raises(ValueError, match="here it is 'edit_knn'"):
         gm.null("edit_distance_knn", X, Y)
 
 

@@ -287,9 +287,10 @@ def row_of(measure: str, argument: str = "measure") -> Row:
     if measure not in MEASURES:
         for row in _ROWS:
             if row.also == measure:
-                raise ValueError(f"{argument} {measure!r} is {row.name!r} here")
+                raise ValueError(f"{argument} {measure!r} is a name of platonic_score; here it is {row.name!r}")
         if measure == "unbiased_cka":
-            raise ValueError(f"{argument} 'unbiased_cka' is 'cka' here, which is unbiased unless asked")
+            here = "'cka' with kernel='cosine', which is unbiased unless asked"
+            raise ValueError(f"{argument} {measure!r} is a name of platonic_score; here it is {here}")
     one_of(measure, list(MEASURES), argument)
     return MEASURES[measure]
 
