@@ -633,7 +633,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((X5[:1], Y3[:1]), {}, ValueError, "fit_stitch needs at least 2 rows but got 1"),
     ((X5[:4], Y3[:4]), {"folds": 5}, ValueError, "fit_stitch with 5 folds needs at least 5 rows but got 4"),
     ((X5 * np.nan, Y3), {}, ValueError, "F1 has NaN in row 0, column 0"),
-    ((X5, [1]), {}, TypeError, "F2 must be an array, got list"),
+    ((X5, [1]), {}, ValueError, "F2 must be 2-d (samples by features), got shape (1,)"),
     ((MOMENTS, Y3), {}, ValueError, "takes FeatureMoments alone, they hold both arrays; leave F2 out"),
     ((gm.feature_moments(X5),), {}, ValueError, "fit_stitch needs two arrays; these moments hold one alone"),
     ((MOMENTS,), {"loo": True}, ValueError, "loo needs the rows, which FeatureMoments do not have; give arrays"),

@@ -66,9 +66,9 @@ def procrustes(
     Notes
     -----
     O(n(p+q)²) time and O((p+q)²) memory, on the host; Ctrl-C waits for the factorisation in LAPACK that is running,
-    which cannot be interrupted: O((p+q)³). It is taken from the differences themselves, so that small distances have digits. `scipy.spatial.procrustes` also
-    scales the second array and reports 1 − s² where this is 2 − 2s. The square root is a metric. Source: Schönemann
-    1966; Ding et al. 2021; Theory, 8.4.
+    which cannot be interrupted: O((p+q)³). It is taken from the differences themselves, so that small distances have
+    digits. `scipy.spatial.procrustes` also scales the second array and reports 1 − s² where this is 2 − 2s. The square
+    root is a metric. Source: Schönemann 1966; Ding et al. 2021; Theory, 8.4.
 
     Examples
     --------

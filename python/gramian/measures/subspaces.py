@@ -275,9 +275,10 @@ def cca(
     Notes
     -----
     O(n(p+q)²) time and O((p+q)²) memory, on the host; Ctrl-C waits for the factorisation in LAPACK that is running,
-    which cannot be interrupted: O((p+q)³). Does not change under invertible affine maps of either array. It is far from 0 for independent data unless n is well
-    above p + q: the mean square is then max(p, q)/(n − 1). Source: Hotelling 1936; Raghu et al. 2017; Theory, 8.1.
-    `canonical_correlations` gives the correlations one by one, what chance would give, and the reason of a nan.
+    which cannot be interrupted: O((p+q)³). Does not change under invertible affine maps of either array. It is far from
+    0 for independent data unless n is well above p + q: the mean square is then max(p, q)/(n − 1). Source: Hotelling
+    1936; Raghu et al. 2017; Theory, 8.1. `canonical_correlations` gives the correlations one by one, what chance would
+    give, and the reason of a nan.
 
     Examples
     --------
