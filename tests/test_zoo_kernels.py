@@ -200,7 +200,7 @@ def test_kernel_measures_of_the_whole_zoo_are_right_or_say_why_not(name: str) ->
 
 @pytest.mark.parametrize("kernel", ["linear", "cosine"])
 def test_the_gram_route_is_right_on_the_zoo_too(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gramian.sweeps.moments.feature_route", lambda *_: False)
+    monkeypatch.setattr("gramian.sweeps.routes.feature_route", lambda *_: False)
     for zooed in some_cases(0, 3):
         if zooed.n > 30:
             assert_measures_are_right(zooed, KERNELS[kernel])
@@ -354,7 +354,8 @@ def test_matrices_and_comparisons_of_the_zoo_have_the_values_and_reasons_of_the_
             for measure in ("cka", "hsic"):
                 found = gm.cka_matrix({"a": a}, {"b": b}, name, measure=measure)
                 value, reason = heard(lambda m=measure, n=name, a=a, b=b: getattr(gm, m)(a, b, n))
-                np.testing.assert_equal(found.values[0, 0], value)
+                # X'Y of both routes is BLAS's, whose last bits go by the shapes of the product
+                np.testing.assert_allclose(found.values[0, 0], value, rtol=1e-13)
                 assert bool(found.reasons) == bool(reason)
 
 

@@ -18,8 +18,7 @@ import oracle
 import zoo
 from accuracy import DTYPES, EPS
 from gramian import platonic, reasons
-from gramian.inference import permutation
-from gramian.measures import neighbors
+from gramian.measures import neighbors, registry
 from oracle import Array
 
 KINDS = ("sqeuclidean", "euclidean", "cosine", "correlation")
@@ -263,7 +262,7 @@ def test_cknna_is_right_or_says_why_not(kernel, mean):
 # ---- nulls and scores ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", permutation._NAMED)
+@pytest.mark.parametrize("name", registry.MEASURES)
 def test_a_null_has_the_value_of_its_measure_and_its_reason(name):
     options = {"ridge": 0.1} if name in ("cca", "pwcca", "linear_regression_r2", "nocco") else {}
     options |= {"components": 3} if name == "svcca" else {}

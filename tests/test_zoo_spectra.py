@@ -315,9 +315,9 @@ def test_a_few_large_rows_cost_float32_features_no_eigenvalue(kernel: Any, large
 def test_merged_gram_moments_of_a_few_large_rows_are_right_or_nan(kernel: Any, large: float) -> None:
     X = padded(large)
     Y = (np.tanh(X[:, :5]) + 0.1 * np.random.default_rng(1).standard_normal((300, 5))).astype("float32")
-    x, exact = X.astype("float32"), estimators.gram_statistics(gm.gram_moments(X, Y.astype(float), kernel=kernel))
+    x, exact = X.astype("float32"), gm.gram_moments(X, Y.astype(float), kernel=kernel).statistics()
     shards = [gm.gram_moments(x, Y, kernel=kernel, shard=(r, 2)) for r in (0, 1)]
-    sums = estimators.gram_statistics(shards[0] + shards[1])
+    sums = (shards[0] + shards[1]).statistics()
     for measure in get_args(estimators.Measure):
         for estimator in get_args(estimators.Estimator):
             got, reason = estimators.value(sums, measure, estimator)

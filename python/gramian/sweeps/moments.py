@@ -88,9 +88,8 @@ class FeatureMoments:
         """
         check_count(p, "p")
         check_count(q, "q", 0)
-        shapes = {"xx": (p, p), "xy": (p, q), "yy": (q, q), "squares": (2,), "square_products": (2, 2)}
-        of_x = {"sum_x", "x_by_xx", "x_by_yy", "rounding_x"}
-        sums = {name: np.zeros(shapes.get(name, (p if name in of_x else q,))) for name in _SUMS}
+        shapes = _shapes(p, q)
+        sums = {name: np.zeros(shapes[name]) for name in _SUMS}
         return FeatureMoments(n=0, reference_x=np.zeros(p), reference_y=np.zeros(q), **sums)
 
     def update(self, X: object, Y: object | None = None) -> FeatureMoments:
@@ -313,17 +312,23 @@ _SUMS = (
 )  # fmt: skip
 
 
+def _shapes(p: int, q: int) -> dict[str, tuple[int, ...]]:
+    """Of every array that moments of p and q features hold."""
+    x = dict.fromkeys(("reference_x", "sum_x", "x_by_xx", "x_by_yy", "rounding_x", "unseen_x"), (p,))
+    y = dict.fromkeys(("reference_y", "sum_y", "y_by_xx", "y_by_yy", "rounding_y", "unseen_y"), (q,))
+    both = {"xx": (p, p), "xy": (p, q), "yy": (q, q), "digits_x": (3, p), "digits_y": (3, q)}
+    return {**x, **y, **both, "squares": (2,), "square_products": (2, 2)}
+
+
 def _moments_from(values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> FeatureMoments:
     """Moments from a file, if they are of one shape; sums of high powers of large rows may be infinite."""
     n = values["n"]
     check_count(n, "n", 0)
     statistics_files.only(arrays, {"reference_x", "reference_y", *_SUMS})
     p, q = arrays["reference_x"].size, arrays["reference_y"].size
-    x, y, shapes = (p,), (q,), {"xx": (p, p), "xy": (p, q), "yy": (q, q), "squares": (2,), "square_products": (2, 2)}
-    shapes |= {"digits_x": (3, p), "digits_y": (3, q)}
+    shapes = _shapes(p, q)
     for name in arrays:
-        side = x if name in ("reference_x", "sum_x", "x_by_xx", "x_by_yy", "rounding_x", "unseen_x") else y
-        statistics_files.checked(arrays, name, "float64", shapes.get(name, side))
+        statistics_files.checked(arrays, name, "float64", shapes[name])
     for name in ("reference_x", "reference_y"):
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not finite")
