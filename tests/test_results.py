@@ -306,6 +306,50 @@ def test_copied_rows_are_read_anew(dtype: str) -> None:
     assert same(found.numpy(), rows.numpy())
 
 
+# ---- equality --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_copies_are_equal_and_hash_alike(name: str) -> None:
+    original = OBJECTS[name]()
+    copied = pickle.loads(pickle.dumps(original))
+    assert copied == original
+    assert hash(copied) == hash(original)
+
+
+@pytest.mark.parametrize("name", [*RESULTS, "GramMoments", "FeatureMoments"])
+def test_what_was_saved_is_equal_to_what_comes_back(name: str, tmp_path: Path) -> None:
+    saved = OBJECTS[name]()
+    saved.save(tmp_path / "a.npz")
+    assert type(saved).load(tmp_path / "a.npz") == saved
+
+
+@pytest.mark.parametrize("name", ["AlignmentMatrix", "Null", "Spectrum", "Kare"])
+def test_one_changed_bit_of_an_array_makes_a_result_another_one(name: str) -> None:
+    found = result(name)
+    field = next(f.name for f in dataclasses.fields(found) if isinstance(getattr(found, f.name), np.ndarray))
+    changed = getattr(found, field).copy()
+    changed.flat[0] = np.nextafter(changed.flat[0], math.inf)
+    assert found != dataclasses.replace(found, **{field: changed})
+    assert found == dataclasses.replace(found, **{field: getattr(found, field).copy()})
+
+
+def test_values_are_equal_by_their_bits() -> None:
+    interval = gm.bounds.Interval
+    assert interval(math.nan, 1.0) == interval(-math.nan, 1.0)
+    assert interval(0.0, 1.0) != interval(-0.0, 1.0)
+    assert interval(0.0, 1.0) != (0.0, 1.0)
+    assert interval(0.0, 1.0) != result("Estimate")
+    assert len({interval(0.0, 1.0), interval(0.0, 1.0), interval(0.0, 2.0)}) == 2
+    assert gm.feature_moments(X, Y) != gm.feature_moments(Y, X)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_result_is_compared_in_one_way(name: str) -> None:
+    assert type(result(name)).__eq__ is Result.__eq__
+    assert type(result(name)).__hash__ is Result.__hash__
+
+
 # ---- provenance ------------------------------------------------------------------------------------------------------
 
 

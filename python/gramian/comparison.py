@@ -30,7 +30,7 @@ from gramian.words import public
 _ALWAYS = (*estimators.MEASURES, "distance_alignment")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparisonRow(Result):
     """One measure under one kernel."""
 
@@ -49,7 +49,7 @@ class ComparisonRow(Result):
         return self.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison(Result):
     """Every measure of two representations."""
 

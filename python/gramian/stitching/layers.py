@@ -47,7 +47,7 @@ _CAPTIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Match(Result):
     """The layer of the second model that a layer of the first is best stitched into."""
 

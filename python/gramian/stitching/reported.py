@@ -21,7 +21,7 @@ LIPSCHITZ, REFINED = "g2 is κ-Lipschitz", "g2 = h∘W, h is κ-Lipschitz"
 LOCAL_ROWS, LOCAL_STEPS = 64, 20  # held-out rows and iterations of the search for a local constant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReportedBound(Result):
     """One bound beside what it bounds."""
 
