@@ -570,6 +570,11 @@ def test_matrix_gives_values_by_names_and_by_numbers() -> None:
         ((slice(None), slice("y", None)), ("a", "b"), ("y", "z")),
         ((slice(None), slice("x", "y")), ("a", "b"), ("x", "y")),
         ((slice(None, None, -1), slice(None, None, 2)), ("b", "a"), ("x", "z")),
+        (([False, True], np.array([True, False, True])), ("b",), ("x", "z")),
+        ((("b",), "y"), ("b",), ("y",)),
+        (("b",), ("b",), ("x", "y", "z")),
+        (np.array(["b", "a"]), ("b", "a"), ("x", "y", "z")),
+        (np.array([1, 0]), ("b", "a"), ("x", "y", "z")),
     ],
 )
 def test_matrix_becomes_smaller(key: Any, rows: tuple[str, ...], columns: tuple[str, ...]) -> None:
@@ -590,12 +595,65 @@ def test_smaller_matrix_keeps_the_reasons_of_what_it_has() -> None:
         ("q", KeyError, r"^there is no row 'q'; there are 'a', 'b'$"),
         (("a", "xx"), KeyError, r"^there is no column 'xx'; did you mean 'x'\? There are 'x', 'y', 'z'$"),
         (2, IndexError, r"^there is no row 2; there are 2, 'a' to 'b'$"),
-        (1.5, TypeError, r"^a row is a name, a number, a slice or a list of them, not float$"),
+        (1.5, TypeError, r"^a row is a name, a number, a slice, a mask or a list of them, not float$"),
+        (True, TypeError, r"not bool$"),
+        ((0, 0, 0), IndexError, r"^a matrix has rows and columns, so at most two indexes, got 3$"),
+        (slice("b", "a"), IndexError, r"^\['b':'a'\] chooses no row; there are 2, 'a' to 'b'$"),
+        ([], IndexError, r"^\[\] chooses no row; there are 2, 'a' to 'b'$"),
+        ((0, [False] * 3), IndexError, r"^\[False, False, False\] chooses no column; there are 3, 'x' to 'z'$"),
+        ([True], IndexError, r"^a mask of rows has a value for each of the 2, got 1$"),
+        (np.ones((2, 3), bool), TypeError, r"^a list or a mask of rows has one dimension, got shape \(2, 3\)$"),
     ],
 )
 def test_matrix_says_what_there_is(key: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         matrix()[key]
+
+
+def of_numbers(*names: int) -> Any:
+    values = 10.0 * np.arange(len(names))[:, None] + np.arange(len(names))
+    text = tuple(map(str, names))
+    return gm.AlignmentMatrix(values, text, text, "cka", {}, 50, {})
+
+
+def test_number_is_a_name_where_layers_are_named_by_numbers() -> None:
+    assert gm.matrix({1: X, 0: Y}, {1: X, 0: Y}, measure="hsic")[0, 1] == pytest.approx(gm.hsic(Y, X))
+    m = of_numbers(1, 0)
+    assert (m[0, 0], m[1, 1], m[0, 1], m["0", "1"], m[-1, -1]) == (11.0, 0.0, 10.0, 10.0, 11.0)
+    m = of_numbers(10, 11, 12)
+    assert (m[10, 11], m[np.int64(12), "10"], m[-1, -2]) == (1.0, 20.0, 21.0)
+    assert m[[12, 10]].rows == ("12", "10")
+    assert [m[10:12].rows, m[:11].rows, m[11:].rows, m[-2:].rows] == [
+        ("10", "11"), ("10",), ("11", "12"), ("11", "12"),
+    ]  # fmt: skip
+    with pytest.raises(KeyError, match=r"^there is no row 0; there are '10', '11', '12'$"):
+        m[0]
+
+
+def test_layers_of_a_list_are_named_by_their_places() -> None:
+    m = of_numbers(*range(12))
+    for key in (0, 11, -1, slice(2, 5), slice(None, -3), slice(5, 100), [3, 1]):
+        assert m[key].rows == tuple(np.array(m.rows)[[key] if isinstance(key, int) else key])
+    with pytest.raises(KeyError, match="there is no row 12"):
+        m[12]
+    assert m[1:][1, 1] == m[1, 1]
+
+
+def test_matrix_holds_the_names_of_its_rows() -> None:
+    m = matrix()
+    assert (list(m), len(m), m.shape) == (["a", "b"], 2, (2, 3))
+    assert "a" in m
+    assert ("a", "x") in m
+    assert "x" not in m
+    assert ("x", "a") not in m
+    assert 0 not in m
+    assert 1 in of_numbers(1, 2)
+
+
+def test_matrix_of_one_value_is_a_number() -> None:
+    assert float(matrix()["a", ["y"]]) == 0.9
+    with pytest.raises(TypeError, match=r"^only a matrix of one value is a number; this one has 2 × 3$"):
+        float(matrix())
 
 
 def test_best_is_the_first_of_the_largest_values() -> None:

@@ -19,7 +19,7 @@ from gramian.measures import neighbors, overlaps, registry
 from gramian.measures.registry import MeasureName, Row
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
-from gramian.results.keys import unknown
+from gramian.results.keys import chosen, numbered
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import Matrix, check_budget, one_of, same_device, same_rows
@@ -79,16 +79,42 @@ class AlignmentMatrix(Result):
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.values, dtype=dtype, copy=copy)
 
+    def __float__(self) -> float:
+        if self.values.size != 1:
+            raise TypeError(f"only a matrix of one value is a number; this one has {' × '.join(map(str, self.shape))}")
+        return float(self.values[0, 0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows and columns."""
+        return len(self.rows), len(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the rows."""
+        return iter(self.rows)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a row of that name, or a value of those two layers."""
+        wanted, other = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
+        return _named(wanted, self.rows) and (other is None or _named(other, self.columns))
+
     def __getitem__(self, key: Any) -> Any:
         """A value by two layers, ``["layer1", "layer3"]`` or ``[0, -1]``, or a smaller matrix.
 
-        A single key is of the rows. Lists of names or numbers, and slices of either (of names both ends are in), make
-        the matrix smaller; ``["layer1"]`` is that of one row. Raises KeyError for a name that there is not, and lists
-        those that there are, IndexError for a number.
+        A single key is of the rows. Lists of names or numbers, masks with a value for each layer, and slices (of names
+        both ends are in) make the matrix smaller; ``["layer1"]`` is that of one row. Where all names are whole numbers,
+        a number is a name and not a place, and a slice of numbers has the names from the first to below the second;
+        negative numbers count from the end. Raises KeyError for a name that there is not, and lists those that there
+        are, IndexError for a number, for more than two keys and where nothing is chosen.
         """
-        wanted, other = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
-        rows, columns = _chosen(wanted, self.rows, "row"), _chosen(other, self.columns, "column")
-        if isinstance(rows, int) and isinstance(columns, int) and isinstance(key, tuple):
+        if isinstance(key, tuple) and len(key) > 2:
+            raise IndexError(f"a matrix has rows and columns, so at most two indexes, got {len(key)}")
+        wanted, other = (*key, slice(None), slice(None))[:2] if isinstance(key, tuple) else (key, slice(None))
+        rows, columns = chosen(wanted, self.rows, "row"), chosen(other, self.columns, "column")
+        if isinstance(rows, int) and isinstance(columns, int):
             return float(self.values[rows, columns])
         listed = [[i] if isinstance(i, int) else i for i in (rows, columns)]
         kept = [tuple(names[i] for i in found) for names, found in zip((self.rows, self.columns), listed, strict=True)]
@@ -145,9 +171,8 @@ class AlignmentMatrix(Result):
 
     def _facts(self) -> dict[str, Any]:
         best = self.best()
-        shape = f"{len(self.rows)} × {len(self.columns)}"
         facts = {
-            "layers": shape,
+            "layers": " × ".join(map(str, self.shape)),
             "measure": self.measure,
             **{name: value for name, value in self.options.items() if value is not None},
             "n": self.n,
@@ -179,30 +204,9 @@ def _concerns(layers: str, kept: Sequence[Sequence[str]], values: Array) -> bool
     return bool((rows & columns).any() if ", " in layers else (rows | columns).any())
 
 
-def _chosen(key: Any, names: Sequence[str], what: str) -> int | list[int]:
-    """The numbers of the layers that a key means; one number where it names one."""
-    if isinstance(key, slice):
-        start, stop = key.start, key.stop
-        if isinstance(start, str):
-            start = _position(start, names, what)
-        if isinstance(stop, str):
-            stop = _position(stop, names, what) + 1
-        return list(range(len(names)))[start : stop : key.step]
-    if isinstance(key, list | tuple | np.ndarray):
-        return [_position(name, names, what) for name in key]
-    return _position(key, names, what)
-
-
-def _position(key: Any, names: Sequence[str], what: str) -> int:
-    if isinstance(key, str):
-        if key not in names:
-            raise unknown(key, names, what)
-        return list(names).index(key)
-    if isinstance(key, bool) or not isinstance(key, int | np.integer):
-        raise TypeError(f"a {what} is a name, a number, a slice or a list of them, not {type(key).__name__}")
-    if not -len(names) <= key < len(names):
-        raise IndexError(f"there is no {what} {key}; there are {len(names)}, {names[0]!r} to {names[-1]!r}")
-    return int(key) % len(names)
+def _named(key: object, names: Sequence[str]) -> bool:
+    number = isinstance(key, int | np.integer) and not isinstance(key, bool) and numbered(names)
+    return (isinstance(key, str) or number) and str(key) in names
 
 
 @public
