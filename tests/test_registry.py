@@ -176,6 +176,53 @@ def test_options_of_a_measure_are_those_of_its_function() -> None:
         gm.matrix([X, Y], measure="cknna", kernel_y="rbf")
 
 
+def test_the_representations_are_no_options_of_a_measure() -> None:
+    with pytest.raises(TypeError, match=r"takes Xs, Ys, measure, keys, keys_y, progress, k, metric, memory$"):
+        gm.matrix([X, Y], measure="mutual_knn", kernel="rbf")
+    with pytest.raises(TypeError, match=r"^matrix\(\) has no argument 'X'; "):
+        gm.matrix([X, Y], measure="mutual_knn", X=X)
+    with pytest.raises(TypeError, match=r"^null\(\) has no argument 'kernel'; it takes measure, X, Y, groups, "):
+        gm.null("mutual_knn", X, Y, kernel="rbf")
+
+
+@pytest.mark.parametrize(
+    ("function", "returned"),
+    [
+        (gm.canonical_correlations, "canonical_correlations returned CanonicalCorrelations"),
+        (lambda A, B: A.T @ B, r"<lambda> returned ndarray of shape \(6, 6\)"),
+        (lambda A, B: "0.5", "<lambda> returned str"),
+        (lambda A, B: None, "<lambda> returned NoneType"),
+        (lambda A, B: np.complex128(1), "<lambda> returned complex128"),
+    ],
+)
+def test_what_is_no_number_is_one_error_that_names_measure_and_layers(function: Any, returned: str) -> None:
+    layers = r" for Xs\['a'\] and Xs\['a'\]$"
+    with pytest.raises(TypeError, match=f"^measure must return a number, but {returned}{layers}"):
+        gm.matrix({"a": X, "b": Y}, measure=function)
+    if function is not gm.canonical_correlations:
+        with pytest.raises(TypeError, match=r"^measure must return a number, but <lambda> returned "):
+            gm.null(function, X, X)
+
+
+def test_a_measure_may_return_a_result_that_is_a_number() -> None:
+    found = gm.matrix([X, Y], measure=gm.rsa_estimate)
+    assert found[0, 1] == gm.rsa_estimate(X, Y).value
+
+
+def test_keys_are_numbers_where_layers_are() -> None:
+    layers = {10: X, 11: Y, 12: UNRELATED}
+    assert gm.matrix(layers, keys=[12, np.int64(10)]).rows == ("12", "10")
+    assert gm.matrix(layers, layers, keys=11, keys_y=range(10, 12)).columns == ("10", "11")
+    assert gm.matrix([X, Y, X], keys=[0, 2]).rows == ("0", "2")
+    assert gm.cka_matrix(layers, keys=(11, "1*")).rows == ("11", "10", "12")
+    with pytest.raises(ValueError, match="Xs has no layer '3'; it has 0, 1"):
+        gm.matrix([X, Y], keys=[3])
+    with pytest.raises(TypeError, match="keys must be a name or a pattern"):
+        gm.matrix([X, Y], keys=[0.5])
+    with pytest.raises(TypeError, match="keys must be a name or a pattern"):
+        gm.matrix([X, Y], keys=[True])
+
+
 def test_a_function_of_ones_own_makes_a_matrix() -> None:
     def width(A: Array, B: Array) -> float:
         return float(A.shape[1] * B.shape[1])

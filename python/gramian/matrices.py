@@ -234,8 +234,8 @@ def matrix(
         Left out, Ys are the layers in Xs.
     measure : str or callable
         The name of a measure (docs/measures.md lists them), or any function of (X, Y) that returns a number.
-    keys : str or sequence of str, optional
-        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys : str, int, or sequence of them, optional
+        Which layers, in this order: names, whole numbers that are names, or patterns of names as "blocks.*.mlp".
     keys_y : str or sequence of str, optional
         Of Ys, if these are others.
     progress : bool, callable or tqdm bar, optional
@@ -287,7 +287,7 @@ def matrix(
     else:
         function: Callable[..., float] = measure if callable(measure) else cast("Row", row).function
         both_ways = Ys is not None or row is None or not row.symmetric
-        found = _by_pairs(function, left, right, both_ways, progress, options)
+        found = _by_pairs(function, registry.name_of(measure), left, right, both_ways, progress, options)
     values = np.empty((len(left), len(right)))
     reasons: dict[str, str] = {}
     for i, j, value, reason in found:
@@ -353,6 +353,7 @@ def _of_neighbours(
 
 def _by_pairs(
     function: Callable[..., float],
+    name: str,
     left: Mapping[str, Matrix],
     right: Mapping[str, Matrix],
     both_ways: bool,
@@ -368,7 +369,7 @@ def _by_pairs(
             if not both_ways and j < i:
                 continue
             with heard() as why:
-                value = float(function(x.owner, y.owner, **options))
+                value = registry.number(function(x.owner, y.owner, **options), name, f"{a} and {b}")
             reason = (f"{a}, {b}", _said_of(a, b, why[0])) if why else None
             yield i, j, value, reason
             if not both_ways and j > i:
@@ -410,8 +411,8 @@ def cka_matrix(
     kernel : kernel or its name
         For all layers; an open bandwidth is each layer's own. Names are "linear", "cosine", "rbf" (or "gaussian"), ...;
         ``gm.RBF(bandwidth=2.0)`` has a parameter.
-    keys : str or sequence of str, optional
-        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys : str, int, or sequence of them, optional
+        Which layers, in this order: names, whole numbers that are names, or patterns of names as "blocks.*.mlp".
     keys_y : str or sequence of str, optional
         Of Ys, if these are others.
     measure : {"cka", "hsic", "kernel_alignment"}

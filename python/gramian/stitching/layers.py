@@ -215,7 +215,7 @@ def layer_search(
     ----------
     layers1, layers2 : dict of name to array, sequence of arrays, array of shape (n, layers, d), table or path
         Of shape (n, any width), as `gramian.cka_matrix` takes them; row i of all is the same sample.
-    keys : str or sequence of str, optional
+    keys : str, int, or sequence of them, optional
         Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
     keys2 : str or sequence of str, optional
         Of layers2, if these are others.
