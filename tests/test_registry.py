@@ -166,6 +166,56 @@ def test_a_comparison_shows_each_further_measure_beside_its_mean_over_shuffled_r
     assert (row.measure, row.value, row.null) == ("mutual_knn", gm.mutual_knn(X, Y), chance.mean)
 
 
+def test_measures_of_a_comparison_are_names_or_functions() -> None:
+    def first(A: Array, B: Array, seed: float = 1.0) -> float:
+        return seed * float(A[0, 0] * B[0, 0])
+
+    found = gm.compare(X, Y, "linear", measures=[gm.rsa, first, "mutual_knn"], shuffles=2).rows[-3:]
+    assert [row.measure for row in found] == ["rsa", "first", "mutual_knn"]
+    assert [row.value for row in found] == [gm.rsa(X, Y), first(X, Y), gm.mutual_knn(X, Y)]
+    assert gm.compare(X, Y, "linear", measures=None, shuffles=0) == gm.compare(X, Y, "linear", shuffles=0)
+    assert gm.compare(X, Y, "linear", measures=first, shuffles=0)["first"].value == first(X, Y)
+    assert str(gm.compare(X, Y, "linear", measures=first, shuffles=0)).count("first") == 1
+    seeded = gm.compare(X, Y, "linear", measures={first: {"seed": 3.0}}, shuffles=2)["first"]
+    assert (seeded.value, seeded.estimator) == (first(X, Y, 3.0), "seed=3.0")
+
+
+@pytest.mark.parametrize("shuffles", [0, 2])
+def test_measures_of_a_comparison_take_options(shuffles: int) -> None:
+    asked = {"mutual_knn": {"k": 3}, "rsa": {}, "cka": {"kernel": "laplacian"}, "hsic": {}}
+    c = gm.compare(X, Y, "linear", measures=asked, shuffles=shuffles)
+    assert c["mutual_knn"].value == gm.mutual_knn(X, Y, 3)
+    assert c["mutual_knn", "k=3"].measure == "mutual_knn"
+    assert c["rsa"].estimator == "-"
+    assert c["cka", "kernel=laplacian"].value == pytest.approx(gm.cka(X, Y, "laplacian"))
+    assert len([row for row in c if row.measure == "hsic"]) == 1
+    assert "\n  mutual_knn (k=3) " in str(c)
+
+
+@pytest.mark.parametrize(
+    ("measures", "error", "message"),
+    [
+        (3, TypeError, r"^measures must be names or functions of \(X, Y\), or a dict of them to options, got int$"),
+        ([3], TypeError, r"^measures must be a name or a function of \(X, Y\), got int$"),
+        ("rsaa", ValueError, r"^measures must be one of .*; did you mean 'rsa'\?$"),
+        ({"rsa": 3}, TypeError, r"^measures\['rsa'\] must be a dict of options by name, got 3$"),
+        ({"rsa": {"k": 3}}, TypeError, r"^rsa\(\) has no argument 'k'; it takes dissimilarity, "),
+        ({"mutual_knn": {"n_neighbors": 3}}, TypeError, r"^mutual_knn\(\) has no argument 'n_neighbors'; write k=3"),
+        ({"rsa": {"progress": True}}, TypeError, r"^measures\['rsa'\] has no bar of its own"),
+        (gm.canonical_correlations, TypeError, r"must return a number, but canonical_correlations returned Canonical"),
+    ],
+)
+def test_measures_that_are_none_are_one_error(measures: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        gm.compare(X, Y, "linear", measures=measures)
+
+
+def test_reasons_of_further_measures_are_said_once() -> None:
+    text = str(gm.compare(X, np.ones((N, 3)), "linear", measures=["rsa"]))
+    assert text.endswith("\nrsa: undefined: the dissimilarities of Y are all the same, up to rounding")
+    assert "(-)" not in text
+
+
 def test_options_of_a_measure_are_those_of_its_function() -> None:
     found = gm.matrix([X, Y], measure="mutual_knn", k=3, metric="euclidean")
     assert found.values[0, 1] == gm.mutual_knn(X, Y, 3, metric="euclidean")

@@ -531,10 +531,13 @@ def test_comparison_gives_the_row_of_the_default_estimator() -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("ckaa", r"^there is no measure 'ckaa'; did you mean 'cka'\? There are 'cka', 'hsic', 'kernel_alignment', "),
-        (("cka", "cosine"), r"^there is no row of cka with 'cosine'; there are 'unbiased', 'biased', 'linear', 'rbf\("),
+        ("ckaa", r"^there is no measure or kernel 'ckaa'; did you mean 'cka'\? There are 'cka', 'hsic', .*'rbf'$"),
+        ("CKA", r"^there is no measure or kernel 'CKA'; did you mean 'cka'\? There are "),
+        ("laplacian", r"^there is no measure or kernel 'laplacian'; there are 'cka', "),
+        (("cka", "cosine"), r"^there is no row of cka with 'cosine'; there are 'unbiased', 'biased', 'linear', 'rbf'$"),
+        (("cka", gm.RBF(9.0)), r"^there is no row of cka with RBF\(bandwidth=9.0\); there are 'unbiased', "),
         (("cka", "rbf", "linear"), r"^there is no row of cka with 'linear'"),
-        ((), r"^there is no measure ''; there are"),
+        ((), r"^there is no measure or kernel ''; there are"),
     ],
 )
 def test_comparison_says_what_there_is(key: Any, message: str) -> None:
@@ -543,8 +546,30 @@ def test_comparison_says_what_there_is(key: Any, message: str) -> None:
 
 
 def test_comparison_is_asked_by_names() -> None:
-    with pytest.raises(TypeError, match=r"^a comparison is asked by names, as in \['cka', 'rbf'\], not by int$"):
+    with pytest.raises(TypeError, match=r"^a comparison is asked by names and kernels, as in .*, not by int$"):
         result("Comparison")[0]
+
+
+def test_comparison_knows_kernels_by_all_their_names_and_as_objects() -> None:
+    c = gm.compare(X, Y, [gm.RBF(1.0), "linear", gm.RBF(2.0), "rational_quadratic"], shuffles=0)
+    assert [row.kernel for row in c["cka", "gaussian"]] == ["rbf(bandwidth=1)", "rbf(bandwidth=2)"]
+    assert c["cka", gm.RBF(1.0)].kernel == "rbf(bandwidth=1)"
+    assert c["cka", gm.RationalQuadratic()] is c["cka", "rq"] is c["rq", "cka"]
+    assert c["cka", gm.RationalQuadratic(alpha=1.0)] is c["cka", "rq"]
+    assert c["cka", "dot", "biased"] is c["cka", "biased", gm.Linear()]
+    assert {row.kernel for row in c["rbf"]} == {"rbf(bandwidth=1)", "rbf(bandwidth=2)"}
+    assert len(c["linear"]) == 4
+    assert {row.estimator for row in c["biased"]} == {"biased"}
+    with pytest.raises(KeyError, match=r"there are 'unbiased', 'biased', 'rbf\(bandwidth=1\)', 'linear', 'rbf\("):
+        c["cka", "cosine"]
+
+
+def test_kernel_object_does_not_stand_for_two_bandwidths() -> None:
+    c = gm.compare(X, 2 * Y, "rbf", shuffles=0)
+    left, right = map(float, re.findall(r"[\d.]+", c["cka"].kernel))
+    assert left != right
+    with pytest.raises(KeyError):
+        c["cka", gm.RBF(left)]
 
 
 def matrix() -> Any:

@@ -296,12 +296,12 @@ def row_of(measure: str, argument: str = "measure") -> Row:
     return MEASURES[measure]
 
 
-def known(measure: object) -> Row | None:
+def known(measure: object, argument: str = "measure") -> Row | None:
     """The row of a name, or of a function of this package; None of any other function."""
     if isinstance(measure, str):
-        return row_of(measure)
+        return row_of(measure, argument)
     if not callable(measure):
-        raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
+        raise TypeError(f"{argument} must be a name or a function of (X, Y), got {type(measure).__name__}")
     name = getattr(measure, "__name__", None)
     return MEASURES[name] if name in MEASURES and MEASURES[name].function is measure else None
 
