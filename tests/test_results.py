@@ -734,6 +734,43 @@ def test_matplotlib_that_is_missing_is_named(name: str, monkeypatch: pytest.Monk
         result(name).plot()
 
 
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"limits": 3}, TypeError, r"^limits must be two numbers, \(low, high\), got 3$"),
+        ({"limits": (1, 2, 3)}, TypeError, r"^limits must be two numbers"),
+        ({"limits": "ab"}, TypeError, r"^limits must be two numbers"),
+        ({"limits": (1.0, 0.0)}, ValueError, r"^limits must be finite, the lower one first, got \(1, 0\)$"),
+        ({"limits": (0.0, math.nan)}, ValueError, r"^limits must be finite"),
+        ({"ax": 3}, TypeError, r"^ax must be axes of matplotlib, as plt.gca\(\) gives, got int$"),
+        ({"titel": "a"}, TypeError, r"^plot\(\) has no argument 'titel'; did you mean 'title'\?$"),
+    ],
+)
+def test_plot_names_the_argument_that_is_wrong(
+    name: str, options: dict[str, Any], error: type[Exception], message: str, axes: Any
+) -> None:
+    with pytest.raises(error, match=message):
+        result(name).plot(**options)
+
+
+@pytest.mark.parametrize("name", ["AlignmentMatrix", "PlatonicScore", "EigenOverlap", "LayerSearch"])
+def test_heat_map_names_colours_that_are_none(name: str, axes: Any) -> None:
+    with pytest.raises(ValueError, match=r"^cmap 'viridsi' is not the name of a colour map; did you mean 'viridis'\?$"):
+        result(name).plot(cmap="viridsi")
+    with pytest.raises(TypeError, match=r"^cmap must be a colour map of matplotlib or its name, got int$"):
+        result(name).plot(cmap=3)
+    with pytest.raises(TypeError, match=r"^plot\(\) has no argument 'cmapp'; did you mean 'cmap'\?$"):
+        result(name).plot(cmapp="viridis")
+
+
+def test_axes_are_asked_for_where_a_figure_or_several_are_given(axes: Any) -> None:
+    with pytest.raises(TypeError, match=r"got Figure, whose axes figure.gca\(\) gives$"):
+        result("AlignmentMatrix").plot(axes.figure)
+    with pytest.raises(TypeError, match=r"got ndarray of shape \(2,\); give one of them, as ax\[0\]$"):
+        result("Null").plot(np.array([axes, axes]))
+
+
 def test_plot_of_a_null_marks_value_and_chance(axes: Any) -> None:
     found = result("Null")
     found.plot(axes)

@@ -179,6 +179,7 @@ class AlignmentMatrix(Result):
         }
         return facts if best.row is None else facts | {"best": f"{best.row}, {best.column}: {best.value:.4g}"}
 
+    @public
     def plot(
         self,
         ax: Any = None,

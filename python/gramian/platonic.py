@@ -60,6 +60,7 @@ class PlatonicScore(Result):
     def __float__(self) -> float:
         return self.score
 
+    @public
     def plot(
         self,
         ax: Any = None,

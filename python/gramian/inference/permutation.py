@@ -76,6 +76,7 @@ class Null(Result):
         values.attrs.update(plain(self._facts()))
         return values
 
+    @public
     def plot(
         self,
         ax: Any = None,

@@ -120,6 +120,7 @@ class LayerSearch(Result):
             values, self.rows, self.columns, caption, self.n, list(self.reasons.values()), limits, best
         )
 
+    @public
     def plot(
         self,
         ax: Any = None,

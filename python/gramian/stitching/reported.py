@@ -13,6 +13,7 @@ from gramian.results.result import Result
 from gramian.show.charts import bounds_chart
 from gramian.show.tables import Listing
 from gramian.stitching.stitch import Stitch
+from gramian.words import public
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Side: TypeAlias = Literal["<=", ">=", "="]
@@ -128,6 +129,7 @@ class StitchReport(Result):
         }
         return self._plain(found)
 
+    @public
     def plot(
         self,
         ax: Any = None,
