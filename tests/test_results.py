@@ -194,6 +194,34 @@ def test_every_cut_off_file_is_one_error_that_names_it(tmp_path: Path) -> None:
             gm.load(path)
 
 
+def test_file_of_another_kind_says_what_reads_it(tmp_path: Path) -> None:
+    gm.feature_moments(X, Y).save(tmp_path / "moments.npz")
+    with pytest.raises(ValueError, match=r"but 'FeatureMoments'; gramian\.FeatureMoments\.load reads it$"):
+        gm.load(tmp_path / "moments.npz")
+    result("Null").save(tmp_path / "null.npz")
+    with pytest.raises(ValueError, match=r"does not hold GramMoments but 'a result'; gramian\.load reads it$"):
+        gm.GramMoments.load(tmp_path / "null.npz")
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_file_of_plain_arrays_is_answered_by_what_load_reads(name: str, tmp_path: Path) -> None:
+    np.save(tmp_path / name, X) if name.endswith("y") else np.savez(tmp_path / name, X=X)
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} .*; gramian\.load reads what save wrote$"):
+        gm.load(tmp_path / name)
+
+
+def test_save_names_the_path_that_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=rf"^{tmp_path}/folder is a directory; give the name of a file in it$"):
+        result("Null").save(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError, match=rf"^{tmp_path}/no/a.npz: there is no directory {tmp_path}/no$"):
+        gm.feature_moments(X).save(tmp_path / "no" / "a.npz")
+    with pytest.raises(OSError, match="File name too long") as caught:
+        result("Null").save(tmp_path / ("a" * 255))
+    assert "partial" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         gm.load(tmp_path / "a.npz")
