@@ -623,6 +623,7 @@ def test_matrix_gives_values_by_names_and_by_numbers() -> None:
         ((slice(None), slice("y", None)), ("a", "b"), ("y", "z")),
         ((slice(None), slice("x", "y")), ("a", "b"), ("x", "y")),
         ((slice(None, None, -1), slice(None, None, 2)), ("b", "a"), ("x", "z")),
+        ((slice("b", "a", -1), slice("z", "y", -1)), ("b", "a"), ("z", "y")),
         (([False, True], np.array([True, False, True])), ("b",), ("x", "z")),
         ((("b",), "y"), ("b",), ("y",)),
         (("b",), ("b",), ("x", "y", "z")),

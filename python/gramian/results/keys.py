@@ -47,7 +47,9 @@ def chosen(key: Any, names: Sequence[str], what: str) -> int | list[int]:
     """
     if isinstance(key, slice):
         start, stop = _end(key.start, names, what), _end(key.stop, names, what)
-        found = list(range(len(names)))[start : stop + 1 if isinstance(key.stop, str) else stop : key.step]
+        if isinstance(key.stop, str):  # it is in
+            stop = stop + 1 if key.step is None or key.step > 0 else stop - 1 if stop else None
+        found = list(range(len(names)))[start : stop : key.step]
     elif isinstance(key, list | tuple):
         found = _listed(key, names, what)
     elif hasattr(key, "__array__"):
