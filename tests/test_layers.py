@@ -191,8 +191,8 @@ def test_a_name_with_the_marks_of_a_pattern_is_a_name_first() -> None:
         ("blocks.7.mlp", ValueError, "Xs has no layer 'blocks.7.mlp'; it has blocks.0.mlp, blocks.1.mlp, blocks.2.mlp"),
         (["*", "x*"], ValueError, "Xs has no layer 'x*'; it has blocks.0.mlp"),
         ([], ValueError, "keys is empty; Xs has the layers blocks.0.mlp"),
-        (3, TypeError, "keys must be a name or a pattern, or a list of them, got 3"),
-        ([0], TypeError, "keys must be a name or a pattern, or a list of them, got [0]"),
+        (3, ValueError, "Xs has no layer '3'; it has blocks.0.mlp"),
+        ([0.5], TypeError, "keys must be a name or a pattern, or a list of them, got [0.5]"),
     ],
 )
 def test_keys_that_choose_nothing_list_what_there_is(keys: Any, error: type[Exception], words: str) -> None:

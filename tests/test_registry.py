@@ -166,6 +166,56 @@ def test_a_comparison_shows_each_further_measure_beside_its_mean_over_shuffled_r
     assert (row.measure, row.value, row.null) == ("mutual_knn", gm.mutual_knn(X, Y), chance.mean)
 
 
+def test_measures_of_a_comparison_are_names_or_functions() -> None:
+    def first(A: Array, B: Array, seed: float = 1.0) -> float:
+        return seed * float(A[0, 0] * B[0, 0])
+
+    found = gm.compare(X, Y, "linear", measures=[gm.rsa, first, "mutual_knn"], shuffles=2).rows[-3:]
+    assert [row.measure for row in found] == ["rsa", "first", "mutual_knn"]
+    assert [row.value for row in found] == [gm.rsa(X, Y), first(X, Y), gm.mutual_knn(X, Y)]
+    assert gm.compare(X, Y, "linear", measures=None, shuffles=0) == gm.compare(X, Y, "linear", shuffles=0)
+    assert gm.compare(X, Y, "linear", measures=first, shuffles=0)["first"].value == first(X, Y)
+    assert str(gm.compare(X, Y, "linear", measures=first, shuffles=0)).count("first") == 1
+    seeded = gm.compare(X, Y, "linear", measures={first: {"seed": 3.0}}, shuffles=2)["first"]
+    assert (seeded.value, seeded.estimator) == (first(X, Y, 3.0), "seed=3.0")
+
+
+@pytest.mark.parametrize("shuffles", [0, 2])
+def test_measures_of_a_comparison_take_options(shuffles: int) -> None:
+    asked = {"mutual_knn": {"k": 3}, "rsa": {}, "cka": {"kernel": "laplacian"}, "hsic": {}}
+    c = gm.compare(X, Y, "linear", measures=asked, shuffles=shuffles)
+    assert c["mutual_knn"].value == gm.mutual_knn(X, Y, 3)
+    assert c["mutual_knn", "k=3"].measure == "mutual_knn"
+    assert c["rsa"].estimator == "-"
+    assert c["cka", "kernel=laplacian"].value == pytest.approx(gm.cka(X, Y, "laplacian"))
+    assert len([row for row in c if row.measure == "hsic"]) == 1
+    assert "\n  mutual_knn (k=3) " in str(c)
+
+
+@pytest.mark.parametrize(
+    ("measures", "error", "message"),
+    [
+        (3, TypeError, r"^measures must be names or functions of \(X, Y\), or a dict of them to options, got int$"),
+        ([3], TypeError, r"^measures must be a name or a function of \(X, Y\), got int$"),
+        ("rsaa", ValueError, r"^measures must be one of .*; did you mean 'rsa'\?$"),
+        ({"rsa": 3}, TypeError, r"^measures\['rsa'\] must be a dict of options by name, got 3$"),
+        ({"rsa": {"k": 3}}, TypeError, r"^rsa\(\) has no argument 'k'; it takes dissimilarity, "),
+        ({"mutual_knn": {"n_neighbors": 3}}, TypeError, r"^mutual_knn\(\) has no argument 'n_neighbors'; write k=3"),
+        ({"rsa": {"progress": True}}, TypeError, r"^measures\['rsa'\] has no bar of its own"),
+        (gm.canonical_correlations, TypeError, r"must return a number, but canonical_correlations returned Canonical"),
+    ],
+)
+def test_measures_that_are_none_are_one_error(measures: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        gm.compare(X, Y, "linear", measures=measures)
+
+
+def test_reasons_of_further_measures_are_said_once() -> None:
+    text = str(gm.compare(X, np.ones((N, 3)), "linear", measures=["rsa"]))
+    assert text.endswith("\nrsa: undefined: the dissimilarities of Y are all the same, up to rounding")
+    assert "(-)" not in text
+
+
 def test_options_of_a_measure_are_those_of_its_function() -> None:
     found = gm.matrix([X, Y], measure="mutual_knn", k=3, metric="euclidean")
     assert found.values[0, 1] == gm.mutual_knn(X, Y, 3, metric="euclidean")
@@ -174,6 +224,53 @@ def test_options_of_a_measure_are_those_of_its_function() -> None:
         gm.matrix([X, Y], measure="mutual_knn", n_neighbors=3)
     with pytest.raises(TypeError, match="one kernel for all layers"):
         gm.matrix([X, Y], measure="cknna", kernel_y="rbf")
+
+
+def test_the_representations_are_no_options_of_a_measure() -> None:
+    with pytest.raises(TypeError, match=r"takes Xs, Ys, measure, keys, keys_y, progress, k, metric, memory$"):
+        gm.matrix([X, Y], measure="mutual_knn", kernel="rbf")
+    with pytest.raises(TypeError, match=r"^matrix\(\) has no argument 'X'; "):
+        gm.matrix([X, Y], measure="mutual_knn", X=X)
+    with pytest.raises(TypeError, match=r"^null\(\) has no argument 'kernel'; it takes measure, X, Y, groups, "):
+        gm.null("mutual_knn", X, Y, kernel="rbf")
+
+
+@pytest.mark.parametrize(
+    ("function", "returned"),
+    [
+        (gm.canonical_correlations, "canonical_correlations returned CanonicalCorrelations"),
+        (lambda A, B: A.T @ B, r"<lambda> returned ndarray of shape \(6, 6\)"),
+        (lambda A, B: "0.5", "<lambda> returned str"),
+        (lambda A, B: None, "<lambda> returned NoneType"),
+        (lambda A, B: np.complex128(1), "<lambda> returned complex128"),
+    ],
+)
+def test_what_is_no_number_is_one_error_that_names_measure_and_layers(function: Any, returned: str) -> None:
+    layers = r" for Xs\['a'\] and Xs\['a'\]$"
+    with pytest.raises(TypeError, match=f"^measure must return a number, but {returned}{layers}"):
+        gm.matrix({"a": X, "b": Y}, measure=function)
+    if function is not gm.canonical_correlations:
+        with pytest.raises(TypeError, match=r"^measure must return a number, but <lambda> returned "):
+            gm.null(function, X, X)
+
+
+def test_a_measure_may_return_a_result_that_is_a_number() -> None:
+    found = gm.matrix([X, Y], measure=gm.rsa_estimate)
+    assert found[0, 1] == gm.rsa_estimate(X, Y).value
+
+
+def test_keys_are_numbers_where_layers_are() -> None:
+    layers = {10: X, 11: Y, 12: UNRELATED}
+    assert gm.matrix(layers, keys=[12, np.int64(10)]).rows == ("12", "10")
+    assert gm.matrix(layers, layers, keys=11, keys_y=range(10, 12)).columns == ("10", "11")
+    assert gm.matrix([X, Y, X], keys=[0, 2]).rows == ("0", "2")
+    assert gm.cka_matrix(layers, keys=(11, "1*")).rows == ("11", "10", "12")
+    with pytest.raises(ValueError, match="Xs has no layer '3'; it has 0, 1"):
+        gm.matrix([X, Y], keys=[3])
+    with pytest.raises(TypeError, match="keys must be a name or a pattern"):
+        gm.matrix([X, Y], keys=[0.5])
+    with pytest.raises(TypeError, match="keys must be a name or a pattern"):
+        gm.matrix([X, Y], keys=[True])
 
 
 def test_a_function_of_ones_own_makes_a_matrix() -> None:

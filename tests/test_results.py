@@ -194,6 +194,34 @@ def test_every_cut_off_file_is_one_error_that_names_it(tmp_path: Path) -> None:
             gm.load(path)
 
 
+def test_file_of_another_kind_says_what_reads_it(tmp_path: Path) -> None:
+    gm.feature_moments(X, Y).save(tmp_path / "moments.npz")
+    with pytest.raises(ValueError, match=r"but 'FeatureMoments'; gramian\.FeatureMoments\.load reads it$"):
+        gm.load(tmp_path / "moments.npz")
+    result("Null").save(tmp_path / "null.npz")
+    with pytest.raises(ValueError, match=r"does not hold GramMoments but 'a result'; gramian\.load reads it$"):
+        gm.GramMoments.load(tmp_path / "null.npz")
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_file_of_plain_arrays_is_answered_by_what_load_reads(name: str, tmp_path: Path) -> None:
+    np.save(tmp_path / name, X) if name.endswith("y") else np.savez(tmp_path / name, X=X)
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} .*; gramian\.load reads what save wrote$"):
+        gm.load(tmp_path / name)
+
+
+def test_save_names_the_path_that_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=rf"^{tmp_path}/folder is a directory; give the name of a file in it$"):
+        result("Null").save(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError, match=rf"^{tmp_path}/no/a.npz: there is no directory {tmp_path}/no$"):
+        gm.feature_moments(X).save(tmp_path / "no" / "a.npz")
+    with pytest.raises(OSError, match="File name too long") as caught:
+        result("Null").save(tmp_path / ("a" * 255))
+    assert "partial" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         gm.load(tmp_path / "a.npz")
@@ -304,6 +332,50 @@ def test_copied_rows_are_read_anew(dtype: str) -> None:
     found = pickle.loads(pickle.dumps(rows))
     assert (found.dtype, found.shape) == (dtype, rows.shape)
     assert same(found.numpy(), rows.numpy())
+
+
+# ---- equality --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_copies_are_equal_and_hash_alike(name: str) -> None:
+    original = OBJECTS[name]()
+    copied = pickle.loads(pickle.dumps(original))
+    assert copied == original
+    assert hash(copied) == hash(original)
+
+
+@pytest.mark.parametrize("name", [*RESULTS, "GramMoments", "FeatureMoments"])
+def test_what_was_saved_is_equal_to_what_comes_back(name: str, tmp_path: Path) -> None:
+    saved = OBJECTS[name]()
+    saved.save(tmp_path / "a.npz")
+    assert type(saved).load(tmp_path / "a.npz") == saved
+
+
+@pytest.mark.parametrize("name", ["AlignmentMatrix", "Null", "Spectrum", "Kare"])
+def test_one_changed_bit_of_an_array_makes_a_result_another_one(name: str) -> None:
+    found = result(name)
+    field = next(f.name for f in dataclasses.fields(found) if isinstance(getattr(found, f.name), np.ndarray))
+    changed = getattr(found, field).copy()
+    changed.flat[0] = np.nextafter(changed.flat[0], math.inf)
+    assert found != dataclasses.replace(found, **{field: changed})
+    assert found == dataclasses.replace(found, **{field: getattr(found, field).copy()})
+
+
+def test_values_are_equal_by_their_bits() -> None:
+    interval = gm.bounds.Interval
+    assert interval(math.nan, 1.0) == interval(-math.nan, 1.0)
+    assert interval(0.0, 1.0) != interval(-0.0, 1.0)
+    assert interval(0.0, 1.0) != (0.0, 1.0)
+    assert interval(0.0, 1.0) != result("Estimate")
+    assert len({interval(0.0, 1.0), interval(0.0, 1.0), interval(0.0, 2.0)}) == 2
+    assert gm.feature_moments(X, Y) != gm.feature_moments(Y, X)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_result_is_compared_in_one_way(name: str) -> None:
+    assert type(result(name)).__eq__ is Result.__eq__
+    assert type(result(name)).__hash__ is Result.__hash__
 
 
 # ---- provenance ------------------------------------------------------------------------------------------------------
@@ -487,10 +559,13 @@ def test_comparison_gives_the_row_of_the_default_estimator() -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("ckaa", r"^there is no measure 'ckaa'; did you mean 'cka'\? There are 'cka', 'hsic', 'kernel_alignment', "),
-        (("cka", "cosine"), r"^there is no row of cka with 'cosine'; there are 'unbiased', 'biased', 'linear', 'rbf\("),
+        ("ckaa", r"^there is no measure or kernel 'ckaa'; did you mean 'cka'\? There are 'cka', 'hsic', .*'rbf'$"),
+        ("CKA", r"^there is no measure or kernel 'CKA'; did you mean 'cka'\? There are "),
+        ("laplacian", r"^there is no measure or kernel 'laplacian'; there are 'cka', "),
+        (("cka", "cosine"), r"^there is no row of cka with 'cosine'; there are 'unbiased', 'biased', 'linear', 'rbf'$"),
+        (("cka", gm.RBF(9.0)), r"^there is no row of cka with RBF\(bandwidth=9.0\); there are 'unbiased', "),
         (("cka", "rbf", "linear"), r"^there is no row of cka with 'linear'"),
-        ((), r"^there is no measure ''; there are"),
+        ((), r"^there is no measure or kernel ''; there are"),
     ],
 )
 def test_comparison_says_what_there_is(key: Any, message: str) -> None:
@@ -499,8 +574,30 @@ def test_comparison_says_what_there_is(key: Any, message: str) -> None:
 
 
 def test_comparison_is_asked_by_names() -> None:
-    with pytest.raises(TypeError, match=r"^a comparison is asked by names, as in \['cka', 'rbf'\], not by int$"):
+    with pytest.raises(TypeError, match=r"^a comparison is asked by names and kernels, as in .*, not by int$"):
         result("Comparison")[0]
+
+
+def test_comparison_knows_kernels_by_all_their_names_and_as_objects() -> None:
+    c = gm.compare(X, Y, [gm.RBF(1.0), "linear", gm.RBF(2.0), "rational_quadratic"], shuffles=0)
+    assert [row.kernel for row in c["cka", "gaussian"]] == ["rbf(bandwidth=1)", "rbf(bandwidth=2)"]
+    assert c["cka", gm.RBF(1.0)].kernel == "rbf(bandwidth=1)"
+    assert c["cka", gm.RationalQuadratic()] is c["cka", "rq"] is c["rq", "cka"]
+    assert c["cka", gm.RationalQuadratic(alpha=1.0)] is c["cka", "rq"]
+    assert c["cka", "dot", "biased"] is c["cka", "biased", gm.Linear()]
+    assert {row.kernel for row in c["rbf"]} == {"rbf(bandwidth=1)", "rbf(bandwidth=2)"}
+    assert len(c["linear"]) == 4
+    assert {row.estimator for row in c["biased"]} == {"biased"}
+    with pytest.raises(KeyError, match=r"there are 'unbiased', 'biased', 'rbf\(bandwidth=1\)', 'linear', 'rbf\("):
+        c["cka", "cosine"]
+
+
+def test_kernel_object_does_not_stand_for_two_bandwidths() -> None:
+    c = gm.compare(X, 2 * Y, "rbf", shuffles=0)
+    left, right = map(float, re.findall(r"[\d.]+", c["cka"].kernel))
+    assert left != right
+    with pytest.raises(KeyError):
+        c["cka", gm.RBF(left)]
 
 
 def matrix() -> Any:
@@ -526,6 +623,12 @@ def test_matrix_gives_values_by_names_and_by_numbers() -> None:
         ((slice(None), slice("y", None)), ("a", "b"), ("y", "z")),
         ((slice(None), slice("x", "y")), ("a", "b"), ("x", "y")),
         ((slice(None, None, -1), slice(None, None, 2)), ("b", "a"), ("x", "z")),
+        ((slice("b", "a", -1), slice("z", "y", -1)), ("b", "a"), ("z", "y")),
+        (([False, True], np.array([True, False, True])), ("b",), ("x", "z")),
+        ((("b",), "y"), ("b",), ("y",)),
+        (("b",), ("b",), ("x", "y", "z")),
+        (np.array(["b", "a"]), ("b", "a"), ("x", "y", "z")),
+        (np.array([1, 0]), ("b", "a"), ("x", "y", "z")),
     ],
 )
 def test_matrix_becomes_smaller(key: Any, rows: tuple[str, ...], columns: tuple[str, ...]) -> None:
@@ -546,12 +649,65 @@ def test_smaller_matrix_keeps_the_reasons_of_what_it_has() -> None:
         ("q", KeyError, r"^there is no row 'q'; there are 'a', 'b'$"),
         (("a", "xx"), KeyError, r"^there is no column 'xx'; did you mean 'x'\? There are 'x', 'y', 'z'$"),
         (2, IndexError, r"^there is no row 2; there are 2, 'a' to 'b'$"),
-        (1.5, TypeError, r"^a row is a name, a number, a slice or a list of them, not float$"),
+        (1.5, TypeError, r"^a row is a name, a number, a slice, a mask or a list of them, not float$"),
+        (True, TypeError, r"not bool$"),
+        ((0, 0, 0), IndexError, r"^a matrix has rows and columns, so at most two indexes, got 3$"),
+        (slice("b", "a"), IndexError, r"^\['b':'a'\] chooses no row; there are 2, 'a' to 'b'$"),
+        ([], IndexError, r"^\[\] chooses no row; there are 2, 'a' to 'b'$"),
+        ((0, [False] * 3), IndexError, r"^\[False, False, False\] chooses no column; there are 3, 'x' to 'z'$"),
+        ([True], IndexError, r"^a mask of rows has a value for each of the 2, got 1$"),
+        (np.ones((2, 3), bool), TypeError, r"^a list or a mask of rows has one dimension, got shape \(2, 3\)$"),
     ],
 )
 def test_matrix_says_what_there_is(key: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         matrix()[key]
+
+
+def of_numbers(*names: int) -> Any:
+    values = 10.0 * np.arange(len(names))[:, None] + np.arange(len(names))
+    text = tuple(map(str, names))
+    return gm.AlignmentMatrix(values, text, text, "cka", {}, 50, {})
+
+
+def test_number_is_a_name_where_layers_are_named_by_numbers() -> None:
+    assert gm.matrix({1: X, 0: Y}, {1: X, 0: Y}, measure="hsic")[0, 1] == pytest.approx(gm.hsic(Y, X))
+    m = of_numbers(1, 0)
+    assert (m[0, 0], m[1, 1], m[0, 1], m["0", "1"], m[-1, -1]) == (11.0, 0.0, 10.0, 10.0, 11.0)
+    m = of_numbers(10, 11, 12)
+    assert (m[10, 11], m[np.int64(12), "10"], m[-1, -2]) == (1.0, 20.0, 21.0)
+    assert m[[12, 10]].rows == ("12", "10")
+    assert [m[10:12].rows, m[:11].rows, m[11:].rows, m[-2:].rows] == [
+        ("10", "11"), ("10",), ("11", "12"), ("11", "12"),
+    ]  # fmt: skip
+    with pytest.raises(KeyError, match=r"^there is no row 0; there are '10', '11', '12'$"):
+        m[0]
+
+
+def test_layers_of_a_list_are_named_by_their_places() -> None:
+    m = of_numbers(*range(12))
+    for key in (0, 11, -1, slice(2, 5), slice(None, -3), slice(5, 100), [3, 1]):
+        assert m[key].rows == tuple(np.array(m.rows)[[key] if isinstance(key, int) else key])
+    with pytest.raises(KeyError, match="there is no row 12"):
+        m[12]
+    assert m[1:][1, 1] == m[1, 1]
+
+
+def test_matrix_holds_the_names_of_its_rows() -> None:
+    m = matrix()
+    assert (list(m), len(m), m.shape) == (["a", "b"], 2, (2, 3))
+    assert "a" in m
+    assert ("a", "x") in m
+    assert "x" not in m
+    assert ("x", "a") not in m
+    assert 0 not in m
+    assert 1 in of_numbers(1, 2)
+
+
+def test_matrix_of_one_value_is_a_number() -> None:
+    assert float(matrix()["a", ["y"]]) == 0.9
+    with pytest.raises(TypeError, match=r"^only a matrix of one value is a number; this one has 2 × 3$"):
+        float(matrix())
 
 
 def test_best_is_the_first_of_the_largest_values() -> None:
@@ -605,6 +761,43 @@ def test_matplotlib_that_is_missing_is_named(name: str, monkeypatch: pytest.Monk
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=r"^plot\(\) needs matplotlib: pip install 'gramian\[viz\]'"):
         result(name).plot()
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"limits": 3}, TypeError, r"^limits must be two numbers, \(low, high\), got 3$"),
+        ({"limits": (1, 2, 3)}, TypeError, r"^limits must be two numbers"),
+        ({"limits": "ab"}, TypeError, r"^limits must be two numbers"),
+        ({"limits": (1.0, 0.0)}, ValueError, r"^limits must be finite, the lower one first, got \(1, 0\)$"),
+        ({"limits": (0.0, math.nan)}, ValueError, r"^limits must be finite"),
+        ({"ax": 3}, TypeError, r"^ax must be axes of matplotlib, as plt.gca\(\) gives, got int$"),
+        ({"titel": "a"}, TypeError, r"^plot\(\) has no argument 'titel'; did you mean 'title'\?$"),
+    ],
+)
+def test_plot_names_the_argument_that_is_wrong(
+    name: str, options: dict[str, Any], error: type[Exception], message: str, axes: Any
+) -> None:
+    with pytest.raises(error, match=message):
+        result(name).plot(**options)
+
+
+@pytest.mark.parametrize("name", ["AlignmentMatrix", "PlatonicScore", "EigenOverlap", "LayerSearch"])
+def test_heat_map_names_colours_that_are_none(name: str, axes: Any) -> None:
+    with pytest.raises(ValueError, match=r"^cmap 'viridsi' is not the name of a colour map; did you mean 'viridis'\?$"):
+        result(name).plot(cmap="viridsi")
+    with pytest.raises(TypeError, match=r"^cmap must be a colour map of matplotlib or its name, got int$"):
+        result(name).plot(cmap=3)
+    with pytest.raises(TypeError, match=r"^plot\(\) has no argument 'cmapp'; did you mean 'cmap'\?$"):
+        result(name).plot(cmapp="viridis")
+
+
+def test_axes_are_asked_for_where_a_figure_or_several_are_given(axes: Any) -> None:
+    with pytest.raises(TypeError, match=r"got Figure, whose axes figure.gca\(\) gives$"):
+        result("AlignmentMatrix").plot(axes.figure)
+    with pytest.raises(TypeError, match=r"got ndarray of shape \(2,\); give one of them, as ax\[0\]$"):
+        result("Null").plot(np.array([axes, axes]))
 
 
 def test_plot_of_a_null_marks_value_and_chance(axes: Any) -> None:

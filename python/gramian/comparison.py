@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast, get_args
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias, cast, get_args
 
 from gramian.inference import independence, permutation
 from gramian.inference.estimates import estimate
@@ -16,6 +17,7 @@ from gramian.measures.registry import MeasureName, Row
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import heard
 from gramian.results.keys import unknown
+from gramian.results.plain import is_kernel
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows.arrays import Matrix, check_budget, check_count, one_of, require_rows
@@ -25,12 +27,15 @@ from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, Estimator, Measure
 from gramian.sweeps.permuted import PERMUTED
 from gramian.sweeps.represent import Precision
 from gramian.sweeps.routes import Paired
-from gramian.words import public
+from gramian.words import check_options, public
+
+_Named: TypeAlias = MeasureName | Callable[..., float]
+Measures: TypeAlias = _Named | Sequence[_Named] | Mapping[Any, Mapping[str, Any]]  # to options
 
 _ALWAYS = (*estimators.MEASURES, "distance_alignment")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparisonRow(Result):
     """One measure under one kernel."""
 
@@ -49,7 +54,7 @@ class ComparisonRow(Result):
         return self.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison(Result):
     """Every measure of two representations."""
 
@@ -63,29 +68,42 @@ class Comparison(Result):
     shuffles: int  # behind each null
     seed: int
 
-    def __getitem__(self, key: str | tuple[str, ...]) -> Any:
+    def __getitem__(self, key: str | Kernel | tuple[str | Kernel, ...]) -> Any:
         """The row of a measure, or a Comparison of several: ``["cka"]``, ``["cka", "rbf"]``, ``["cka", "biased"]``.
 
-        Behind the measure come an estimator, a kernel (as a row shows it, or its name), or both. Without an estimator
-        the measure's own default is meant, where it has one. Raises KeyError for what there is not, and lists what is.
+        Beside the measure, or without one, come an estimator, a kernel, or both: a kernel as a row shows it, by any of
+        its names ("gaussian"), or as an object, ``["cka", gm.RBF(1.0)]``. Without an estimator the measure's own
+        default is meant, where it has one. Raises KeyError for what there is not, and lists what there is.
         """
         parts = key if isinstance(key, tuple) else (key,)
         for part in parts:
-            if not isinstance(part, str):
-                raise TypeError(f"a comparison is asked by names, as in ['cka', 'rbf'], not by {type(part).__name__}")
-        measure = parts[0] if parts else ""
-        rows = [r for r in self.rows if r.measure == measure]
-        if not rows:
-            raise unknown(measure, (r.measure for r in self.rows), "measure")
-        for part in parts[1:]:
-            found = [r for r in rows if part in (r.estimator, r.kernel)] or [r for r in rows if _name(r.kernel) == part]
+            if not isinstance(part, str) and not is_kernel(part):
+                kind = type(part).__name__
+                raise TypeError(f"a comparison is asked by names and kernels, as in ['cka', 'rbf'], not by {kind}")
+        names = {r.measure for r in self.rows}
+        measure = next((part for part in parts if isinstance(part, str) and part in names), None)
+        rows = [r for r in self.rows if measure in (None, r.measure)]
+        for part in parts:
+            if measure is not None and part == measure:
+                continue
+            found = [r for r in rows if part in (r.estimator, r.kernel)] or [r for r in rows if _is(part, r.kernel)]
             if not found:
-                raise unknown(part, [*(r.estimator for r in rows), *(r.kernel for r in rows)], f"row of {measure} with")
+                raise self._unknown(part, measure, rows)
             rows = found
+        if not parts:
+            raise self._unknown("", None, rows)
         usual = {**DEFAULT_ESTIMATOR}.get(cast("Measure", measure))
-        if not any(r.estimator in parts for r in rows):
+        if measure is not None and not any(r.estimator in parts for r in rows):
             rows = [r for r in rows if r.estimator == usual] or rows
         return rows[0] if len(rows) == 1 else replace(self, rows=tuple(rows))
+
+    def _unknown(self, part: str | Kernel, measure: str | None, rows: Sequence[ComparisonRow]) -> KeyError:
+        kernels = list(dict.fromkeys(r.kernel for r in rows))
+        short = [_name(kernel) for kernel in kernels]
+        shown = [full if short.count(name) > 1 else name for full, name in zip(kernels, short, strict=True)]
+        known = [*(r.measure if measure is None else r.estimator for r in rows), *shown]
+        what = "measure or kernel" if measure is None else f"row of {measure} with"
+        return unknown(part, (name for name in known if name != "-"), what)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -103,12 +121,14 @@ class Comparison(Result):
         return Listing(columns)
 
     def _shown_listing(self) -> Listing:
-        columns = {name: [getattr(row, name) for row in self.rows] for name in ("measure", "estimator", "value")}
+        columns: dict[str, list[Any]] = {"measure": [row.measure for row in self.rows]}
+        columns["estimator"] = [None if row.estimator == "-" else row.estimator for row in self.rows]
+        columns["value"] = [row.value for row in self.rows]
         ends = [None if row.ci is None or math.isnan(row.ci[0]) else row.ci for row in self.rows]
         columns["interval"] = [end and f"{shown(end[0])} to {shown(end[1])}" for end in ends]
         columns |= {"pvalue": [row.pvalue for row in self.rows], "shuffled": [row.null for row in self.rows]}
         columns |= {"chance": [row.floor for row in self.rows], "reason": [row.reason for row in self.rows]}
-        return Listing(columns, [row.kernel for row in self.rows], "kernel")
+        return Listing(columns, ["" if row.kernel == "-" else row.kernel for row in self.rows], "kernel")
 
     def __str__(self) -> str:
         return table(self)
@@ -121,7 +141,7 @@ def compare(
     Y: object,
     kernel: Kernel | KernelName | Sequence[Kernel | KernelName] = ("linear", "rbf"),
     *,
-    measures: MeasureName | Sequence[MeasureName] = (),
+    measures: Measures | None = None,
     confidence: float = 0.95,
     method: Method = "gamma",
     permutations: int = 1000,
@@ -147,9 +167,10 @@ def compare(
     kernel : kernel, name, or a sequence of them
         "linear", "cosine", "rbf" (or "gaussian"), ..., or objects with parameters, ``gm.RBF(bandwidth=2.0)``. A
         bandwidth left open is the median distance of each array.
-    measures : str or sequence of str
-        More measures, by name and with their own defaults, each beside its mean over shuffled pairings:
-        ``("mutual_knn", "rsa")``. docs/measures.md lists them.
+    measures : str, function, sequence of them, or dict of them to options, optional
+        More measures, each beside its mean over shuffled pairings: by name (docs/measures.md lists them) or any
+        function of (X, Y) that returns a number. ``["mutual_knn", gm.rsa]`` have their own defaults,
+        ``{"mutual_knn": {"k": 5}, "rsa": {}}`` the options that are named.
     confidence : float
         Of the intervals.
     method : {"gamma", "permutation", "pearson3", "t", "chi2", "gretton"}
@@ -203,8 +224,7 @@ def compare(
     kernels = [as_kernel(k) for k in listed]
     if not kernels:
         raise ValueError("kernel is empty; name at least one")
-    asked = (measures,) if isinstance(measures, str) else measures
-    more = [row for name in asked if (row := registry.row_of(name, "measures")).name not in _ALWAYS]
+    more = _further(measures)
     one_of(method, get_args(Method), "method")
     check_count(permutations, "permutations")
     # statistics and the test; errors of CKA, twice, HSIC and kernel alignment; the null
@@ -244,9 +264,9 @@ def compare(
             )
         reason = why[0] if why else None
         rows.append(ComparisonRow("distance_alignment", normalize, "-", value, None, None, None, None, None, reason))
-    for row in more:
-        told = phase(progress, row.name, 1 + shuffles)
-        rows.append(_of_registry(row, x, y, shuffles, seed, told))
+    for asked in more:
+        told = phase(progress, asked.name, 1 + shuffles)
+        rows.append(_measured(asked, x, y, shuffles, seed, told))
     return Comparison(
         tuple(rows),
         x.n,
@@ -261,16 +281,73 @@ def compare(
     )
 
 
-def _of_registry(row: Row, x: Matrix, y: Matrix, shuffles: int, seed: int, progress: Progress | None) -> ComparisonRow:
-    """A measure by its own defaults, and what it is on average over shuffled pairings."""
+@dataclass(frozen=True)
+class _Further:
+    """A measure that was asked for, beside those that there always are."""
+
+    name: str
+    row: Row | None  # None of a function that is not this package's
+    function: Callable[..., float]  # with its options, if it is not
+    options: Mapping[str, Any]
+
+    @property
+    def variant(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.options.items()) or "-"
+
+
+def _further(measures: Measures | None) -> list[_Further]:
+    """Without those that there are anyway, where nothing is asked of them."""
+    if measures is None:
+        return []
+    listed: Iterable[Any] = [measures] if isinstance(measures, str) or callable(measures) else cast("Any", measures)
+    if not isinstance(listed, Iterable):
+        kind = type(measures).__name__
+        raise TypeError(f"measures must be names or functions of (X, Y), or a dict of them to options, got {kind}")
+    found = []
+    for asked in listed:
+        row = registry.known(asked, "measures")
+        options = listed[asked] if isinstance(listed, Mapping) else {}
+        name = registry.name_of(asked)
+        if not isinstance(options, Mapping) or not all(isinstance(option, str) for option in options):
+            raise TypeError(f"measures[{name!r}] must be a dict of options by name, got {options!r:.60}")
+        if "progress" in options:
+            raise TypeError(f"measures[{name!r}] has no bar of its own; give compare progress=")
+        if row is not None:
+            check_options(options, row.function)
+        if options or row is None or row.name not in _ALWAYS:
+            found.append(_Further(name, row, _with(asked, name, options) if row is None else row.function, options))
+    return found
+
+
+def _with(function: Any, name: str, options: Mapping[str, Any]) -> Callable[..., float]:
+    """A function with its options, which may have the names of those of a null."""
+
+    def called(X: object, Y: object) -> float:
+        return registry.number(function(X, Y, **options), name)
+
+    called.__name__ = name
+    return called
+
+
+def _measured(
+    asked: _Further, x: Matrix, y: Matrix, shuffles: int, seed: int, progress: Progress | None
+) -> ComparisonRow:
+    """The measure, and what it is on average over shuffled pairings."""
+    chance, reason = None, None
+    options = asked.options if asked.row is not None else {}
     if shuffles:
-        found = permutation.null(row.function, x, y, permutations=shuffles, seed=seed, progress=progress)
-        value, chance, reason = found.value, found.mean, found.reason if math.isnan(found.value) else None
+        given: dict[str, Any] = {"permutations": shuffles, "seed": seed, "progress": progress}
+        found = permutation.null(asked.function, x, y, **given, **options)
+        value, chance = found.value, found.mean
+        if math.isnan(value) and found.reason:
+            reason = found.reason.removeprefix(f"{asked.name} has no value for these arrays").removeprefix(": ") or None
     else:
         with heard() as why:
-            value = float(row.function(x, y, progress=progress))
-        chance, reason = None, why[0] if why else None
-    return ComparisonRow(row.name, "-", "-", value, None, None, None, chance, None, reason)
+            if asked.row is not None:
+                options = {**options, "progress": progress}
+            value = asked.function(x.owner, y.owner, **options)
+        reason = why[0] if why else None
+    return ComparisonRow(asked.name, asked.variant, "-", value, None, None, None, chance, None, reason)
 
 
 def _rows(
@@ -316,6 +393,17 @@ def _name(kernel: str) -> str:
     return kernel.split("(")[0]
 
 
+def _is(asked: str | Kernel, kernel: str) -> bool:
+    """Whether a kernel as a row shows it has that name, or the parameters of that object, as far as it has some."""
+    try:
+        wanted = as_kernel(asked)
+    except ValueError:
+        return False
+    given = {f.name: getattr(wanted, f.name) for f in fields(wanted)} if not isinstance(asked, str) else {}
+    texts = [rf"[(,] ?{name}={re.escape(f'{v:.4g}')}(, \w+=|\)$)" for name, v in given.items() if v is not None]
+    return _name(kernel) == wanted.name and all(re.search(text, kernel) for text in texts)
+
+
 def _kernel_name(pair: Paired) -> str:
     """Name and parameters; both bandwidths where the two arrays' differ."""
     x, y = (parameters(k) for k in pair.kernels)
@@ -347,8 +435,10 @@ def table(c: Comparison) -> str:
             )
         )
         if row.reason and (missing := _missing(row)):
-            notes.append(f"{row.kernel} {row.measure}: {missing}: {row.reason}")
-    distances = dict.fromkeys(row.measure for row in c.rows if registry.row_of(row.measure).perfect == 0)
+            where = [name for name in (row.kernel, row.measure) if name != "-"]
+            notes.append(f"{' '.join(where)}: {missing}: {row.reason}")
+    rows_of = {row.measure: registry.MEASURES.get(row.measure) for row in c.rows}
+    distances = [name for name, row_of in rows_of.items() if row_of is not None and row_of.perfect == 0]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = [f"{c.n} samples, {c.dx} and {c.dy} features ({c.dtype[0]}, {c.dtype[1]})", ""]
     for i, line in enumerate(lines):

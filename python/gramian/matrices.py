@@ -19,7 +19,7 @@ from gramian.measures import neighbors, overlaps, registry
 from gramian.measures.registry import MeasureName, Row
 from gramian.progress import Progress, expect, one_bar, phase, tell
 from gramian.reasons import heard
-from gramian.results.keys import unknown
+from gramian.results.keys import chosen, numbered
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import Matrix, check_budget, one_of, same_device, same_rows
@@ -79,16 +79,42 @@ class AlignmentMatrix(Result):
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.values, dtype=dtype, copy=copy)
 
+    def __float__(self) -> float:
+        if self.values.size != 1:
+            raise TypeError(f"only a matrix of one value is a number; this one has {' × '.join(map(str, self.shape))}")
+        return float(self.values[0, 0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows and columns."""
+        return len(self.rows), len(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the rows."""
+        return iter(self.rows)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a row of that name, or a value of those two layers."""
+        wanted, other = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
+        return _named(wanted, self.rows) and (other is None or _named(other, self.columns))
+
     def __getitem__(self, key: Any) -> Any:
         """A value by two layers, ``["layer1", "layer3"]`` or ``[0, -1]``, or a smaller matrix.
 
-        A single key is of the rows. Lists of names or numbers, and slices of either (of names both ends are in), make
-        the matrix smaller; ``["layer1"]`` is that of one row. Raises KeyError for a name that there is not, and lists
-        those that there are, IndexError for a number.
+        A single key is of the rows. Lists of names or numbers, masks with a value for each layer, and slices (of names
+        both ends are in) make the matrix smaller; ``["layer1"]`` is that of one row. Where all names are whole numbers,
+        a number is a name and not a place, and a slice of numbers has the names from the first to below the second;
+        negative numbers count from the end. Raises KeyError for a name that there is not, and lists those that there
+        are, IndexError for a number, for more than two keys and where nothing is chosen.
         """
-        wanted, other = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
-        rows, columns = _chosen(wanted, self.rows, "row"), _chosen(other, self.columns, "column")
-        if isinstance(rows, int) and isinstance(columns, int) and isinstance(key, tuple):
+        if isinstance(key, tuple) and len(key) > 2:
+            raise IndexError(f"a matrix has rows and columns, so at most two indexes, got {len(key)}")
+        wanted, other = (*key, slice(None), slice(None))[:2] if isinstance(key, tuple) else (key, slice(None))
+        rows, columns = chosen(wanted, self.rows, "row"), chosen(other, self.columns, "column")
+        if isinstance(rows, int) and isinstance(columns, int):
             return float(self.values[rows, columns])
         listed = [[i] if isinstance(i, int) else i for i in (rows, columns)]
         kept = [tuple(names[i] for i in found) for names, found in zip((self.rows, self.columns), listed, strict=True)]
@@ -145,15 +171,15 @@ class AlignmentMatrix(Result):
 
     def _facts(self) -> dict[str, Any]:
         best = self.best()
-        shape = f"{len(self.rows)} × {len(self.columns)}"
         facts = {
-            "layers": shape,
+            "layers": " × ".join(map(str, self.shape)),
             "measure": self.measure,
             **{name: value for name, value in self.options.items() if value is not None},
             "n": self.n,
         }
         return facts if best.row is None else facts | {"best": f"{best.row}, {best.column}: {best.value:.4g}"}
 
+    @public
     def plot(
         self,
         ax: Any = None,
@@ -179,30 +205,9 @@ def _concerns(layers: str, kept: Sequence[Sequence[str]], values: Array) -> bool
     return bool((rows & columns).any() if ", " in layers else (rows | columns).any())
 
 
-def _chosen(key: Any, names: Sequence[str], what: str) -> int | list[int]:
-    """The numbers of the layers that a key means; one number where it names one."""
-    if isinstance(key, slice):
-        start, stop = key.start, key.stop
-        if isinstance(start, str):
-            start = _position(start, names, what)
-        if isinstance(stop, str):
-            stop = _position(stop, names, what) + 1
-        return list(range(len(names)))[start : stop : key.step]
-    if isinstance(key, list | tuple | np.ndarray):
-        return [_position(name, names, what) for name in key]
-    return _position(key, names, what)
-
-
-def _position(key: Any, names: Sequence[str], what: str) -> int:
-    if isinstance(key, str):
-        if key not in names:
-            raise unknown(key, names, what)
-        return list(names).index(key)
-    if isinstance(key, bool) or not isinstance(key, int | np.integer):
-        raise TypeError(f"a {what} is a name, a number, a slice or a list of them, not {type(key).__name__}")
-    if not -len(names) <= key < len(names):
-        raise IndexError(f"there is no {what} {key}; there are {len(names)}, {names[0]!r} to {names[-1]!r}")
-    return int(key) % len(names)
+def _named(key: object, names: Sequence[str]) -> bool:
+    number = isinstance(key, int | np.integer) and not isinstance(key, bool) and numbered(names)
+    return (isinstance(key, str) or number) and str(key) in names
 
 
 @public
@@ -230,8 +235,8 @@ def matrix(
         Left out, Ys are the layers in Xs.
     measure : str or callable
         The name of a measure (docs/measures.md lists them), or any function of (X, Y) that returns a number.
-    keys : str or sequence of str, optional
-        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys : str, int, or sequence of them, optional
+        Which layers, in this order: names, whole numbers that are names, or patterns of names as "blocks.*.mlp".
     keys_y : str or sequence of str, optional
         Of Ys, if these are others.
     progress : bool, callable or tqdm bar, optional
@@ -283,7 +288,7 @@ def matrix(
     else:
         function: Callable[..., float] = measure if callable(measure) else cast("Row", row).function
         both_ways = Ys is not None or row is None or not row.symmetric
-        found = _by_pairs(function, left, right, both_ways, progress, options)
+        found = _by_pairs(function, registry.name_of(measure), left, right, both_ways, progress, options)
     values = np.empty((len(left), len(right)))
     reasons: dict[str, str] = {}
     for i, j, value, reason in found:
@@ -349,6 +354,7 @@ def _of_neighbours(
 
 def _by_pairs(
     function: Callable[..., float],
+    name: str,
     left: Mapping[str, Matrix],
     right: Mapping[str, Matrix],
     both_ways: bool,
@@ -364,7 +370,7 @@ def _by_pairs(
             if not both_ways and j < i:
                 continue
             with heard() as why:
-                value = float(function(x.owner, y.owner, **options))
+                value = registry.number(function(x.owner, y.owner, **options), name, f"{a} and {b}")
             reason = (f"{a}, {b}", _said_of(a, b, why[0])) if why else None
             yield i, j, value, reason
             if not both_ways and j > i:
@@ -406,8 +412,8 @@ def cka_matrix(
     kernel : kernel or its name
         For all layers; an open bandwidth is each layer's own. Names are "linear", "cosine", "rbf" (or "gaussian"), ...;
         ``gm.RBF(bandwidth=2.0)`` has a parameter.
-    keys : str or sequence of str, optional
-        Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
+    keys : str, int, or sequence of them, optional
+        Which layers, in this order: names, whole numbers that are names, or patterns of names as "blocks.*.mlp".
     keys_y : str or sequence of str, optional
         Of Ys, if these are others.
     measure : {"cka", "hsic", "kernel_alignment"}

@@ -26,7 +26,7 @@ from gramian.results.plain import plain
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
 from gramian.rows.arrays import as_matrix, check_budget, check_count, check_number, one_of, require_rows
-from gramian.rows.layers import Keys, given_layers
+from gramian.rows.layers import Keys, given_layers, names_of
 from gramian.rows.reading import natural
 from gramian.rows.sources import ALONE, SUFFIXES, chosen, open_array, open_layers, opened
 from gramian.show import heatmaps
@@ -60,6 +60,7 @@ class PlatonicScore(Result):
     def __float__(self) -> float:
         return self.score
 
+    @public
     def plot(
         self,
         ax: Any = None,
@@ -114,7 +115,7 @@ def platonic_layers(
         A ``.pt`` or ``.pth`` file with a dict, an ``.npz`` or a ``.safetensors`` file, or a dict: its "feats" are an
         array (n, layers, features) or a list of arrays (n, features). Such an array or list may come by itself, and so
         may a dict, a directory or a file with an array for each layer.
-    keys : str or sequence of str, optional
+    keys : str, int, or sequence of them, optional
         Which layers, in this order: names, or patterns of names as "blocks.*.mlp", of a dict or file; "layer0", ... of
         an array or list. Values are clamped as without.
     quantile : float, optional
@@ -171,7 +172,7 @@ def platonic_score(
     ----------
     X, Y : path, dict or array
         Features of two models for the same samples, as `platonic_layers` takes them.
-    keys : str or sequence of str, optional
+    keys : str, int, or sequence of them, optional
         Which layers, in this order: names, or patterns of names as "blocks.*.mlp"; they keep their names then.
     keys_y : str or sequence of str, optional
         Of Y, if these are others.
@@ -309,7 +310,7 @@ def _prepared(
         found = [[(f"layer{next(numbers)}", layer) for _, layer in group] for group in found]
         wanted = [label for group in found for label, _ in group]
     else:
-        wanted = list(chosen(dict.fromkeys(labels), keys, name))
+        wanted = list(chosen(dict.fromkeys(labels), names_of(keys), name))
         found = [group for group in found if any(label in wanted for label, _ in group)]
     layers: dict[str, Floats] = {}
     for members in found:

@@ -234,10 +234,16 @@ def _entered(function: Callable[..., Any], error: BaseException) -> bool:
     return at is not None
 
 
-def check_options(options: Mapping[str, Any], function: Callable[..., Any], by: Callable[..., Any]) -> None:
-    """Raise TypeError for an option that is handed on to a function and is none of it; `by` is who hands it on."""
-    own = [p.name for p in inspect.signature(by).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    if answer := unknown_keyword(by.__name__, function, (), options, *own):
+def check_options(
+    options: Mapping[str, Any], function: Callable[..., Any], by: Callable[..., Any] | None = None
+) -> None:
+    """Raise TypeError for an option that is none of a measure's, of which the two representations are none.
+
+    `by` is who hands it on, whose own arguments may be given beside it.
+    """
+    own = [p.name for p in inspect.signature(by).parameters.values() if p.kind is not p.VAR_KEYWORD] if by else []
+    measured = functools.partial(function, None, None)
+    if answer := unknown_keyword((by or function).__name__, measured, (), options, *own):
         raise TypeError(answer)
 
 

@@ -19,7 +19,7 @@ from gramian.sweeps.routes import Paired
 from gramian.words import public
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate(Result):
     """A measure with its standard error, confidence interval and p-value."""
 

@@ -35,7 +35,7 @@ _EXACT_TRACE = 512  # rows up to which tr K̄³ is exact
 _SAME = 1e-12  # of a sum of squares: what is left of it where its terms cancel is rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TestResult(Result):
     """A test of independence."""
 

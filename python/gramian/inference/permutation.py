@@ -76,6 +76,7 @@ class Null(Result):
         values.attrs.update(plain(self._facts()))
         return values
 
+    @public
     def plot(
         self,
         ax: Any = None,
@@ -301,20 +302,11 @@ class _Asked:
 
 def _recomputed(a: _Asked) -> Iterator[float]:
     told = phase(a.progress, "permutations", counted=True)
-    yield _number(a.function(a.x.owner, a.y.owner, **a.options), a.name)
+    yield registry.number(a.function(a.x.owner, a.y.owner, **a.options), a.name)
     rows = cast("Any", a.y.owner)
     for b in range(a.count):
-        yield _number(a.function(a.x.owner, rows[a.order(b)], **a.options), a.name)
+        yield registry.number(a.function(a.x.owner, rows[a.order(b)], **a.options), a.name)
         tell(told, b + 1, a.count)
-
-
-def _number(found: Any, name: str) -> float:
-    """Of anything that float() takes but strings."""
-    try:
-        return float(found.__float__())
-    except (AttributeError, TypeError, ValueError, RuntimeError):  # the last is torch's, of several elements
-        what = type(found).__name__ + (f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else "")
-        raise TypeError(f"measure must return a number, but {name} returned {what}") from None
 
 
 def _shortcut(a: _Asked, row: registry.Row) -> Iterator[float] | None:

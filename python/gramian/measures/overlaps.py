@@ -50,7 +50,7 @@ NeighborMeasure: TypeAlias = Literal["mutual_knn", "cycle_knn", "lcs_knn", "edit
 _ELEMENTS = 1 << 21  # of scratch at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Overlap(Result):
     """A measure of two neighbour lists beside its value for unrelated data."""
 

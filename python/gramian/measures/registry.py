@@ -7,7 +7,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 from gramian.rows.arrays import one_of
 
@@ -295,12 +297,12 @@ def row_of(measure: str, argument: str = "measure") -> Row:
     return MEASURES[measure]
 
 
-def known(measure: object) -> Row | None:
+def known(measure: object, argument: str = "measure") -> Row | None:
     """The row of a name, or of a function of this package; None of any other function."""
     if isinstance(measure, str):
-        return row_of(measure)
+        return row_of(measure, argument)
     if not callable(measure):
-        raise TypeError(f"measure must be a name or a function of (X, Y), got {type(measure).__name__}")
+        raise TypeError(f"{argument} must be a name or a function of (X, Y), got {type(measure).__name__}")
     name = getattr(measure, "__name__", None)
     return MEASURES[name] if name in MEASURES and MEASURES[name].function is measure else None
 
@@ -309,6 +311,17 @@ def name_of(measure: object) -> str:
     """What a result calls a measure."""
     row = known(measure)
     return row.name if row else str(getattr(measure, "__name__", type(measure).__name__))
+
+
+def number(found: Any, measure: str, of: str = "") -> float:
+    """What a measure returned: anything that float() takes, but no string and no complex number."""
+    try:
+        if isinstance(found, str | bytes) or np.iscomplexobj(found):
+            raise TypeError
+        return float(found.__float__())
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # the last is torch's, of several elements
+        what = type(found).__name__ + (f" of shape {tuple(found.shape)}" if getattr(found, "shape", ()) else "")
+        raise TypeError(f"measure must return a number, but {measure} returned {what}{of and f' for {of}'}") from None
 
 
 def markdown() -> str:

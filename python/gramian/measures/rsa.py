@@ -52,7 +52,7 @@ _EQUAL = 2.0**-38  # part of a value, above the bits that values are rounded to
 _APART = 1e3  # times what rounding does to parallel rows: below that, rounding and differences cannot be told apart
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RSAEstimate(Result):
     """A correlation of dissimilarities, and how it came about."""
 

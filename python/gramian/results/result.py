@@ -12,6 +12,7 @@ import numpy as np
 from gramian.results import files
 from gramian.results.plain import is_kernel, kernel_text, plain
 from gramian.results.provenance import Provenance
+from gramian.rows.equality import Comparable
 from gramian.show import html
 from gramian.show.tables import Listing
 
@@ -19,8 +20,11 @@ _NO_FACTS = ("reason", "reasons", "note", "provenance")
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """A value that says what it is: as HTML in a notebook, plain values, a table of pandas, and a file."""
+class Result(Comparable):
+    """A value that says what it is: as HTML in a notebook, plain values, a table of pandas, and a file.
+
+    Two are equal if they are of one type and all fields but the provenance have the same bits, nan like nan.
+    """
 
     _derived: ClassVar[tuple[str, ...]] = ()  # properties that belong to its plain values, behind the fields
     _large: ClassVar[tuple[str, ...]] = ()  # fields that do not: as many numbers as there are rows or features

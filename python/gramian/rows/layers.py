@@ -10,7 +10,7 @@ from gramian.rows.arrays import Matrix
 from gramian.rows.objects import is_statistics, kind_of
 from gramian.rows.sources import chosen, matrix, named_layers, open_layers
 
-Keys: TypeAlias = str | Sequence[str]
+Keys: TypeAlias = str | int | Sequence[str | int]
 
 _LAYER_DIMENSIONS = ("layer", "layers", "block", "blocks", "depth")  # what people call it in xarray
 
@@ -27,8 +27,9 @@ def layers(Xs: object, name: str, keys: Keys | None = None) -> dict[str, Matrix]
         unit); a file or directory that `sources.open_layers` takes. One array (n, features) is one layer, layer0.
     name : str
         What the caller calls it; every message starts with it.
-    keys : str or sequence of str, optional
-        Which layers, in this order: each a name, or a pattern of names as ``blocks.*.mlp``. Others are not read.
+    keys : str, int, or sequence of them, optional
+        Which layers, in this order: each a name, a number that is a name, or a pattern of names as ``blocks.*.mlp``.
+        Others are not read.
 
     Raises
     ------
@@ -41,12 +42,25 @@ def layers(Xs: object, name: str, keys: Keys | None = None) -> dict[str, Matrix]
 
 def given_layers(Xs: object, name: str, keys: Keys | None = None) -> dict[str, object]:
     """`layers` before the gate: what is given by layer, by its name."""
+    wanted = names_of(keys)
     if issubclass(type(Xs), str | os.PathLike):
-        return dict(open_layers(cast("str | os.PathLike[str]", Xs), keys, name))
+        return dict(open_layers(cast("str | os.PathLike[str]", Xs), wanted, name))
     found = _by_name(Xs, name)
     if not found:
         raise ValueError(f"{name} has no layers")
-    return chosen(found, keys, name)
+    return chosen(found, wanted, name)
+
+
+def names_of(keys: Keys | None) -> str | Sequence[str] | None:
+    """Layers that have a number for a name are asked by it too; what is no key is left to `chosen`, which says so."""
+    listed = list(keys) if isinstance(keys, Sequence) and not isinstance(keys, str) else [keys]
+    if keys is None or isinstance(keys, str) or not all(isinstance(key, str) or _is_number(key) for key in listed):
+        return cast("str | Sequence[str] | None", keys)
+    return [str(key) for key in listed]
+
+
+def _is_number(key: object) -> bool:
+    return hasattr(key, "__index__") and not isinstance(key, bool) and not hasattr(key, "__len__")
 
 
 def _by_name(Xs: Any, name: str) -> dict[str, object]:

@@ -26,6 +26,12 @@ Value = TypeVar("Value")
 
 FORMAT, VERSION = "gramian statistics", 1
 _MANIFEST = "manifest"
+# what loads files of each kind
+_READERS = {
+    "a result": "gramian.load",
+    "FeatureMoments": "gramian.FeatureMoments.load",
+    "GramMoments": "gramian.GramMoments.load",
+}
 _OF_0_1_0 = {"header", "feature_moments"}  # members that files of 0.1.0 have in its place
 
 
@@ -51,11 +57,15 @@ def load(
         The file is damaged, is of another kind or version, or `make` refuses what is in it; the file is named.
     """
     where = regular_file(path)
-    arrays = read_npz(where, map_stored=False)
+    reads = f"{_reader(kind)} reads what save wrote"
+    try:
+        arrays = read_npz(where, map_stored=False)
+    except ValueError as error:
+        raise ValueError(f"{error}; {reads}") from error
     if _MANIFEST not in arrays:
         found = _OF_0_1_0 & arrays.keys()
         old = "; it may be of gramian 0.1.0, whose files have no checksum: compute these statistics again and save them"
-        raise ValueError(f"{where} does not hold {kind}{old if found else ''}")
+        raise ValueError(f"{where} does not hold {kind}{old if found else f'; {reads}'}")
     text = np.asarray(arrays.pop(_MANIFEST))
     try:
         manifest = json.loads(str(text[()]))
@@ -73,12 +83,17 @@ def load(
     if named[3] != checksum(manifest, content):
         raise ValueError(f"{where} is damaged or was changed: its content does not have the checksum that was saved")
     if named[2] != kind:
-        raise ValueError(f"{where} does not hold {kind} but {named[2]!r:.50}")
+        other = f"; {_reader(named[2])} reads it" if named[2] in _READERS else ""
+        raise ValueError(f"{where} does not hold {kind} but {named[2]!r:.50}{other}")
     try:
         return make(json.loads(named[4]), content)
     except Exception as error:  # a file that was made on purpose can hold anything
         said = f"{'' if isinstance(error, ValueError) else f'{type(error).__name__}: '}{error}"
         raise ValueError(f"{where} does not hold {kind}: {' '.join(said.split())[:200]}") from error
+
+
+def _reader(kind: str) -> str:
+    return _READERS.get(kind, "load")
 
 
 def checked(arrays: Arrays, name: str, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -99,15 +114,27 @@ def only(arrays: Arrays, names: set[str]) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name beside `path` to write to; on leaving it becomes `path`, in one step, or is gone after an exception."""
+    """A name beside `path` to write to; on leaving it becomes `path`, in one step, or is gone after an exception.
+
+    Raises
+    ------
+    OSError
+        IsADirectoryError, FileNotFoundError, PermissionError and others, naming `path`.
+    """
     target = Path(os.fsdecode(os.fspath(path)))
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a directory; give the name of a file in it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no directory {target.parent}")
     partial = target.with_name(f"{target.stem}.{secrets.token_hex(4)}.partial{target.suffix}")
     try:
         yield partial
         os.replace(partial, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             partial.unlink()
+        if isinstance(error, OSError) and error.filename == os.fspath(partial):  # a name that nobody knows
+            raise type(error)(error.errno, error.strerror, os.fspath(target)) from None
         raise
 
 

@@ -23,14 +23,39 @@ def new_axes(ax: Any, size: tuple[float, float] = _SIZE) -> Any:
     ------
     ImportError
         Without matplotlib.
+    TypeError
+        `ax` is something else, a figure, say.
     """
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plot() needs matplotlib: pip install 'gramian[viz]'") from error
     if ax is not None:
-        return ax
+        return check_axes(ax)
     return pyplot.figure(figsize=size, layout="constrained").add_subplot()
+
+
+def check_axes(ax: Any) -> Any:
+    """`ax`, if it can be drawn on; None as well, for those of a new figure."""
+    if ax is None or hasattr(ax, "set_xlabel"):
+        return ax
+    kind = type(ax).__name__
+    hint = ", whose axes figure.gca() gives" if kind == "Figure" else ""
+    hint = f" of shape {ax.shape}; give one of them, as ax[0]" if getattr(ax, "shape", ()) else hint
+    raise TypeError(f"ax must be axes of matplotlib, as plt.gca() gives, got {kind}{hint}")
+
+
+def check_limits(limits: Any) -> tuple[float, float] | None:
+    """Both ends of a scale, if they are some."""
+    if limits is None:
+        return None
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        raise TypeError(f"limits must be two numbers, (low, high), got {limits!r:.60}") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"limits must be finite, the lower one first, got ({low:g}, {high:g})")
+    return low, high
 
 
 def histogram(
@@ -65,7 +90,10 @@ def histogram(
     ------
     ImportError
         Without matplotlib.
+    TypeError, ValueError
+        `ax` are no axes, or `limits` no limits.
     """
+    limits = check_limits(limits)
     ax = new_axes(ax)
     finite = values[np.isfinite(values)]
     if len(finite):
@@ -132,7 +160,10 @@ def lines(
     ------
     ImportError
         Without matplotlib.
+    TypeError, ValueError
+        `ax` are no axes, or `limits` no limits.
     """
+    limits = check_limits(limits)
     ax = new_axes(ax)
     missing = 0
     for k, line in enumerate(drawn):

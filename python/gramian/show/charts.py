@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gramian.show.axes import new_axes
+from gramian.show.axes import check_limits, new_axes
 from gramian.show.svg import (
     DARK,
     GAP,
@@ -86,7 +86,10 @@ def bounds_chart(
     ------
     ImportError
         Without matplotlib.
+    TypeError, ValueError
+        `ax` are no axes, or `limits` no limits.
     """
+    limits = check_limits(limits)
     drawn = [b for b in bounds if math.isfinite(b.value) and math.isfinite(b.measured)]
     ax = new_axes(ax, (7.5, 1.4 + 0.34 * max(len(drawn), 1)))
     colours = {"<=": "C3", ">=": "C0", "=": "C2"}

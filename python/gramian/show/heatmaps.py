@@ -6,11 +6,13 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gramian.show.axes import check_axes, check_limits
 from gramian.show.svg import (
     DARK,
     GAP,
@@ -259,24 +261,33 @@ def heatmap(
     ------
     ImportError
         Without matplotlib.
+    TypeError, ValueError
+        `ax` are no axes, `cmap` no colours or `limits` no limits.
     """
     try:
-        import matplotlib
+        import matplotlib.colors
         from matplotlib import pyplot
         from matplotlib.patches import Rectangle
     except ImportError as error:
         raise ImportError("plot() needs matplotlib: pip install 'gramian[viz]'; heatmap_svg does not") from error
 
     shown = grid(matrix)
-    values, (low, high) = shown.values, shown.limits if limits is None else limits
+    ax, (low, high) = check_axes(ax), check_limits(limits) or shown.limits
+    values = shown.values
+    wanted = ("magma" if shown.best == "largest" else "magma_r") if cmap is None else cmap
+    if isinstance(wanted, str) and wanted not in matplotlib.colormaps:
+        near = get_close_matches(wanted, list(matplotlib.colormaps), 1)
+        meant = f"; did you mean {near[0]!r}?" if near else "; matplotlib.colormaps lists them"
+        raise ValueError(f"cmap {wanted!r:.60} is not the name of a colour map{meant}")
+    if not isinstance(wanted, str | matplotlib.colors.Colormap):
+        raise TypeError(f"cmap must be a colour map of matplotlib or its name, got {type(wanted).__name__}")
     rows, columns = values.shape
     write = max(rows, columns) <= 12 if annotate is None else annotate
     if ax is None:
         figure = pyplot.figure(figsize=(2.2 + 0.45 * columns, max(2.5, 1 + 0.4 * rows)), layout="constrained")
         ax = figure.add_subplot()
     masked = np.ma.masked_invalid(values)
-    name = ("magma" if shown.best == "largest" else "magma_r") if cmap is None else cmap
-    colours = (matplotlib.colormaps[name] if isinstance(name, str) else name).with_extremes(bad=UNDEFINED)
+    colours = (matplotlib.colormaps[wanted] if isinstance(wanted, str) else wanted).with_extremes(bad=UNDEFINED)
     image = ax.imshow(masked, vmin=low, vmax=high, cmap=colours, aspect="auto")  # "equal" would leave the bar taller
     for i, j in np.argwhere(~np.isfinite(values)):
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="///", edgecolor=HATCH, linewidth=0))

@@ -94,6 +94,7 @@ class Spectrum(Result):
         columns = {"eigenvalue": self.eigenvalues, "explained": self.explained, "residual": self.residuals}
         return Listing({name: column.tolist() for name, column in columns.items()}, of="number")
 
+    @public
     def plot(
         self,
         ax: Any = None,
@@ -373,6 +374,7 @@ class EigenOverlap(Result):
         y = self.eigenvalues_y / (self.eigenvalues_y + ridge_y)
         return float(x @ self.overlap**2 @ y)
 
+    @public
     def plot(
         self,
         ax: Any = None,

@@ -57,6 +57,7 @@ class Kare(Result):
         names = ("ridge", "value", "se", "degrees")
         return Listing({name: getattr(self, name).tolist() for name in names})
 
+    @public
     def plot(
         self,
         ax: Any = None,
@@ -340,6 +341,7 @@ class TaskAlignment(Result):
         columns["weight"] = self.weights
         return Listing({name: column.tolist() for name, column in columns.items()}, of="number")
 
+    @public
     def plot(
         self,
         ax: Any = None,
@@ -467,6 +469,7 @@ class LearningCurve(Result):
         names = ("error", "kappa", "gamma")
         return Listing({name: getattr(self, name).tolist() for name in names}, self.samples.tolist(), "samples")
 
+    @public
     def plot(
         self,
         ax: Any = None,

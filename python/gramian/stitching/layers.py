@@ -47,7 +47,7 @@ _CAPTIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Match(Result):
     """The layer of the second model that a layer of the first is best stitched into."""
 
@@ -120,6 +120,7 @@ class LayerSearch(Result):
             values, self.rows, self.columns, caption, self.n, list(self.reasons.values()), limits, best
         )
 
+    @public
     def plot(
         self,
         ax: Any = None,
@@ -215,7 +216,7 @@ def layer_search(
     ----------
     layers1, layers2 : dict of name to array, sequence of arrays, array of shape (n, layers, d), table or path
         Of shape (n, any width), as `gramian.cka_matrix` takes them; row i of all is the same sample.
-    keys : str or sequence of str, optional
+    keys : str, int, or sequence of them, optional
         Which layers, in this order: names, or patterns of names as "blocks.*.mlp".
     keys2 : str or sequence of str, optional
         Of layers2, if these are others.

@@ -13,6 +13,7 @@ from gramian.results.result import Result
 from gramian.show.charts import bounds_chart
 from gramian.show.tables import Listing
 from gramian.stitching.stitch import Stitch
+from gramian.words import public
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Side: TypeAlias = Literal["<=", ">=", "="]
@@ -21,7 +22,7 @@ LIPSCHITZ, REFINED = "g2 is κ-Lipschitz", "g2 = h∘W, h is κ-Lipschitz"
 LOCAL_ROWS, LOCAL_STEPS = 64, 20  # held-out rows and iterations of the search for a local constant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReportedBound(Result):
     """One bound beside what it bounds."""
 
@@ -128,6 +129,7 @@ class StitchReport(Result):
         }
         return self._plain(found)
 
+    @public
     def plot(
         self,
         ax: Any = None,

@@ -18,6 +18,7 @@ from gramian.kernels import KERNELS, Kernel, KernelName, parameters, with_bandwi
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.rows import statistics_files
 from gramian.rows.arrays import check_budget, check_count, one_of, require_rows, same_device, same_rows
+from gramian.rows.equality import Comparable
 from gramian.rows.sources import matrix
 from gramian.sweeps.represent import NARROW, Precision, Representation, represented_all, widened
 from gramian.sweeps.statistics import Statistics
@@ -33,7 +34,7 @@ _SMALL = 1e-15  # of values in scaled units, from which on float32 has room for 
 
 
 @dataclass(frozen=True, eq=False)
-class GramMoments:
+class GramMoments(Comparable):
     """Sums over the off-diagonal pairs (i, j), i ≠ j, of m Gram matrices; what every Gram measure is made from.
 
     The native sweep holds shifted values K' = K − s_i − s_j, which keeps float32 tiles exact where K itself is nearly

@@ -18,6 +18,7 @@ from gramian.progress import Progress, one_bar, phase, tell
 from gramian.reasons import told
 from gramian.rows import statistics_files
 from gramian.rows.arrays import Matrix, about_reference, check_budget, check_count, exact_beyond, same_device, same_rows
+from gramian.rows.equality import Comparable
 from gramian.rows.sources import matrix
 from gramian.sweeps.centred import EPS, blocks, statistics_of, stored_roundings
 from gramian.sweeps.estimators import Estimator, Measure, check_estimator, value
@@ -44,7 +45,7 @@ TOO_FEW_DIGITS = (
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureMoments:
+class FeatureMoments(Comparable):
     """Second moments of paired features that merge: batches, shards and machines add.
 
     Sums are over x − reference_x and y − reference_y. Everything that debiasing needs is kept (Theory, 3.4), so linear

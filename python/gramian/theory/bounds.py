@@ -48,7 +48,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _ROUNDINGS = 16.0  # a kernel value is off by at most so many roundings of its tile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interval(Result):
     """Two numbers that a third lies between."""
 
@@ -59,7 +59,7 @@ class Interval(Result):
         return self.low <= value <= self.high
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CertifiedInterval(Interval):
     """An interval that holds the population's value with probability 1 − delta, and the estimate inside it."""
 

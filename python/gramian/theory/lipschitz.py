@@ -49,7 +49,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer(Result):
     """One layer's certified constant."""
 
@@ -59,7 +59,7 @@ class Layer(Result):
     rule: str  # how the constant was found, or why there is none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UpperBound(Result):
     """A certified Lipschitz constant and the layers that it is the product of; ``float`` gives the number."""
 
