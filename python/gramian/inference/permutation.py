@@ -202,7 +202,7 @@ def null(
     x, y = matrix(X, "X"), matrix(Y, "Y")
     same_rows([x, y], ["X", "Y"])
     require_rows(x.n, 2, "a permutation")
-    labels = None if groups is None else _labels(groups, x.n)
+    labels = _labels(groups, x, y)
 
     def order(b: int) -> Index:
         if labels is None:
@@ -225,9 +225,11 @@ def null(
     return replace(found, provenance=provenance({"X": x, "Y": y}, seed=seed))
 
 
-def _labels(groups: object, n: int) -> Index:
+def _labels(groups: object, x: Matrix, y: Matrix) -> Index | None:
     """(n,) the number of each row's group."""
-    labels = group_numbers(groups, n)
+    labels = group_numbers(groups, [x, y], ["X", "Y"])
+    if labels is None:
+        return None
     counts = np.bincount(labels)
     if counts.max() < 2:
         raise ValueError(f"groups leaves nothing to permute: each of its {len(counts)} groups has a single row")

@@ -301,6 +301,7 @@ def nearest_of(
     one_of(metric, get_args(Metric), "metric")
     check_budget(memory, progress)
     rows = matrix(x, name)
+    labels = rows.labels
     k = check_k(k, rows.n)
     kernel, native = _KERNEL[metric]
     if metric in ("euclidean", "manhattan"):
@@ -308,7 +309,7 @@ def nearest_of(
     represented = Representation((rows,), kernel, native_name=native)
     found, ties, reason = listed(represented, k, memory, progress)
     lists = found.index.view(Neighbors)
-    lists.ties, lists.reason = ties, reason
+    lists.ties, lists.reason, lists.labels = ties, reason, labels
     return lists
 
 

@@ -71,6 +71,27 @@ def plain(x: Any, name: str, *, column: bool = False) -> Plain | None:
     return None
 
 
+def labels_of(x: Any) -> RowLabels | None:
+    """What a table, or a column of one, calls its rows; None for what has no names for them."""
+    kind = type(x)
+    pandas, xarray = sys.modules.get("pandas"), sys.modules.get("xarray")
+    if _is(kind, pandas, "DataFrame") or _is(kind, pandas, "Series"):
+        return RowLabels(x.index)
+    if _is(kind, xarray, "DataArray") and x.ndim and x.dims[0] in x.indexes:
+        return RowLabels(x.indexes[x.dims[0]], str(x.dims[0]))
+    return None
+
+
+def check_row_numbers(given: Any, name: str, rows: RowLabels | None, of: str) -> None:
+    """Raise TypeError for an Index of pandas in place of row numbers, unless rows have no other names than these."""
+    if rows is None or rows.default() or not _is(type(given), sys.modules.get("pandas"), "Index"):
+        return
+    raise TypeError(
+        f"{name} is a pandas {type(given).__name__}, of labels of rows, where row numbers are needed: "
+        f"{rows.code(of)}.get_indexer({name})"
+    )
+
+
 def refusal(x: Any, name: str) -> str:
     """What is said of an object that is no array: what it is, and how to get one out of it."""
     kind = type(x)
@@ -180,12 +201,10 @@ def _of_frame(x: Any, name: str) -> Plain:
 def _of_data_array(x: Any, name: str) -> Plain:
     if x.chunks is not None:
         raise TypeError(_of_dask(x, name))
-    rows, columns = None, None
-    if x.ndim and x.dims[0] in x.indexes:
-        rows = RowLabels(x.indexes[x.dims[0]], str(x.dims[0]))
+    columns = None
     if x.ndim == 2 and x.dims[1] in x.indexes:
         columns = tuple(map(str, x.indexes[x.dims[1]]))
-    return Plain(x.data, rows, columns)
+    return Plain(x.data, labels_of(x), columns)
 
 
 # ---- lists -----------------------------------------------------------------------------------------------------------

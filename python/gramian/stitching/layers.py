@@ -16,7 +16,7 @@ from gramian.results.plain import plain
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
 from gramian.rows import heads
-from gramian.rows.arrays import check_budget, check_number, check_seed, one_of, same_device, same_rows
+from gramian.rows.arrays import check_budget, check_number, check_seed, group_numbers, one_of, same_device, same_rows
 from gramian.rows.layers import Keys, layers
 from gramian.rows.sources import matrix, named_layers
 from gramian.show import heatmaps
@@ -283,7 +283,7 @@ def layer_search(
     need = 8 * (d1 * (d2 + max(x.d for x in xs.values())) + sum(z.d**2 for z in zs.values()))
     if memory is not None and need > memory:
         raise ValueError(f"maps of {d1} to {d2} features, of all layers, take {need} bytes, but memory is {memory}")
-    fitted, held_out = parted(matrices[0].n, split, seed, groups)
+    fitted, held_out = parted(matrices[0].n, split, seed, group_numbers(groups, matrices, names))
     spans = [blocks(len(part), [d1, d2]) for part in (fitted, held_out)]
     expect(progress, 3)
     step = _steps(phase(progress, "layers", counted=True), len(xs))
