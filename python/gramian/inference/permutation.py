@@ -31,6 +31,7 @@ from gramian.rows.arrays import (
 )
 from gramian.rows.sources import matrix
 from gramian.show import axes
+from gramian.sums import of_arrays
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR
 from gramian.sweeps.permuted import PERMUTED, Index, permutation
@@ -107,6 +108,7 @@ class Null(Result):
         )
 
 
+@of_arrays
 @public
 @one_bar
 def null(

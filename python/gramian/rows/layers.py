@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from gramian.rows.arrays import Matrix
-from gramian.rows.objects import is_statistics, kind_of
+from gramian.rows.objects import kind_of
 from gramian.rows.sources import chosen, matrix, named_layers, open_layers
+from gramian.sums import is_statistics
 
 Keys: TypeAlias = str | Sequence[str]
 
@@ -109,6 +110,11 @@ def _of_array(x: Any, name: str) -> dict[str, object]:
 
 
 def _through_gate(layer: object, key: str, name: str, found: Mapping[str, object]) -> Matrix:
+    if is_statistics(layer):
+        raise TypeError(
+            f"{name}[{key!r}] is {type(layer).__name__}, the sums of two arrays, where the array of a layer is needed, "
+            "which is compared with those of all others; of the two alone gramian.cka gives the value"
+        )
     try:
         return matrix(layer, f"{name}[{key!r}]")
     except ValueError as error:

@@ -17,6 +17,7 @@ import numpy as np
 
 from gramian.rows import hdf5
 from gramian.rows.labels import RowLabels
+from gramian.sums import is_statistics
 
 _NAMED_COLUMNS = 5  # that a message lists
 _LISTED = (list, tuple)
@@ -128,11 +129,6 @@ def refusal(x: Any, name: str) -> str:
     if hasattr(x, "__array__"):
         return f"{start}; np.asarray({name}) makes one"
     return start
-
-
-def is_statistics(x: object) -> bool:
-    """Whether these are sums that measures are made of, by the protocol that such classes have."""
-    return callable(getattr(type(x), "statistics", None))
 
 
 def check_shape(shape: tuple[int, ...], name: str) -> None:

@@ -25,12 +25,14 @@ from gramian.stitching.certificates import bounds_of, constants_of
 from gramian.stitching.held_out import Rows, least_squares, less_least, measured_on, parted, square_of
 from gramian.stitching.reported import StitchReport, is_affine
 from gramian.stitching.stitch import Stitch
+from gramian.sums import of_arrays
 from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 
+@of_arrays
 @public
 @one_bar
 def stitch_report(
