@@ -107,6 +107,16 @@ def test_first_columns_without_a_name_are_labels_of_a_csv(tmp_path: Path) -> Non
         gm.cka(tmp_path / "x.csv", tmp_path / "reversed.csv")
 
 
+def test_first_columns_of_words_are_labels_of_a_csv_whatever_they_are_called(tmp_path: Path) -> None:
+    x, y = frame(NAMES), frame(NAMES, seed=1)
+    x.to_csv(tmp_path / "x.csv", index_label="id")
+    y[::-1].to_csv(tmp_path / "reversed.csv", index_label="image")
+
+    assert gm.cka(tmp_path / "x.csv", y) == pytest.approx(gm.cka(x, y), rel=1e-12)
+    with pytest.raises(ValueError, match="X and Y have the same row labels in another order"):
+        gm.cka(tmp_path / "x.csv", tmp_path / "reversed.csv")
+
+
 def test_numbers_of_rows_that_pandas_wrote_say_nothing(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "x.csv")
     assert gm.cka(tmp_path / "x.csv", frame(NAMES, seed=1)) == pytest.approx(gm.cka(frame(), frame(seed=1)), rel=1e-12)

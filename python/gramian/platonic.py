@@ -29,7 +29,7 @@ from gramian.rows.arrays import Matrix, as_matrix, check_budget, check_count, ch
 from gramian.rows.labels import RowLabels, same_labels
 from gramian.rows.layers import Keys, given_layers
 from gramian.rows.reading import natural
-from gramian.rows.sources import ALONE, SUFFIXES, chosen, open_array, open_layers, opened
+from gramian.rows.sources import ALONE, SUFFIXES, chosen, keys_of_another, open_array, open_layers, opened
 from gramian.show import heatmaps
 from gramian.sweeps.centred import blocks
 from gramian.words import public
@@ -218,15 +218,14 @@ def platonic_score(
     one_of(metric, get_args(Metric), "metric")
     topk = check_count(topk, "topk")
     check_budget(None, progress)
-    prepared = (
-        _prepared(X, "X", quantile, exact, keys),
-        _prepared(Y, "Y", quantile, exact, keys if keys_y is None else keys_y),
-    )
-    left, right = (found.layers for found in prepared)
+    own_keys = "keys_y" if keys_y is None else None
+    first = _prepared(X, "X", quantile, exact, keys)
+    second = _prepared(Y, "Y", quantile, exact, keys if keys_y is None else keys_y, own_keys)
+    left, right = first.layers, second.layers
     n, m = (len(next(iter(layers.values()))) for layers in (left, right))
     if n != m:
         raise ValueError(f"X has {n} rows but Y has {m}; row i of both must be the same sample")
-    labels = {name: given for found in prepared for name, given in found.labels.items()}
+    labels = {**first.labels, **second.labels}
     same_labels(list(labels.values()), list(labels))
     if "knn" in metric:
         require_rows(n, topk + 1, f"{metric} of {topk} neighbours")
@@ -307,7 +306,14 @@ class _Prepared:
     labels: dict[str, RowLabels | None]  # of the rows, under the names that the caller has for the layers
 
 
-def _prepared(source: object, name: str, quantile: float | None, exact: bool, keys: Keys | None = None) -> _Prepared:
+def _prepared(
+    source: object,
+    name: str,
+    quantile: float | None,
+    exact: bool,
+    keys: Keys | None = None,
+    own_keys: str | None = None,
+) -> _Prepared:
     if quantile is not None:
         quantile = check_number(quantile, "quantile")
         if not 0 < quantile <= 1:
@@ -320,7 +326,8 @@ def _prepared(source: object, name: str, quantile: float | None, exact: bool, ke
         found = [[(f"layer{next(numbers)}", layer) for _, layer in group] for group in found]
         wanted = [label for group in found for label, _ in group]
     else:
-        wanted = list(chosen(dict.fromkeys(labels), keys, name))
+        with keys_of_another(own_keys):
+            wanted = list(chosen(dict.fromkeys(labels), keys, name))
         kept = [i for i, group in enumerate(found) if any(label in wanted for label, _ in group)]
         found, callers = [found[i] for i in kept], [callers[i] for i in kept]
     layers: dict[str, Floats] = {}

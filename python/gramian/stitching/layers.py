@@ -270,7 +270,9 @@ def layer_search(
     seed = check_seed(seed)
     one_of(kind, ("linear", "affine"), "kind")
     lam = _ridge(ridge)
-    xs, zs = layers(layers1, "layers1", keys), layers(layers2, "layers2", keys if keys2 is None else keys2)
+    own_keys = "keys2" if keys2 is None else None
+    xs = layers(layers1, "layers1", keys)
+    zs = layers(layers2, "layers2", keys if keys2 is None else keys2, own_keys=own_keys)
     own = _heads(heads2, list(zs), chosen=not (keys is None and keys2 is None))
     if own and Y is None:
         raise ValueError("Y is missing: heads2 have no risks without targets")
