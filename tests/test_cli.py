@@ -687,7 +687,7 @@ def test_bad_input_is_one_line_and_exit_code_1(
     ("arguments", "words"),
     [
         (("compare", "x.npy", "missing.npy"), "missing.npy: no such file"),
-        (("test", "x.npy", "b.npz"), "b.npz holds 2 arrays; name one of them, as in b.npz:dec, enc"),
+        (("test", "x.npy", "b.npz"), "b.npz holds 2 arrays, dec, enc; name one of them, as b.npz:dec"),
         (("compare", "x.npy", "text.npy"), "text.npy cannot be read as .npy: "),
         (("compare", "x.npy", "x.txt"), "x.txt is not of a known kind; known are .npy, .npz, .safetensors"),
         (("matrix", "missing.npz"), "missing.npz: no such file"),

@@ -134,6 +134,15 @@ def test_a_pattern_in_place_of_a_file_says_how_many_it_names(tmp_path: Path) -> 
     refused(tmp_path / "shard*.npy", FileNotFoundError, "as a pattern it names 3 files: name one of them, or join them")
 
 
+def test_a_pattern_that_matches_no_file_says_so(tmp_path: Path) -> None:
+    for name in ("zz*.npy", "zz*.npz:a"):
+        refused(tmp_path / name, FileNotFoundError, f"{name[:7]}: no such file, and as a pattern it matches none")
+        with pytest.raises(FileNotFoundError, match="as a pattern it matches none"):
+            gm.matrix(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"/none\.npz: no such file$"):
+        gm.matrix(f"{tmp_path}/none.npz:blocks.*")
+
+
 # ---- torch -----------------------------------------------------------------------------------------------------------
 
 
@@ -320,6 +329,7 @@ def test_sparse_variables_name_the_way_out(tmp_path: Path) -> None:
         (",a,b\nu,1,2\nv,3,4\n", ("a", "b")),
         (' 1, 2\n3,"4"\n', None),
         (",0,1\n0,1,2\n1,3,4\n", ("0", "1")),
+        ("id,a,b\nu,1,2\nv,3,4\n", ("a", "b")),
     ],
 )
 def test_lines_are_samples(tmp_path: Path, text: str, columns: Any) -> None:
@@ -351,6 +361,9 @@ def test_every_digit_of_a_csv_is_read(tmp_path: Path) -> None:
         ("1,2\n3\n", "line 2 has 1 fields, the first one 2"),
         ("a;b\n1;2\n", "its columns are separated by semicolons, and commas are read"),
         ("a,b\n", "it has no rows"),
+        ("id,a\nu,1\n3,2\n", "line 2, column 'id' is 'u', no number; a first column without a name, or without a"),
+        ("id,a\nu,1\n,2\n", "line 2, column 'id' is 'u', no number; a first column without a name, or without a"),
+        ("u,1,2\nv,3,4\n", "its first line, 'u' and numbers, may be names of columns or a sample; put a line of names"),
         (",\nu,\n", "line 2, column '' is '', no number"),
     ],
 )

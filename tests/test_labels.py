@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +107,16 @@ def test_first_columns_without_a_name_are_labels_of_a_csv(tmp_path: Path) -> Non
         gm.cka(tmp_path / "x.csv", tmp_path / "reversed.csv")
 
 
+def test_first_columns_of_words_are_labels_of_a_csv_whatever_they_are_called(tmp_path: Path) -> None:
+    x, y = frame(NAMES), frame(NAMES, seed=1)
+    x.to_csv(tmp_path / "x.csv", index_label="id")
+    y[::-1].to_csv(tmp_path / "reversed.csv", index_label="image")
+
+    assert gm.cka(tmp_path / "x.csv", y) == pytest.approx(gm.cka(x, y), rel=1e-12)
+    with pytest.raises(ValueError, match="X and Y have the same row labels in another order"):
+        gm.cka(tmp_path / "x.csv", tmp_path / "reversed.csv")
+
+
 def test_numbers_of_rows_that_pandas_wrote_say_nothing(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "x.csv")
     assert gm.cka(tmp_path / "x.csv", frame(NAMES, seed=1)) == pytest.approx(gm.cka(frame(), frame(seed=1)), rel=1e-12)
@@ -130,3 +143,156 @@ def test_matched_units_keep_the_names_of_their_columns() -> None:
         assert found.names_x == tuple(pairs)
         assert all(b == f"y_{a}" for a, b in zip(found.names_x, found.names_y, strict=True) if a != "c")
     assert gm.bipartite_matching(x.to_numpy(), y.to_numpy()).names_x is None
+
+
+# ---- every function --------------------------------------------------------------------------------------------------
+
+ROWS = {  # arguments whose row i is sample i, as labelled tables of 30 rows; four features if widths must agree
+    **{name: lambda index, seed: frame(index, seed) for name in ("X", "Y", "y", "F", "F1", "F2", "Y2", "Z1", "Z2")},
+    **{name: lambda index, seed: {"a": frame(index, seed)} for name in ("Xs", "Ys", "layers1", "layers2")},
+    "target": lambda index, seed: frame(index, seed),
+    **{name: lambda index, seed: gm.neighbors(frame(index, seed), 3) for name in ("A", "B")},
+    "groups": lambda index, _: pandas.Series(np.arange(30) % 5, index=index),
+}
+# arguments that may be arrays, and whose rows are no samples, or not those of another argument
+NOT_ROWS = {
+    "anchors", "head", "heads2", "g", "g1", "g2", "stitch", "Z", "ridge", "source", "eigenvalues", "power",
+    "samples", "spectrum1", "spectrum2", "targets", "residual", "first", "held_out",
+}  # fmt: skip
+# what a call needs beside these
+NEEDED: dict[str, dict[str, Any]] = {
+    "kare": {"ridge": 0.1},
+    "risk": {"g": np.eye(4)},
+    "stitching_risk": {"stitch": np.eye(4), "g2": np.eye(4)},
+    "excess_stitching_risk": {"stitch": np.eye(4), "g2": np.eye(4)},
+    "lipschitz.effective": {"head": np.eye(4)},
+    "layer_search": {"heads2": {"a": np.eye(4)}},
+    "null": {"measure": "cka", "permutations": 5},
+    "stitch_report": {"g2": np.eye(4)},
+    "compare": {"permutations": 20},
+}
+MANY = {"gram_moments", "platonic_score", "train_stitch"}  # called below, in their own ways
+
+
+def public_functions() -> dict[str, Any]:
+    spaces = {"": gm, "bounds.": gm.bounds, "lipschitz.": gm.lipschitz}
+    return {
+        f"{prefix}{name}": getattr(space, name)
+        for prefix, space in spaces.items()
+        for name in space.__all__
+        if inspect.isfunction(getattr(space, name))
+    }
+
+
+def of_samples(function: Any) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name in ROWS]
+
+
+PAIRED = {
+    name: arguments
+    for name, function in public_functions().items()
+    if len(arguments := of_samples(function)) > 1 and name not in MANY
+}
+
+
+def test_every_argument_that_may_be_an_array_has_rows_that_are_samples_or_has_not() -> None:
+    found = {
+        parameter.name
+        for function in public_functions().values()
+        for parameter in inspect.signature(function).parameters.values()
+        if str(parameter.annotation) in ("object", "object | None", "float | object")
+        and parameter.kind is not parameter.VAR_POSITIONAL
+    }
+    assert found <= ROWS.keys() | NOT_ROWS
+
+
+@pytest.mark.parametrize(("name", "shuffled"), [(name, other) for name, found in PAIRED.items() for other in found[1:]])
+def test_every_function_refuses_rows_in_another_order(name: str, shuffled: str) -> None:
+    function = public_functions()[name]
+    given = {a: ROWS[a](NAMES, seed) for seed, a in enumerate(PAIRED[name])}
+    other = NAMES[::-1]
+
+    function(**given, **NEEDED.get(name, {}))
+    with pytest.raises(ValueError, match="have the same row labels in another order"):
+        function(**{**given, shuffled: ROWS[shuffled](other, 1)}, **NEEDED.get(name, {}))
+
+
+def test_sums_of_many_arrays_refuse_rows_in_another_order() -> None:
+    with pytest.raises(ValueError, match="have the same row labels in another order"):
+        gm.gram_moments(frame(NAMES), frame(NAMES, 1), frame(NAMES[::-1], 2))
+    with pytest.raises(ValueError, match="have the same row labels in another order"):
+        gm.feature_moments(frame(NAMES), frame(NAMES, 1)).update(frame(NAMES), frame(NAMES[::-1], 1))
+
+
+def test_platonic_scores_refuse_rows_in_another_order() -> None:
+    x, y = {"a": frame(NAMES), "b": frame(NAMES, 1)}, {"c": frame(NAMES[::-1], 2)}
+
+    with pytest.raises(ValueError, match=r"^X\['a'\] and Y\['c'\] have the same row labels in another order"):
+        gm.platonic_score(x, y)
+    with pytest.raises(ValueError, match=r"align them, source\['c'\]\.loc\[source\['a'\]\.index\]"):
+        gm.platonic_layers(x | y)
+    assert gm.platonic_score(x, {"c": y["c"].loc[NAMES]}).n == 30
+
+
+@pytest.mark.parametrize("options", [{"dissimilarity": "correlation"}, {"correlation": "spearman"}])
+def test_copies_of_rows_do_not_lose_their_labels(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="have the same row labels in another order"):
+        gm.rsa(frame(NAMES), frame(NAMES[::-1], 1), **options)
+
+
+@pytest.mark.parametrize("call", [gm.cka, gm.rsa, gm.cca, gm.mutual_knn, gm.compare])
+def test_integers_beyond_float64_do_not_lose_their_labels(call: Any) -> None:
+    x, y = ((frame(index, seed) * 2.0**60).astype("int64") for index, seed in ((NAMES, 0), (NAMES[::-1], 1)))
+
+    with pytest.raises(ValueError, match="have the same row labels in another order"):
+        call(x, y)
+
+
+def test_a_trained_stitch_refuses_targets_in_another_order() -> None:
+    torch = pytest.importorskip("torch")
+
+    with pytest.raises(ValueError, match="F1 and target have the same row labels in another order"):
+        gm.train_stitch(torch.nn.Linear(4, 4), frame(NAMES), frame(NAMES[::-1], 1))
+
+
+def test_groups_are_held_against_every_array_that_has_labels() -> None:
+    groups = pandas.Series(np.arange(30) % 5, index=NAMES[::-1])
+
+    with pytest.raises(ValueError, match=r"^Y and groups have the same row labels .* groups\.to_numpy\(\)"):
+        gm.null("cka", frame(NAMES).to_numpy(), frame(NAMES, 1), groups=groups)
+    with pytest.raises(ValueError, match=r"align them, groups\.loc\[F2\.index\]"):
+        gm.stitch_report(frame(NAMES).to_numpy(), frame(NAMES, 1), groups=groups)
+
+
+def test_images_with_coordinates_are_samples_with_labels() -> None:
+    xarray = pytest.importorskip("xarray")
+    maps = np.random.default_rng(0).normal(size=(30, 2, 3, 3))
+    x = xarray.DataArray(maps, dims=("image", "channel", "row", "column"), coords={"image": NAMES})
+
+    def flat(z: Any) -> Any:
+        return z.reshape(len(z), -1)[:, :4]
+
+    assert gm.risk(flat, x, frame(NAMES)) == gm.risk(flat, maps, frame().to_numpy())
+    with pytest.raises(ValueError, match="F and Y have the same row labels in another order"):
+        gm.risk(flat, x, frame(NAMES[::-1]))
+
+
+def test_lists_of_neighbours_know_their_samples_after_a_copy() -> None:
+    a, b = (gm.neighbors(frame(index, 1), 3) for index in (NAMES, NAMES[::-1]))
+
+    for other in (pickle.loads(pickle.dumps(b)), deepcopy(b), pandas.DataFrame(np.asarray(b), index=NAMES[::-1])):
+        with pytest.raises(ValueError, match="A and B have the same row labels in another order"):
+            gm.neighbor_overlap(a, other)
+    assert gm.neighbor_overlap(a, np.asarray(b)).n == 30
+
+
+def test_labels_are_no_row_numbers() -> None:
+    numbers = np.arange(30)[::-1]
+    x, some = frame(numbers), pandas.Index([0, 1, 2])
+
+    with pytest.raises(TypeError, match=r"^anchors is a pandas Index, of labels .* X\.index\.get_indexer\(anchors\)$"):
+        gm.relative_representation(x, some)
+    assert (gm.relative_representation(frame(), some) == gm.relative_representation(frame(), [0, 1, 2])).all()
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"row numbers are needed: F1\.index\.get_indexer\(held_out\)$"):
+        gm.train_stitch(torch.nn.Linear(4, 4), x, frame(numbers, 1), held_out=some, epochs=1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gramian as gm
 from gramian.rows.layers import layers
 from gramian.rows.sources import open_layers
 
@@ -226,3 +227,25 @@ def test_keys_that_choose_nothing_list_what_there_is(keys: Any, error: type[Exce
 )
 def test_what_is_no_layers_is_refused(Xs: Any, error: type[Exception], words: str) -> None:
     refused(Xs, error, words)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (gm.matrix, "keys_y"),
+        (lambda x, y, **keys: gm.matrix(x, y, "procrustes", **keys), "keys_y"),
+        (lambda x, y, **keys: gm.platonic_score(x, y, topk=2, **keys), "keys_y"),
+        (gm.layer_search, "keys2"),
+    ],
+)
+def test_keys_that_the_second_model_lacks_name_the_argument_of_its_own(call: Any, argument: str) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    first, second = {"a": x, "c": x}, {"b": x}
+
+    with pytest.raises(ValueError, match=rf"has no layer 'a'; it has b; {argument}= chooses its layers, where names"):
+        call(first, second, keys="a")
+    with pytest.raises(ValueError, match=r"has no layer 'z'; it has b$"):
+        call(first, second, keys="a", **{argument: "z"})
+    with pytest.raises(ValueError, match=r"has no layer 'z'; it has a, c$"):
+        call(first, second, keys="z")
+    call(first, second, keys="a", **{argument: "b"})

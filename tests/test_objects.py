@@ -104,6 +104,27 @@ def test_a_list_within_itself_is_refused() -> None:
         as_matrix(x, "X")
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "int64"])
+def test_rows_that_are_tensors_are_an_array_of_their_dtype(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    x = (100 * torch.from_numpy(data())).to(getattr(torch, dtype))
+
+    found = as_matrix(list(x), "X")
+
+    assert found.dtype == as_matrix(x, "X").dtype
+    assert np.array_equal(found.numpy(), as_matrix(x, "X").numpy())
+
+
+def test_rows_that_are_series_are_an_array(pandas: Any) -> None:
+    assert np.array_equal(as_matrix([pandas.Series(row) for row in data()], "X").numpy(), data())
+
+
+def test_rows_of_several_libraries_are_refused() -> None:
+    torch = pytest.importorskip("torch")
+    refused([torch.ones(3), np.ones(3)], TypeError, "X is a list of arrays of numpy and torch; make them arrays of one")
+    refused([object()], TypeError, "X is a list of objects; its rows must be lists of numbers")
+
+
 def test_lists_of_tensors_are_refused_with_the_way_out() -> None:
     torch = pytest.importorskip("torch")
     rows = torch.ones(3, 2)
@@ -279,6 +300,40 @@ def test_loaders_and_generators_name_what_takes_batches() -> None:
     refused(
         loader, TypeError, "X is a DataLoader; collect what it gives, torch.cat([batch for batch in X]), or add one"
     )
+
+
+def test_containers_and_modules_of_torch_name_the_way_on() -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(data())
+    pair = torch.utils.data.TensorDataset(x, x[:, :2])
+    held = torch.nn.ParameterDict({"a": x, "b": x})
+
+    refused(pair, TypeError, "X is a torch TensorDataset; give one of its tensors, X.tensors[0] or X.tensors[1]")
+    refused(held, TypeError, "X is a torch ParameterDict; give one of its arrays, as X['a'] or X['b'], with .detach()")
+    refused(torch.nn.ParameterList([x]), TypeError, "X is a torch ParameterList; give one of its arrays, X[0].detach()")
+    refused(torch.utils.data.Subset(pair, [0]), TypeError, "collect its samples, torch.stack([X[i] for i in")
+    refused(torch.nn.Linear(5, 2), TypeError, "X is a torch Linear; a module is no array: give the features")
+
+
+def test_containers_of_torch_name_their_arrays_as_layers() -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(data())
+    ways = {
+        "list(Xs.tensors)": torch.utils.data.TensorDataset(x, x[:, :2]),
+        "{k: v.detach() for k, v in Xs.items()}": torch.nn.ParameterDict({"a": x, "b": x}),
+        "[v.detach() for v in Xs]": torch.nn.ParameterList([x, x]),
+    }
+
+    for way, Xs in ways.items():
+        with pytest.raises(TypeError, match=re.escape(f"give its arrays as layers, {way}")):
+            gm.cka_matrix(Xs)
+        assert gm.cka_matrix(eval(way, {"Xs": Xs})).values.shape == (2, 2)
+
+
+def test_sparse_matrices_are_refused_with_the_bytes_that_they_would_take() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    for shape, size in {(10, 10): "800 bytes", (120, 8): "7.68 kB", (10**5, 5000): "4 GB"}.items():
+        refused(sparse.csr_matrix(shape), TypeError, f"X.toarray() makes a dense one of {size}")
 
 
 def test_statistics_where_rows_are_needed_say_so() -> None:

@@ -184,7 +184,7 @@ def test_a_directory_is_no_array(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_lists_the_keys(npz: Path, safetensors: Path) -> None:
-    refused(npz, ValueError, f"{npz} holds 3 arrays; name one of them, as in {npz}:layer1, layer2, layer10")
+    refused(npz, ValueError, f"{npz} holds 3 arrays, layer1, layer2, layer10; name one of them, as {npz}:layer1")
     refused(f"{npz}:layer3", ValueError, f"{npz} has no array named 'layer3'; it holds layer1, layer2, layer10")
     refused(
         f"{safetensors}:x",

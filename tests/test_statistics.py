@@ -209,3 +209,46 @@ def test_no_measure_detaches_in_silence(measure: Callable[..., Any]) -> None:
 
     with pytest.raises(TypeError, match=r"^[YZ] requires grad, .*gramian\.torch.* [YZ]\.detach\(\)"):
         measure(x, y)
+
+
+# ---- what sums are not taken by --------------------------------------------------------------------------------------
+
+OF_ARRAYS = [
+    "rsa", "rsa_estimate", "mutual_knn", "cycle_knn", "lcs_knn", "edit_knn", "cknna", "alignment", "independence_test",
+    "eigen_overlap", "spectral_alignment", "mmd2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ARRAYS)
+@pytest.mark.parametrize("sums", [gm.gram_moments, gm.feature_moments])
+def test_measures_of_arrays_say_so_of_sums(name: str, sums: Any) -> None:
+    words = rf"^{name} needs the arrays X and [YZ]: it is not made of (Gram|Feature)Moments, as cka is$"
+
+    with pytest.raises(TypeError, match=words):
+        getattr(gm, name)(sums(X, Y))
+
+
+def test_functions_of_more_than_two_arguments_say_so_of_sums() -> None:
+    sums: Any = gm.feature_moments(X, Y)
+
+    with pytest.raises(TypeError, match=r"^null needs the arrays X and Y: it"):
+        gm.null("cka", sums)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^stitch_report needs the arrays F1 and F2: it"):
+        gm.stitch_report(sums)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^rsa\(\) missing 1 required positional argument: 'Y'$"):
+        gm.rsa(X)  # type: ignore[call-arg]
+
+
+def test_layers_that_are_sums_are_told_what_is_needed() -> None:
+    for found in (gm.matrix, gm.cka_matrix):
+        with pytest.raises(TypeError, match=r"^Xs\['a'\] is FeatureMoments, the sums of two arrays, where"):
+            found({"a": gm.feature_moments(X, Y)})
+
+
+def test_distance_alignment_says_which_sums_it_needs() -> None:
+    rbf, linear = gm.gram_moments(X, Y, kernel="rbf"), gm.feature_moments(X, Y)
+
+    with pytest.raises(ValueError, match=r"made of linear .* hold sums of RBF.*gram_moments\(X, Y, kernel='linear'\)$"):
+        gm.distance_alignment(rbf)
+    with pytest.raises(ValueError, match=r"FeatureMoments hold sums of Linear.*gram_moments\(X, Y, kernel='cosine'\)$"):
+        gm.distance_alignment(linear, normalize="unit_diagonal")

@@ -279,7 +279,8 @@ def matrix(
         return cka_matrix(Xs, Ys, keys=keys, keys_y=keys_y, measure=of_kernels, progress=progress, **options)
     check_budget(options.get("memory"), progress)
     left = _opened(Xs, "Xs", keys)
-    right = left if Ys is None else _opened(Ys, "Ys", keys if keys_y is None else keys_y)
+    own = "keys_y" if keys_y is None else None
+    right = left if Ys is None else _opened(Ys, "Ys", keys if keys_y is None else keys_y, own)
     every = [*left.items(), *(() if Ys is None else right.items())]
     same_rows([x for _, x in every], [name for name, _ in every])
     same_device([x for _, x in every], [name for name, _ in every])
@@ -313,9 +314,10 @@ _PAIR_OF_LISTS = 0.02  # cost of comparing two lists, in sweeps over a layer
 _Found: TypeAlias = tuple[int, int, float, tuple[str, str] | None]  # a value and why it is nan: of what, and the reason
 
 
-def _opened(given: object, name: str, keys: Keys | None) -> dict[str, Matrix]:
+def _opened(given: object, name: str, keys: Keys | None, own_keys: str | None = None) -> dict[str, Matrix]:
     """Through the gate, by the names that messages have."""
-    return {f"{name}[{key!r}]": opened(x, f"{name}[{key!r}]") for key, x in layers(given, name, keys).items()}
+    found = layers(given, name, keys, own_keys=own_keys)
+    return {f"{name}[{key!r}]": opened(x, f"{name}[{key!r}]") for key, x in found.items()}
 
 
 def _of_neighbours(
@@ -459,7 +461,8 @@ def cka_matrix(
     """
     one_of(measure, MEASURES, "measure")
     left = layers(Xs, "Xs", keys)
-    right = left if Ys is None else layers(Ys, "Ys", keys if keys_y is None else keys_y)
+    own = "keys_y" if keys_y is None else None
+    right = left if Ys is None else layers(Ys, "Ys", keys if keys_y is None else keys_y, own_keys=own)
     arrays, names = list(left.values()), [f"Xs[{k!r}]" for k in left]
     if Ys is not None:
         arrays += right.values()

@@ -25,10 +25,11 @@ from gramian.reasons import told
 from gramian.results.plain import plain
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
-from gramian.rows.arrays import as_matrix, check_budget, check_count, check_number, one_of, require_rows
+from gramian.rows.arrays import Matrix, as_matrix, check_budget, check_count, check_number, one_of, require_rows
+from gramian.rows.labels import RowLabels, same_labels
 from gramian.rows.layers import Keys, given_layers, names_of
 from gramian.rows.reading import natural
-from gramian.rows.sources import ALONE, SUFFIXES, chosen, open_array, open_layers, opened
+from gramian.rows.sources import ALONE, SUFFIXES, chosen, keys_of_another, open_array, open_layers, opened
 from gramian.show import heatmaps
 from gramian.sweeps.centred import blocks
 from gramian.words import public
@@ -148,7 +149,7 @@ def platonic_layers(
     >>> list(layers), float(layers["layer1"].max())
     (['layer0', 'layer1'], 20.0)
     """
-    return _prepared(source, "source", quantile, exact, keys)
+    return _prepared(source, "source", quantile, exact, keys).layers
 
 
 @public
@@ -218,13 +219,15 @@ def platonic_score(
     one_of(metric, get_args(Metric), "metric")
     topk = check_count(topk, "topk")
     check_budget(None, progress)
-    left, right = (
-        _prepared(X, "X", quantile, exact, keys),
-        (_prepared(Y, "Y", quantile, exact, keys if keys_y is None else keys_y)),
-    )
+    own_keys = "keys_y" if keys_y is None else None
+    first = _prepared(X, "X", quantile, exact, keys)
+    second = _prepared(Y, "Y", quantile, exact, keys if keys_y is None else keys_y, own_keys)
+    left, right = first.layers, second.layers
     n, m = (len(next(iter(layers.values()))) for layers in (left, right))
     if n != m:
         raise ValueError(f"X has {n} rows but Y has {m}; row i of both must be the same sample")
+    labels = {**first.labels, **second.labels}
+    same_labels(list(labels.values()), list(labels))
     if "knn" in metric:
         require_rows(n, topk + 1, f"{metric} of {topk} neighbours")
     measure, options = _measure(metric, topk, normalize)
@@ -296,25 +299,44 @@ def _unit_rows(x: Floats) -> Array:
 # ---- features ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """Layers of one model as scores are made from them."""
+
+    layers: dict[str, Floats]
+    labels: dict[str, RowLabels | None]  # of the rows, under the names that the caller has for the layers
+
+
 def _prepared(
-    source: object, name: str, quantile: float | None, exact: bool, keys: Keys | None = None
-) -> dict[str, Floats]:
+    source: object,
+    name: str,
+    quantile: float | None,
+    exact: bool,
+    keys: Keys | None = None,
+    own_keys: str | None = None,
+) -> _Prepared:
     if quantile is not None:
         quantile = check_number(quantile, "quantile")
         if not 0 < quantile <= 1:
             raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
     found = _grouped(source, name)
     labels = [label for group in found for label, _ in group]
+    callers = [[f"{name}[{label!r}]" for label, _ in group] for group in found]
     if keys is None:  # without names they are numbered, whatever a file calls them
         numbers = iter(range(len(labels)))
         found = [[(f"layer{next(numbers)}", layer) for _, layer in group] for group in found]
         wanted = [label for group in found for label, _ in group]
     else:
-        wanted = list(chosen(dict.fromkeys(labels), names_of(keys), name))
-        found = [group for group in found if any(label in wanted for label, _ in group)]
+        with keys_of_another(own_keys):
+            wanted = list(chosen(dict.fromkeys(labels), names_of(keys), name))
+        kept = [i for i, group in enumerate(found) if any(label in wanted for label, _ in group)]
+        found, callers = [found[i] for i in kept], [callers[i] for i in kept]
     layers: dict[str, Floats] = {}
-    for members in found:
-        group = [_float32(layer, f"{label} of {name}") for label, layer in members]
+    rows: dict[str, RowLabels | None] = {}
+    for members, names in zip(found, callers, strict=True):
+        matrices = [as_matrix(layer, f"{label} of {name}") for label, layer in members]
+        rows |= {called: x.labels for called, x in zip(names, matrices, strict=True)}
+        group = [_float32(x, f"{label} of {name}") for x, (label, _) in zip(matrices, members, strict=True)]
         if quantile is not None and quantile < 1:
             limit = np.float32(_exact_limit(group, quantile) if exact else _mean_limit(group, quantile))
             group = [np.clip(layer, -limit, limit) for layer in group]
@@ -326,7 +348,8 @@ def _prepared(
     if len({len(layer) for layer in layers.values()}) > 1:
         counts = ", ".join(str(len(layer)) for layer in layers.values())
         raise ValueError(f"layers of {name} have different numbers of rows: {counts}")
-    return layers
+    same_labels(list(rows.values()), list(rows))
+    return _Prepared(layers, rows)
 
 
 def _grouped(source: object, name: str) -> list[list[tuple[str, Any]]]:
@@ -360,8 +383,7 @@ def open_features(source: object) -> Any:
     return found[wanted[0]] if len(wanted) == 1 else {label: found[label] for label in wanted}
 
 
-def _float32(layer: Any, name: str) -> Floats:
-    x = as_matrix(layer, name)
+def _float32(x: Matrix, name: str) -> Floats:
     out = np.empty(x.shape, dtype=np.float32)
     zero = True
     with np.errstate(over="ignore"):  # beyond float32 they are infinite until they are clamped

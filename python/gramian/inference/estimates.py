@@ -12,6 +12,7 @@ from gramian.progress import Progress, expect, one_bar
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows.arrays import one_of, require_rows
+from gramian.sums import of_arrays
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, MEASURES, Estimator, Measure
 from gramian.sweeps.represent import Precision
@@ -49,6 +50,7 @@ class Estimate(Result):
         return self.value
 
 
+@of_arrays
 @public
 @one_bar
 def alignment(

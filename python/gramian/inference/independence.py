@@ -15,6 +15,7 @@ from gramian.progress import Progress, expect, one_bar, phase
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows.arrays import check_count, check_seed, one_of, require_rows
+from gramian.sums import of_arrays
 from gramian.sweeps import estimators, gram, routes
 from gramian.sweeps.centred import covariance_cube_trace
 from gramian.sweeps.estimators import Estimator
@@ -72,6 +73,7 @@ def equals_pvalue(p: float) -> str:
     return shown if shown.startswith("<") else f"= {shown}"
 
 
+@of_arrays
 @public
 @one_bar
 def independence_test(

@@ -31,6 +31,7 @@ from gramian.rows.arrays import (
 )
 from gramian.rows.sources import matrix
 from gramian.show import axes
+from gramian.sums import of_arrays
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR
 from gramian.sweeps.permuted import PERMUTED, Index, permutation
@@ -108,6 +109,7 @@ class Null(Result):
         )
 
 
+@of_arrays
 @public
 @one_bar
 def null(
@@ -203,7 +205,7 @@ def null(
     x, y = matrix(X, "X"), matrix(Y, "Y")
     same_rows([x, y], ["X", "Y"])
     require_rows(x.n, 2, "a permutation")
-    labels = None if groups is None else _labels(groups, x.n)
+    labels = _labels(groups, x, y)
 
     def order(b: int) -> Index:
         if labels is None:
@@ -226,9 +228,11 @@ def null(
     return replace(found, provenance=provenance({"X": x, "Y": y}, seed=seed))
 
 
-def _labels(groups: object, n: int) -> Index:
+def _labels(groups: object, x: Matrix, y: Matrix) -> Index | None:
     """(n,) the number of each row's group."""
-    labels = group_numbers(groups, n)
+    labels = group_numbers(groups, [x, y], ["X", "Y"])
+    if labels is None:
+        return None
     counts = np.bincount(labels)
     if counts.max() < 2:
         raise ValueError(f"groups leaves nothing to permute: each of its {len(counts)} groups has a single row")

@@ -26,6 +26,7 @@ from gramian.measures.overlaps import first_reason, spans
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import told
 from gramian.rows.arrays import as_matrix, one_of, require_rows
+from gramian.sums import of_arrays
 from gramian.sweeps import gram, routes
 from gramian.sweeps.centred import blocks, centre
 from gramian.sweeps.products import Nearest
@@ -40,6 +41,7 @@ _TOLERANCE = 16.0  # roundings below which a centred value is nothing
 _DIGITS = 1e3  # roundings of a float32 sweep that centred values must have, or it is made again in float64
 
 
+@of_arrays
 @public
 @one_bar
 def cknna(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gramian.kernels import Cosine, Kernel
 from gramian.progress import Progress
-from gramian.rows.arrays import Matrix, about_least, as_matrix, one_of, require_rows
+from gramian.rows.arrays import Matrix, about_least, as_matrix, one_of, require_rows, same_rows
 from gramian.rows.sources import matrix
 from gramian.sweeps import rounding, routes
 from gramian.sweeps.centred import blocks, centre
@@ -64,6 +64,7 @@ def represented(
 ) -> Asked:
     """Two arrays through the gate, each with the kernel that its dissimilarity belongs to; `ordered`: ties matter."""
     given = matrix(X, "X"), matrix(Y, "Y")
+    same_rows(given, ["X", "Y"])  # here: labels do not outlive the copies that are made below
     # distances do not change where all rows move
     x, y = (about_least([x])[0] if "euclidean" in kind else x for x, kind in zip(given, kinds, strict=True))
     stored = x, y

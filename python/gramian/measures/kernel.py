@@ -327,7 +327,8 @@ def distance_alignment(
     """
     one_of(normalize, get_args(Normalize), "normalize")
     kernel = "cosine" if normalize == "unit_diagonal" else "linear"
-    if sums := routes.sums_of_both(X, Y, kernel, None, "distance_alignment"):
+    of = 'linear kernels, and with normalize="unit_diagonal" of cosines'
+    if sums := routes.sums_of_both(X, Y, kernel, None, "distance_alignment", of=of):
         return told(*_distance_alignment_of_sums(X, sums, normalize, centered), "distance_alignment")
     pair = routes.paired(X, Y, kernel, None, precision=precision, memory=memory, progress=progress)
     if normalize == "none" or centered:

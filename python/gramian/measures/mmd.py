@@ -25,6 +25,7 @@ from gramian.progress import Progress, expect, one_bar
 from gramian.reasons import told
 from gramian.rows.arrays import DType, Matrix, about_least, check_budget, one_of, require_rows, same_device
 from gramian.rows.sources import matrix
+from gramian.sums import of_arrays
 from gramian.sweeps import estimators, gram
 from gramian.sweeps.estimators import Estimator
 from gramian.sweeps.products import sweep_matmul
@@ -38,6 +39,7 @@ _SORTED = 1 << 24  # numbers that are sorted to see whether two samples are the 
 _ALIKE = 3e-6  # part of the value of independent samples that is no more than a few of float32's roundings
 
 
+@of_arrays
 @public
 @one_bar
 def mmd2(

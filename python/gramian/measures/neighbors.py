@@ -19,6 +19,7 @@ from gramian.progress import Progress, expect, one_bar, phase
 from gramian.reasons import told
 from gramian.rows.arrays import Matrix, about_least, as_matrix, check_budget, check_count, one_of, require_rows
 from gramian.rows.sources import matrix
+from gramian.sums import of_arrays
 from gramian.sweeps import rounding, routes
 from gramian.sweeps.centred import blocks, centre
 from gramian.sweeps.products import Nearest, sweep_nearest
@@ -97,6 +98,7 @@ def neighbors(
     return nearest_of(X, "X", k, metric, memory, progress)
 
 
+@of_arrays
 @public
 @one_bar
 def mutual_knn(
@@ -162,6 +164,7 @@ def mutual_knn(
     return _measure(X, Y, k, metric, "mutual_knn", memory, progress)
 
 
+@of_arrays
 @public
 @one_bar
 def cycle_knn(
@@ -207,6 +210,7 @@ def cycle_knn(
     return _measure(X, Y, k, metric, "cycle_knn", memory, progress)
 
 
+@of_arrays
 @public
 @one_bar
 def lcs_knn(
@@ -251,6 +255,7 @@ def lcs_knn(
     return _measure(X, Y, k, metric, "lcs_knn", memory, progress)
 
 
+@of_arrays
 @public
 @one_bar
 def edit_knn(
@@ -301,6 +306,7 @@ def nearest_of(
     one_of(metric, get_args(Metric), "metric")
     check_budget(memory, progress)
     rows = matrix(x, name)
+    labels = rows.labels
     k = check_k(k, rows.n)
     kernel, native = _KERNEL[metric]
     if metric in ("euclidean", "manhattan"):
@@ -308,7 +314,7 @@ def nearest_of(
     represented = Representation((rows,), kernel, native_name=native)
     found, ties, reason = listed(represented, k, memory, progress)
     lists = found.index.view(Neighbors)
-    lists.ties, lists.reason = ties, reason
+    lists.ties, lists.reason, lists.labels = ties, reason, labels
     return lists
 
 

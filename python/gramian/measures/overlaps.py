@@ -14,6 +14,8 @@ from gramian.progress import Progress, one_bar, phase, tell
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows.arrays import check_budget, check_count, check_seed, one_of
+from gramian.rows.labels import RowLabels, same_labels
+from gramian.rows.objects import labels_of
 from gramian.words import public
 
 
@@ -22,21 +24,22 @@ class Neighbors(np.ndarray[Any, np.dtype[np.int64]]):
 
     ties: float | None  # share of the rows that have others as near as their last neighbour, left out for their index
     reason: str | None  # why the lists say nothing of who is near whom
+    labels: RowLabels | None  # of the samples
 
     def __array_finalize__(self, made_from: object) -> None:
-        self.ties, self.reason = None, None
+        self.ties, self.reason, self.labels = None, None, None
 
     def __reduce__(self) -> Any:
         made: Any = super().__reduce__()
-        return made[0], made[1], (made[2], self.ties, self.reason)
+        return made[0], made[1], (made[2], self.ties, self.reason, self.labels)
 
     def __setstate__(self, state: Any) -> None:
-        values, self.ties, self.reason = state
+        values, self.ties, self.reason, self.labels = state
         super().__setstate__(values)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Neighbors:
         found = self.copy()
-        found.ties, found.reason = self.ties, self.reason
+        found.ties, found.reason, found.labels = self.ties, self.reason, self.labels
         return found
 
 
@@ -170,6 +173,7 @@ def overlap(
         raise ValueError(
             f"{names[0]} lists {_sizes(a)} but {names[1]} lists {_sizes(b)}; row i of both must be the same sample"
         )
+    same_labels([z.labels if isinstance(z, Neighbors) else labels_of(z) for z in (A, B)], names)
     n, k = a.shape
     told = phase(progress, "lists")
     if measure == "mutual_knn":

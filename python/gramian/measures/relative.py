@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gramian.progress import Progress, one_bar, phase, tell
 from gramian.rows.arrays import Matrix, as_matrix, check_budget, one_of
+from gramian.rows.objects import check_row_numbers
 from gramian.rows.sources import matrix
 from gramian.sweeps.centred import CentredFeatures, blocks
 from gramian.words import public
@@ -104,6 +105,7 @@ def _anchors(x: Matrix, anchors: object) -> Array:
     if isinstance(anchors, list | tuple) and all(isinstance(row, int | np.integer) for row in anchors):
         anchors = np.array(anchors, dtype=np.int64)
     if not isinstance(anchors, str | os.PathLike) and getattr(anchors, "ndim", 2) == 1:
+        check_row_numbers(anchors, "anchors", x.labels, "X")
         rows = np.asarray(anchors)
         if rows.dtype.kind not in "iu":
             raise TypeError(

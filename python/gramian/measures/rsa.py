@@ -34,6 +34,7 @@ from gramian.reasons import told
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows.arrays import Matrix, check_count
+from gramian.sums import of_arrays
 from gramian.sweeps import estimators, gram, pairs, rounding
 from gramian.sweeps.centred import centre
 from gramian.sweeps.pairs import Dissimilarities
@@ -72,6 +73,7 @@ class RSAEstimate(Result):
         return self.value
 
 
+@of_arrays
 @public
 @one_bar
 def rsa(
@@ -173,6 +175,7 @@ def rsa(
     return told(found.value, found.reason, "rsa")
 
 
+@of_arrays
 @public
 @one_bar
 def rsa_estimate(

@@ -333,8 +333,14 @@ def check_seed(seed: object) -> int:
     return check_count(seed, "seed", 0)
 
 
-def group_numbers(groups: object, n: int) -> npt.NDArray[np.int64]:
-    """(n,) the number of each row's group, from labels that are numbers or strings."""
+def group_numbers(groups: object | None, rows: Sequence[Matrix], names: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """(n,) the number of each row's group, from labels that are numbers or strings; None if there are no groups.
+
+    Groups that say of which samples they are must say it of the samples that the rows are of.
+    """
+    if groups is None:
+        return None
+    n = rows[0].n
     found = np.asarray(groups)
     if found.dtype == object and all(isinstance(label, str) for label in found.flat):
         found = found.astype(str)  # a column of a DataFrame
@@ -344,6 +350,7 @@ def group_numbers(groups: object, n: int) -> npt.NDArray[np.int64]:
         raise TypeError(f"groups must be numbers or strings, got dtype {found.dtype}")
     if found.dtype.kind == "f" and np.isnan(found).any():
         raise ValueError(f"groups has NaN in row {int(np.argmax(np.isnan(found)))}; every row needs a group")
+    same_labels([*(x.labels for x in rows), objects.labels_of(groups)], [*names, "groups"])
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 

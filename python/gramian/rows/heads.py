@@ -9,13 +9,14 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gramian.rows.arrays import BFloat16Array, Matrix
+from gramian.rows.objects import plain
 from gramian.rows.sources import matrix, open_array
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -109,11 +110,12 @@ def samples(Z: object, name: str) -> Samples:
     if len(shape) <= 2:
         found = matrix(Z, name)
         return Samples(found, (found.d,))
+    table = plain(opened, name)
+    held = opened if table is None else table.values
     flat = (shape[0], math.prod(shape[1:]))
-    bits = isinstance(opened, BFloat16Array)
-    return Samples(
-        matrix(BFloat16Array(opened.bits.reshape(flat)) if bits else opened.reshape(flat), name), tuple(shape[1:])
-    )
+    values = BFloat16Array(held.bits.reshape(flat)) if isinstance(held, BFloat16Array) else held.reshape(flat)
+    rows = replace(matrix(values, name), labels=None if table is None else table.rows)
+    return Samples(rows, tuple(shape[1:]))
 
 
 def check_width(w: Array, shape: tuple[int, ...], name: str, head: str = "a head", *, block: bool = False) -> None:

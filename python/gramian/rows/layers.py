@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from gramian.rows.arrays import Matrix
-from gramian.rows.objects import is_statistics, kind_of
-from gramian.rows.sources import chosen, matrix, named_layers, open_layers
+from gramian.rows.objects import kind_of, of_torch_arrays
+from gramian.rows.sources import chosen, keys_of_another, matrix, named_layers, open_layers
+from gramian.sums import is_statistics
 
 Keys: TypeAlias = str | int | Sequence[str | int]
 
 _LAYER_DIMENSIONS = ("layer", "layers", "block", "blocks", "depth")  # what people call it in xarray
 
 
-def layers(Xs: object, name: str, keys: Keys | None = None) -> dict[str, Matrix]:
+def layers(Xs: object, name: str, keys: Keys | None = None, *, own_keys: str | None = None) -> dict[str, Matrix]:
     """Every layer that is given, or those that are chosen, by name and through the gate.
 
     Parameters
@@ -30,13 +31,16 @@ def layers(Xs: object, name: str, keys: Keys | None = None) -> dict[str, Matrix]
     keys : str, int, or sequence of them, optional
         Which layers, in this order: each a name, a number that is a name, or a pattern of names as ``blocks.*.mlp``.
         Others are not read.
+    own_keys : str, optional
+        The argument that chooses of these alone, where `keys` are those of another model.
 
     Raises
     ------
     TypeError, ValueError, FileNotFoundError, ImportError
         Naming the layer, what came and what is needed; a key that is not there lists what there is.
     """
-    found = given_layers(Xs, name, keys)
+    with keys_of_another(own_keys):
+        found = given_layers(Xs, name, keys)
     return {key: _through_gate(layer, key, name, found) for key, layer in found.items()}
 
 
@@ -106,6 +110,8 @@ def _of_data_array(x: Any, name: str) -> dict[str, object]:
 def _of_array(x: Any, name: str) -> dict[str, object]:
     shape = getattr(x, "shape", None)
     if not isinstance(shape, tuple):
+        if torch_way := of_torch_arrays(x, name):
+            raise TypeError(f"{name} is {kind_of(x)}; give its arrays as layers, {torch_way}")
         raise TypeError(
             f"{name} must be a dict of layers, a sequence of them, an array (n, layers, features) or a path, got "
             f"{kind_of(x)}"
@@ -123,6 +129,11 @@ def _of_array(x: Any, name: str) -> dict[str, object]:
 
 
 def _through_gate(layer: object, key: str, name: str, found: Mapping[str, object]) -> Matrix:
+    if is_statistics(layer):
+        raise TypeError(
+            f"{name}[{key!r}] is {type(layer).__name__}, the sums of two arrays, where the array of a layer is needed, "
+            "which is compared with those of all others; of the two alone gramian.cka gives the value"
+        )
     try:
         return matrix(layer, f"{name}[{key!r}]")
     except ValueError as error:

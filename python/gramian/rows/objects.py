@@ -17,9 +17,11 @@ import numpy as np
 
 from gramian.rows import hdf5
 from gramian.rows.labels import RowLabels
+from gramian.sums import is_statistics
 
 _NAMED_COLUMNS = 5  # that a message lists
 _LISTED = (list, tuple)
+_WITH_STACK = {"torch", "cupy", "jax", "jaxlib"}  # whose arrays stay what they are, and where they lie
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,27 @@ def plain(x: Any, name: str, *, column: bool = False) -> Plain | None:
     return None
 
 
+def labels_of(x: Any) -> RowLabels | None:
+    """What a table, or a column of one, calls its rows; None for what has no names for them."""
+    kind = type(x)
+    pandas, xarray = sys.modules.get("pandas"), sys.modules.get("xarray")
+    if _is(kind, pandas, "DataFrame") or _is(kind, pandas, "Series"):
+        return RowLabels(x.index)
+    if _is(kind, xarray, "DataArray") and x.ndim and x.dims[0] in x.indexes:
+        return RowLabels(x.indexes[x.dims[0]], str(x.dims[0]))
+    return None
+
+
+def check_row_numbers(given: Any, name: str, rows: RowLabels | None, of: str) -> None:
+    """Raise TypeError for an Index of pandas in place of row numbers, unless rows have no other names than these."""
+    if rows is None or rows.default() or not _is(type(given), sys.modules.get("pandas"), "Index"):
+        return
+    raise TypeError(
+        f"{name} is a pandas {type(given).__name__}, of labels of rows, where row numbers are needed: "
+        f"{rows.code(of)}.get_indexer({name})"
+    )
+
+
 def refusal(x: Any, name: str) -> str:
     """What is said of an object that is no array: what it is, and how to get one out of it."""
     kind = type(x)
@@ -95,6 +118,8 @@ def refusal(x: Any, name: str) -> str:
         )
     if issubclass(kind, Mapping):
         return _of_mapping(x, name, what)
+    if way_on := _of_torch(x, name):
+        return f"{name} is {what}; {way_on}"
     if issubclass(kind, Iterator):
         return (
             f"{name} is {what}, which can be read once only; np.concatenate(list({name})) makes one array of its "
@@ -107,11 +132,6 @@ def refusal(x: Any, name: str) -> str:
     if hasattr(x, "__array__"):
         return f"{start}; np.asarray({name}) makes one"
     return start
-
-
-def is_statistics(x: object) -> bool:
-    """Whether these are sums that measures are made of, by the protocol that such classes have."""
-    return callable(getattr(type(x), "statistics", None))
 
 
 def check_shape(shape: tuple[int, ...], name: str) -> None:
@@ -180,12 +200,10 @@ def _of_frame(x: Any, name: str) -> Plain:
 def _of_data_array(x: Any, name: str) -> Plain:
     if x.chunks is not None:
         raise TypeError(_of_dask(x, name))
-    rows, columns = None, None
-    if x.ndim and x.dims[0] in x.indexes:
-        rows = RowLabels(x.indexes[x.dims[0]], str(x.dims[0]))
+    columns = None
     if x.ndim == 2 and x.dims[1] in x.indexes:
         columns = tuple(map(str, x.indexes[x.dims[1]]))
-    return Plain(x.data, rows, columns)
+    return Plain(x.data, labels_of(x), columns)
 
 
 # ---- lists -----------------------------------------------------------------------------------------------------------
@@ -226,16 +244,22 @@ def _stacked(x: Sequence[Any], arrays: list[Any], name: str) -> Any:
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise ValueError(f"rows of {name} have different shapes: {shapes[0]} of row 0, {shape} of row {i}")
-    if not all(isinstance(row, np.ndarray) for row in x):
-        raise TypeError(f"{name} is a {type(x).__name__} of {len(x)} {kind_of(x[0])}s; stack them to one array")
-    return np.stack(x)
+    libraries = {_library(type(row)) for row in x}
+    if len(libraries) > 1 and not all(isinstance(row, np.ndarray) for row in x):
+        listed = " and ".join(sorted(libraries))
+        raise TypeError(f"{name} is a {type(x).__name__} of arrays of {listed}; make them arrays of one library")
+    if libraries & _WITH_STACK:
+        from array_api_compat import array_namespace
+
+        return array_namespace(*x).stack(list(x))
+    return np.stack([np.asarray(row) for row in x])
 
 
 def _ragged(x: Sequence[Any], name: str) -> ValueError | TypeError:
     """Why a list is no array of numbers, by its first row that is not like the first."""
     first = x[0]
     if not isinstance(first, _LISTED):
-        return TypeError(f"{name} is a {type(x).__name__} of {kind_of(first)}s; its rows must be lists of numbers")
+        return TypeError(f"{name} is a {type(x).__name__} of {_several(first)}; its rows must be lists of numbers")
     for i, row in enumerate(x):
         if not isinstance(row, _LISTED) or len(row) != len(first):
             got = f"{len(row)} numbers" if isinstance(row, _LISTED) else kind_of(row)
@@ -259,6 +283,37 @@ def _of_mapping(x: Mapping[Any, Any], name: str, what: str) -> str:
     return f"{start}; give one of its arrays, {_choices(name, x)}" if len(x) else start
 
 
+def of_torch_arrays(x: Any, name: str) -> str | None:
+    """How a program writes the dict or list of the arrays that a container of torch holds."""
+    torch = sys.modules.get("torch")
+    nn, data = getattr(torch, "nn", None), getattr(getattr(torch, "utils", None), "data", None)
+    if _is(type(x), data, "TensorDataset"):
+        return f"list({name}.tensors)"
+    if _is(type(x), nn, "ParameterDict"):
+        return f"{{k: v.detach() for k, v in {name}.items()}}"
+    return f"[v.detach() for v in {name}]" if _is(type(x), nn, "ParameterList") else None
+
+
+def _of_torch(x: Any, name: str) -> str | None:
+    """The way on from what torch has beside tensors: containers of them, data sets and modules."""
+    torch = sys.modules.get("torch")
+    nn, data = getattr(torch, "nn", None), getattr(getattr(torch, "utils", None), "data", None)
+    if _is(type(x), data, "TensorDataset"):
+        return f"give one of its tensors, {' or '.join(f'{name}.tensors[{i}]' for i in range(len(x.tensors)))}"
+    if _is(type(x), data, "Dataset"):
+        return (
+            f"collect its samples, torch.stack([{name}[i] for i in range(len({name}))]), or {name}[i][0] where they "
+            "are tuples"
+        )
+    if _is(type(x), nn, "ParameterDict"):
+        return f"give one of its arrays, as {_choices(name, x.keys())}, with .detach()"
+    if _is(type(x), nn, "ParameterList"):
+        return f"give one of its arrays, {name}[0].detach(), or stack its rows, torch.stack(list({name})).detach()"
+    if _is(type(x), nn, "Module"):
+        return "a module is no array: give the features that it makes of the samples, detached"
+    return None
+
+
 def _of_dask(x: Any, name: str) -> str:
     kind = (
         "an xarray DataArray of dask" if hasattr(x, "chunks") and hasattr(x, "dims") else f"a dask {type(x).__name__}"
@@ -278,10 +333,8 @@ def _bytes_of(x: Any) -> str:
         size = math.prod(x.shape) * np.dtype(x.dtype).itemsize
     except Exception:  # a foreign object's own
         return ""
-    for unit, power in (("GB", 9), ("MB", 6)):
-        if size >= 10**power:
-            return f" of {size / 10**power:.3g} {unit}"
-    return ""
+    unit, power = next((u, p) for u, p in (("GB", 9), ("MB", 6), ("kB", 3), ("bytes", 0)) if size >= 10**p or not p)
+    return f" of {size / 10**power:.3g} {unit}"
 
 
 def _is_sparse(x: Any, library: str) -> bool:
@@ -309,6 +362,12 @@ def _for_layers(name: str) -> str:
 
 def _one_dimension(name: str, n: int, way: str) -> str:
     return f"{name} must be 2-d (samples by features), got shape ({n},); for {n} samples of one feature use {way}"
+
+
+def _several(x: object) -> str:
+    """What to call many such things."""
+    kind = kind_of(x).removeprefix("a ")
+    return kind if kind.endswith("s") else f"{kind}s"
 
 
 def _choices(name: str, keys: Any) -> str:

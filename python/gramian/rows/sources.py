@@ -162,7 +162,8 @@ def open_rows(spec: str | os.PathLike[str]) -> FileArray | Plain:
     if key is None and len(names) == 1:
         key = names[0]
     if key is None:
-        raise ValueError(f"{path} holds {len(names)} arrays; name one of them, as in {path}:{listing(names)}")
+        first = printable(min(names, key=natural))
+        raise ValueError(f"{path} holds {len(names)} arrays, {listing(names)}; name one of them, as {path}:{first}")
     if key not in names:
         raise ValueError(f"{path} has no array named {key!r}; it holds {listing(names)}")
     return archive.read([key])[key]
@@ -240,6 +241,20 @@ def is_pattern(text: str) -> bool:
     return any(mark in text for mark in "*?[")
 
 
+class NoSuchLayer(ValueError):
+    """A key chooses nothing of what there is."""
+
+
+@contextmanager
+def keys_of_another(own: str | None) -> Iterator[None]:
+    """While keys choose that may have been given for another model: `own` would choose the layers of this one."""
+    try:
+        yield
+    except NoSuchLayer as error:
+        hint = f"; {own}= chooses its layers, where names differ" if own else ""
+        raise ValueError(f"{error}{hint}") from None
+
+
 def chosen(found: Mapping[str, Value], keys: str | Sequence[str] | None, name: str) -> dict[str, Value]:
     """The entries that keys choose, in their order: each is a name or a pattern of names, as ``blocks.*.mlp``.
 
@@ -259,7 +274,7 @@ def chosen(found: Mapping[str, Value], keys: str | Sequence[str] | None, name: s
     for key in wanted:
         hits = [key] if key in found else [other for other in found if fnmatch.fnmatchcase(other, key)]
         if not hits:
-            raise ValueError(f"{name} has no layer {key!r:.100}; it has {shown(found)}")
+            raise NoSuchLayer(f"{name} has no layer {key!r:.100}; it has {shown(found)}")
         out.update((hit, found[hit]) for hit in hits)
     return out
 
@@ -303,7 +318,7 @@ def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     if found == "directory":
         return path, key
     if found == "nothing" and path.suffix in ("", *SUFFIXES):
-        raise FileNotFoundError(f"{path}: no such file{_of_pattern(text)}")
+        raise FileNotFoundError(f"{path}: no such file{_of_pattern(str(path))}")
     if path.suffix not in SUFFIXES:
         hint = f"; {_INSTEAD[path.suffix]}" if path.suffix in _INSTEAD else ""
         raise ValueError(f"{path} is not of a known kind; known are {', '.join(SUFFIXES)}{hint}")
@@ -315,10 +330,12 @@ def _split(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
 
 
 def _of_pattern(text: str) -> str:
-    """What to do with a name that is one of several files."""
-    count = len(glob.glob(text)) if is_pattern(text) else 0
-    if not count:
+    """What to do with a name that is a pattern of other files, or of none."""
+    if not is_pattern(text):
         return ""
+    count = len(glob.glob(text))
+    if not count:
+        return ", and as a pattern it matches none"
     return f"; as a pattern it names {count} files: name one of them, or join them to one array with np.concatenate"
 
 

@@ -29,6 +29,7 @@ from gramian.show import axes, heatmaps
 from gramian.show.tables import Listing
 from gramian.spectra import eigen
 from gramian.spectra.eigen import EPS
+from gramian.sums import of_arrays
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.represent import Precision, bandwidth_phase, represent
 from gramian.sweeps.routes import Paired
@@ -435,6 +436,7 @@ class EigenOverlap(Result):
         return f"EigenOverlap({k1} by {k2}, KA = {self.kernel_alignment:.4g}, n = {self.n}{why})"
 
 
+@of_arrays
 @public
 @one_bar
 def eigen_overlap(
@@ -547,6 +549,7 @@ class SpectralAlignment(Result):
         )
 
 
+@of_arrays
 @public
 @one_bar
 def spectral_alignment(

@@ -13,7 +13,16 @@ from gramian.kernels import Kernel, KernelName
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.results.provenance import provenance
 from gramian.results.result import Result
-from gramian.rows.arrays import Matrix, check_budget, check_count, check_seed, one_of, plain_number, require_rows
+from gramian.rows.arrays import (
+    Matrix,
+    check_budget,
+    check_count,
+    check_seed,
+    one_of,
+    plain_number,
+    require_rows,
+    same_rows,
+)
 from gramian.rows.sources import matrix
 from gramian.show import axes
 from gramian.show.tables import Listing
@@ -158,7 +167,7 @@ def kare(
     x = matrix(X, "X")
     require_rows(x.n, 2, "kare")
     ridges = _ridges(ridge)
-    labels = _labels(y, x.n)
+    labels = _labels(y, x)
     targets, unit = _targets(labels)
     expect(progress, eigen.EXPECTED)
     found = represent(kernel, x, progress=bandwidth_phase(progress, kernel, x.n)).kernel
@@ -198,10 +207,9 @@ def _ridges(ridge: object) -> Array:
     return found
 
 
-def _labels(y: object, n: int) -> Matrix:
+def _labels(y: object, x: Matrix) -> Matrix:
     found = matrix(y, "y", column=True)
-    if found.n != n:
-        raise ValueError(f"X has {n} rows but y has {found.n}; row i of both must be the same sample")
+    same_rows([x, found], ["X", "y"])
     return found
 
 
@@ -431,7 +439,7 @@ def task_alignment(
     search = spectral.Search(k, bool(centered), tolerance, sweeps, seed, precision, memory, progress)
     x = matrix(X, "X")
     require_rows(x.n, 2, "task_alignment")
-    labels = _labels(y, x.n)
+    labels = _labels(y, x)
     targets, unit = _targets(labels)
     size = float(np.abs(targets).max())
     if centered:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gramian.kernels import Linear
 from gramian.progress import Progress
 from gramian.rows import heads
-from gramian.rows.arrays import BFloat16Array, DType, Matrix, about_least, as_matrix, check_number, group_numbers
+from gramian.rows.arrays import BFloat16Array, DType, Matrix, about_least, as_matrix, check_number
 from gramian.stitching.stitch import Stitch
 from gramian.sweeps import factor
 from gramian.sweeps.centred import CentredFeatures, blocks, centre, in_range
@@ -61,8 +61,8 @@ class Rows(Matrix):
         return as_matrix(BFloat16Array(found) if self.dtype == "bfloat16" else found, name)
 
 
-def parted(n: int, split: float, seed: int, groups: object | None) -> tuple[Indices, Indices]:
-    """Rows to fit on and rows held out, both ascending; groups of rows stay together."""
+def parted(n: int, split: float, seed: int, groups: Indices | None) -> tuple[Indices, Indices]:
+    """Rows to fit on and rows held out, both ascending; rows with one number of a group stay together."""
     check_number(split, "split")
     if not 0 < split < 1:
         raise ValueError(f"split must be between 0 and 1, the part of the rows to fit on, got {split}")
@@ -71,14 +71,13 @@ def parted(n: int, split: float, seed: int, groups: object | None) -> tuple[Indi
         chosen = np.zeros(n, dtype=bool)
         chosen[rng.permutation(n)[: round(split * n)]] = True
     else:
-        labels = group_numbers(groups, n)
-        sizes = np.bincount(labels)
+        sizes = np.bincount(groups)
         if len(sizes) < 2:
             raise ValueError("groups has one group, which cannot be on both sides of the split; leave groups out")
         order = rng.permutation(len(sizes))
         reached = np.cumsum(sizes[order])
         count = int(np.abs(reached[:-1] - split * n).argmin()) + 1  # as near to the split as whole groups come
-        chosen = np.isin(labels, order[:count])
+        chosen = np.isin(groups, order[:count])
     fitted, held_out = np.flatnonzero(chosen), np.flatnonzero(~chosen)
     if min(len(fitted), len(held_out)) < 2:
         raise ValueError(

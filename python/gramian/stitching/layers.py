@@ -16,7 +16,7 @@ from gramian.results.plain import plain
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
 from gramian.rows import heads
-from gramian.rows.arrays import check_budget, check_number, check_seed, one_of, same_device, same_rows
+from gramian.rows.arrays import check_budget, check_number, check_seed, group_numbers, one_of, same_device, same_rows
 from gramian.rows.layers import Keys, layers
 from gramian.rows.sources import matrix, named_layers
 from gramian.show import heatmaps
@@ -271,7 +271,9 @@ def layer_search(
     seed = check_seed(seed)
     one_of(kind, ("linear", "affine"), "kind")
     lam = _ridge(ridge)
-    xs, zs = layers(layers1, "layers1", keys), layers(layers2, "layers2", keys if keys2 is None else keys2)
+    own_keys = "keys2" if keys2 is None else None
+    xs = layers(layers1, "layers1", keys)
+    zs = layers(layers2, "layers2", keys if keys2 is None else keys2, own_keys=own_keys)
     own = _heads(heads2, list(zs), chosen=not (keys is None and keys2 is None))
     if own and Y is None:
         raise ValueError("Y is missing: heads2 have no risks without targets")
@@ -284,7 +286,7 @@ def layer_search(
     need = 8 * (d1 * (d2 + max(x.d for x in xs.values())) + sum(z.d**2 for z in zs.values()))
     if memory is not None and need > memory:
         raise ValueError(f"maps of {d1} to {d2} features, of all layers, take {need} bytes, but memory is {memory}")
-    fitted, held_out = parted(matrices[0].n, split, seed, groups)
+    fitted, held_out = parted(matrices[0].n, split, seed, group_numbers(groups, matrices, names))
     spans = [blocks(len(part), [d1, d2]) for part in (fitted, held_out)]
     expect(progress, 3)
     step = _steps(phase(progress, "layers", counted=True), len(xs))

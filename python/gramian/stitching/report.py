@@ -18,19 +18,21 @@ from gramian.kernels import Kernel, KernelName
 from gramian.progress import Progress, expect, one_bar, phase
 from gramian.results.provenance import provenance
 from gramian.rows import heads
-from gramian.rows.arrays import Matrix, check_budget, check_number, check_seed, same_device, same_rows
+from gramian.rows.arrays import Matrix, check_budget, check_number, check_seed, group_numbers, same_device, same_rows
 from gramian.rows.sources import matrix
 from gramian.stitching import linear as stitching
 from gramian.stitching.certificates import bounds_of, constants_of
 from gramian.stitching.held_out import Rows, least_squares, less_least, measured_on, parted, square_of
 from gramian.stitching.reported import StitchReport, is_affine
 from gramian.stitching.stitch import Stitch
+from gramian.sums import of_arrays
 from gramian.words import public
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 
+@of_arrays
 @public
 @one_bar
 def stitch_report(
@@ -124,7 +126,8 @@ def stitch_report(
     x1, x2 = matrix(F1, "F1"), matrix(F2, "F2")
     y = None if Y is None else matrix(Y, "Y", column=True)
     given = [x1, x2] if y is None else [x1, x2, y]
-    same_rows(given, ["F1", "F2", "Y"][: len(given)])
+    names = ["F1", "F2", "Y"][: len(given)]
+    same_rows(given, names)
     same_device(given[:2], ["F1", "F2"])
     for head, name in ((g1, "g1"), (g2, "g2")):
         if head is not None:
@@ -136,7 +139,7 @@ def stitch_report(
     expect(progress, 3)
     near, taken = (x1, x2), (np.zeros(x1.d), np.zeros(x2.d))
     if stitch is None:
-        fitted, held_out = parted(x1.n, split, seed, groups)
+        fitted, held_out = parted(x1.n, split, seed, group_numbers(groups, given, names))
         if kind == "affine":
             (m1, t1), (m2, t2) = less_least(x1), less_least(x2)
             near, taken = (m1, m2), (t1, t2)

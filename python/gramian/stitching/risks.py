@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gramian.progress import Progress, one_bar, phase, tell
-from gramian.rows.arrays import Matrix, check_budget
+from gramian.rows.arrays import Matrix, check_budget, same_rows
 from gramian.rows.heads import Map, Samples, after, as_map, flat_outputs, samples
 from gramian.rows.sources import matrix
 from gramian.sweeps.estimators import scaled
@@ -62,7 +62,7 @@ def risk(g: object, F: object, Y: object, *, progress: Progress | None = None) -
     """
     check_budget(None, progress)
     f, y = samples(F, "F"), matrix(Y, "Y", column=True)
-    _same_rows(f, y, "F", "Y")
+    same_rows([f.rows, y], ["F", "Y"])
     return _mean_square(as_map(g, "g"), f, y, "F", "g", "Y", progress)
 
 
@@ -108,7 +108,7 @@ def stitching_risk(stitch: object, g2: object, F1: object, Y2: object, *, progre
     """
     check_budget(None, progress)
     f1, y2 = samples(F1, "F1"), matrix(Y2, "Y2", column=True)
-    _same_rows(f1, y2, "F1", "Y2")
+    same_rows([f1.rows, y2], ["F1", "Y2"])
     model = after(as_map(g2, "g2"), as_map(stitch, "stitch"), "stitch")
     return _mean_square(model, f1, y2, "F1", "g2", "Y2", progress)
 
@@ -157,8 +157,7 @@ def excess_stitching_risk(
     """
     check_budget(None, progress)
     f1, f2, y2 = samples(F1, "F1"), samples(F2, "F2"), matrix(Y2, "Y2", column=True)
-    _same_rows(f1, f2.rows, "F1", "F2")
-    _same_rows(f1, y2, "F1", "Y2")
+    same_rows([f1.rows, f2.rows, y2], ["F1", "F2", "Y2"])
     head = as_map(g2, "g2")
     stitched = after(head, as_map(stitch, "stitch"), "stitch")
     total, told = _Sum(), phase(progress, "rows")
@@ -170,11 +169,6 @@ def excess_stitching_risk(
         total.add(a - b, (a - y) + (b - y))
         tell(told, stop, y2.n)
     return total.mean(y2.n)
-
-
-def _same_rows(f: Samples, y: Matrix, name: str, other: str) -> None:
-    if f.n != y.n:
-        raise ValueError(f"{name} has {f.n} rows but {other} has {y.n}; row i of both must be the same sample")
 
 
 def _mean_square(

@@ -14,7 +14,16 @@ import numpy.typing as npt
 
 from gramian.progress import Progress, one_bar, phase, tell
 from gramian.results.provenance import provenance
-from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, one_of, plain_number, require_rows
+from gramian.rows.arrays import (
+    check_budget,
+    check_count,
+    check_number,
+    check_seed,
+    one_of,
+    plain_number,
+    require_rows,
+    same_rows,
+)
 from gramian.rows.heads import (
     Samples,
     cast_like_weights,
@@ -26,6 +35,7 @@ from gramian.rows.heads import (
     samples,
     weight_matrix,
 )
+from gramian.rows.objects import check_row_numbers
 from gramian.rows.sources import matrix
 from gramian.stitching.linear import fit_stitch
 from gramian.stitching.stitch import Stitch
@@ -187,9 +197,9 @@ def train_stitch(
     trained = _copied(module)
     frozen = _frozen(head, match, loss)
     f1, y = samples(F1, "F1"), matrix(target, "target", column=True)
-    if y.n != f1.n:
-        raise ValueError(f"F1 has {f1.n} rows but target has {y.n}; row i of both must be the same sample")
+    same_rows([f1.rows, y], ["F1", "target"])
     require_rows(f1.n, 2, "train_stitch")
+    check_row_numbers(held_out, "held_out", f1.rows.labels or y.labels, "F1" if f1.rows.labels else "target")
     fitted, others = _split(held_out, f1.n, int(seed))
     task = _Task(trained, frozen, f1, Samples(y, (y.d,)), loss)
     d2 = task.check(others)

@@ -162,9 +162,17 @@ def gathered(
 
 
 def sums_of_both(
-    X: object, Y: object | None, kernel: Kernel | str | None, kernel_y: Kernel | str | None, measure: str
+    X: object,
+    Y: object | None,
+    kernel: Kernel | str | None,
+    kernel_y: Kernel | str | None,
+    measure: str,
+    *,
+    of: str | None = None,
 ) -> Statistics | None:
     """The statistics of two arrays, where sums of both came in place of X; None where arrays came.
+
+    `of` says what kernels the measure is made of, where the caller has no choice of them.
 
     Raises
     ------
@@ -187,6 +195,11 @@ def sums_of_both(
     asked = [(kernel, "kernel"), (kernel, "kernel") if kernel_y is None else (kernel_y, "kernel_y")]
     for (given, argument), own, name in zip(asked, held, "XY", strict=True):
         if given is not None and not fits(as_kernel(given, argument), own):
+            if of is not None:
+                raise ValueError(
+                    f"{measure} is made of {of}, but {kind} hold sums of {own!r} for {name}; give "
+                    f"gram_moments(X, Y, kernel={given!r})"
+                )
             raise ValueError(
                 f"{argument} is {given!r}, but {kind} hold sums of {own!r} for {name}; leave {argument} out, or make "
                 "sums of that kernel: gram_moments(X, Y, kernel=...)"

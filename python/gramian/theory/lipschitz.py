@@ -23,7 +23,7 @@ from gramian.kernels import RBF, Kernel, Linear, RationalQuadratic
 from gramian.progress import Progress, one_bar, phase, tell
 from gramian.reasons import told
 from gramian.results.result import Result
-from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, plain_number
+from gramian.rows.arrays import check_budget, check_count, check_number, check_seed, plain_number, same_rows
 from gramian.rows.heads import (
     check_module,
     check_width,
@@ -486,6 +486,7 @@ def effective(head: object, Z1: object, Z2: object, *, progress: Progress | None
     a, b = samples(Z1, "Z1"), samples(Z2, "Z2")
     if a.shape != b.shape:
         raise ValueError(f"Z1 has shape {a.shape} but Z2 has {b.shape}; row i of both must be a pair of inputs")
+    same_rows([a.rows, b.rows], ["Z1", "Z2"])
     if is_module(head):
         check_module(head)
         weights = None
