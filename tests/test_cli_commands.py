@@ -346,7 +346,7 @@ def test_a_text_becomes_a_value_of_the_type(hint: Any, text: str, value: Any) ->
     [
         (("matrix", "a.npz", "--measure", "mutual_nn"), "did you mean 'mutual_knn'?"),
         (("null", "r2", "x.npy", "y.npy"), "did you mean 'linear_regression_r2'?"),
-        (("compare", "x.npy", "y.npy", "--measure", "unbiased_cka"), "'unbiased_cka' is 'cka' here"),
+        (("compare", "x.npy", "y.npy", "--measure", "unbiased_cka"), "here it is 'cka' with kernel='cosine'"),
         (
             ("matrix", "a.npz", "--measure", "cca", "-O", "rige=1"),
             "-O rige=1: cca has no option 'rige'; did you mean 'ridge'?",
