@@ -359,7 +359,7 @@ def _hidden(x: Side, y: Side, whitened: bool) -> float:
     """
     varies = norms(x.rows) > 0
     rows, raw, stored = x.rows[:, varies], x.raw[varies], x.stored[varies]
-    if not rows.size:
+    if not rows.size or x.basis.rank >= rows.shape[1]:  # none counts as rounding
         return 0.0
     reciprocal = 1 / (np.sqrt(stored) if stored.all() else norms(rows))
     _, s, vt = svd(rows * reciprocal, full=True)
