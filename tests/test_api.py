@@ -86,9 +86,9 @@ def test_all_public_names_load_at_once_when_asked() -> None:
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="^No gramian attribute nothing_like_it$"):
+    with pytest.raises(AttributeError, match=r"^No gramian attribute nothing_like_it$"):
         _ = gm.nothing_like_it
-    with pytest.raises(AttributeError, match="^No gramian attribute __wrapped__$"):
+    with pytest.raises(AttributeError, match=r"^No gramian attribute __wrapped__$"):
         _ = gm.__wrapped__  # asked by inspect, not by people
 
 

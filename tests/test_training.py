@@ -97,8 +97,8 @@ def test_training_ends_at_a_plateau_and_says_when_it_did_not_come_to_one() -> No
     assert len(long.function.curve) < 4000  # the most by default: 8000 steps, two an epoch
     assert not short.function.at_rest
     assert re.fullmatch(
-        r"training was not at rest after 4 epochs: the mean loss of the last 2 was 0\.\d+ of itself below that of the 2 "
-        r"before; give more epochs, or another lr",
+        r"training was not at rest after 4 epochs: the mean loss of the last 2 was 0\.\d+ of itself below that of the "
+        r"2 before; give more epochs, or another lr",
         short.reason,
     )
 

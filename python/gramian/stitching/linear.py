@@ -176,7 +176,7 @@ def _fitted(
     seed: int = 0,
     memory: int | None = None,
     progress: Progress | None = None,
-) -> tuple[Stitch, dict[str, Matrix | object]]:
+) -> tuple[Stitch, dict[str, object]]:
     """The map, and what it is of: plain numbers have no use for a digest of that."""
     if isinstance(F1, FeatureMoments):
         phase(progress, "solving")
