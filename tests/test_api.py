@@ -86,8 +86,16 @@ def test_all_public_names_load_at_once_when_asked() -> None:
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="No gramian attribute ckaa"):
-        _ = gm.ckaa
+    with pytest.raises(AttributeError, match=r"^No gramian attribute nothing_like_it$"):
+        _ = gm.nothing_like_it
+    with pytest.raises(AttributeError, match=r"^No gramian attribute __wrapped__$"):
+        _ = gm.__wrapped__  # asked by inspect, not by people
+
+
+@pytest.mark.parametrize(("wrong", "meant"), [("ckaa", "cka"), ("CKA", "cka"), ("fit_stich", "fit_stitch")])
+def test_near_miss_of_a_public_name_is_answered_by_it(wrong: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=f"^No gramian attribute {wrong}; did you mean '{meant}'\\?$"):
+        getattr(gm, wrong)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -286,6 +286,41 @@ def test_a_function_without_a_signature_may_be_told() -> None:
     assert gm.cka(X, Y, "rbf", progress=max) == gm.cka(X, Y, "rbf")
 
 
+@pytest.mark.parametrize(("wrong", "called"), [
+    (lambda: None, "a lambda ()"),
+    (lambda done: None, "a lambda (done)"),
+    (lambda done, total, phase, more: None, "a lambda (done, total, phase, more)"),
+])  # fmt: skip
+def test_a_function_that_takes_other_arguments_is_one_error_before_the_work(
+    wrong: Any, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gm._core, "sweep", None)  # whatever is begun fails
+    with pytest.raises(TypeError) as raised:
+        gm.cka(X, Y, "rbf", progress=wrong)
+    assert str(raised.value).startswith(
+        "progress must be True, a function of (done, total) or a tqdm bar; it is called"
+    )
+    assert f"but got {called}: " in str(raised.value)
+
+
+def test_a_class_of_bars_opens_one_and_closes_it() -> None:
+    tqdm, opened_bars = pytest.importorskip("tqdm"), []
+
+    class Mine(tqdm.tqdm):  # type: ignore[misc, name-defined]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(file=io.StringIO(), **options)
+            opened_bars.append(self)
+
+    assert gm.cka(X, Y, "rbf", progress=Mine) == CKA
+    (bar,) = opened_bars
+    assert (bar.n, bar.total, bar.disable, bar.desc) == (TOTAL, TOTAL, True, "cka")
+
+
+def test_another_class_is_no_progress() -> None:
+    with pytest.raises(TypeError, match=r"^progress must be True, .*, got type$"):
+        gm.cka(X, Y, "rbf", progress=int)
+
+
 def test_a_bar_that_is_given_is_told_and_left_open() -> None:
     tqdm = pytest.importorskip("tqdm")
     with tqdm.tqdm(desc="mine", total=7, file=io.StringIO()) as bar:

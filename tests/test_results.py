@@ -41,6 +41,37 @@ def test_every_public_dataclass_is_a_result_with_a_case_here() -> None:
     assert all(issubclass(cls, Result) for cls in PARTS.values())
 
 
+# ---- plain numbers ---------------------------------------------------------------------------------------------------
+
+
+NUMBERS = [
+    name
+    for name in gm.__all__
+    if inspect.isfunction(getattr(gm, name)) and inspect.signature(getattr(gm, name)).return_annotation == "float"
+]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_plain_number_costs_no_digest_of_its_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: Any, **options: Any) -> None:
+        raise AssertionError("a digest that nobody sees")
+
+    rng = np.random.default_rng(0)
+    x, y, head, targets = (rng.normal(size=shape) for shape in ((60, 5), (60, 4), (2, 4), (60, 2)))
+    arguments = {
+        "median_bandwidth": (x,),
+        "mmd2": (x, x + 1),
+        "risk": (head, y, targets),
+        "stitching_risk": (gm.fit_stitch(x, y), head, x, targets),
+        "excess_stitching_risk": (gm.fit_stitch(x, y), head, x, y, targets),
+    }
+    for module in [m for key, m in sys.modules.items() if key.startswith("gramian.")]:
+        if inspect.isfunction(getattr(module, "provenance", None)):
+            monkeypatch.setattr(module, "provenance", refused)
+
+    assert np.isfinite(getattr(gm, name)(*arguments.get(name, (x, y))))
+
+
 # ---- plain values ----------------------------------------------------------------------------------------------------
 
 

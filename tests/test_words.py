@@ -145,6 +145,12 @@ def test_a_choice_that_is_no_word_is_refused(choice: Any) -> None:
     (lambda: gm.cka(X, Y, gamma=1.0), "; for the RBF kernel exp(-gamma d²) write kernel=gm.RBF(bandwidth=0.7071068)"),
     (lambda: gm.hsic(X, Y, kernel="laplacian", gamma=4),
      "; for the Laplacian kernel exp(-gamma ‖x − y‖₁) write kernel=gm.Laplacian(bandwidth=0.25)"),
+    (lambda: gm.cka(X, Y, gamma=np.array(1.0)), "exp(-gamma d²) write kernel=gm.RBF(bandwidth=0.7071068)"),
+    (lambda: gm.RationalQuadratic(bandwidth=1, sigma=np.array(2.0)), "; write bandwidth=2.0"),
+    (lambda: gm.cka(X, Y, gamma=0), "; as the width of a kernel gamma must be positive and finite, got 0"),
+    (lambda: gm.cka(X, Y, gamma=-1.0), "; as the width of a kernel gamma must be positive and finite, got -1.0"),
+    (lambda: gm.cka(X, Y, sigma=np.array(-2.0)), "; as the width of a kernel sigma must be positive and finite, got"),
+    (lambda: gm.RBF(gamma=0), "RBF() has no argument 'gamma'; as the width of a kernel gamma must be positive"),
     (lambda: gm.cka(X, Y, gamma="scale"), "; write kernel='rbf', whose bandwidth is the median distance"),
     (lambda: gm.cka(X, Y, "poly", gamma=0.1), "; write kernel=gm.Polynomial(scale=0.1)"),
     (lambda: gm.cka(X, Y, "poly", degree=3), "; write kernel=gm.Polynomial(degree=3)"),
@@ -218,6 +224,12 @@ def test_a_null_hands_every_keyword_to_a_function_of_the_users_own() -> None:
         return float((x[:, 0] @ y[:, 0]) * random_state)
 
     assert gm.null(own, X, Y, permutations=5, random_state=0).value == 0
+
+
+def test_a_number_in_a_tensor_is_a_number() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"write kernel=gm\.RBF\(bandwidth=1\)$"):
+        gm.cka(X, Y, gamma=torch.tensor(0.5))  # type: ignore[call-arg]
 
 
 def test_a_gamma_is_the_bandwidth_that_the_answer_says() -> None:

@@ -19,6 +19,19 @@ The rest              load set_num_threads get_num_threads info UndefinedWarning
 Every kernel matrix is computed tile by tile and reduced at once; none is ever stored.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_attached, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _attached(name)
+    except AttributeError as error:
+        if name in __all__ or name.startswith("_"):
+            raise
+        from gramian.words import did_you_mean
+
+        raise AttributeError(f"{error}{did_you_mean(name, __all__)}") from None

@@ -186,6 +186,7 @@ OF_DIFFERENCES = (RBF, Exponential, Laplacian, RationalQuadratic)
 KERNELS: dict[str, type[Kernel]] = {
     k.name: k for k in (Linear, Cosine, Polynomial, RBF, Exponential, Laplacian, RationalQuadratic, ArcCosine, Distance)
 }
+_CLASSES = tuple(KERNELS.values())
 _CALLED = {squeezed(name): KERNELS[COMMON_NAMES.get(name, name)] for name in (*KERNELS, *COMMON_NAMES)}
 
 
@@ -210,7 +211,7 @@ def as_kernel(kernel: Kernel | str, argument: str = "kernel") -> Kernel:
             listed = f"{' The' if meant else '; the'} known kernels are {', '.join(KERNELS)}"
             raise ValueError(f"{argument} {kernel!r} is unknown{meant}{listed}")
         return found()
-    if isinstance(kernel, tuple(KERNELS.values())):
+    if isinstance(kernel, _CLASSES):
         return kernel
     if isinstance(kernel, type) and kernel in KERNELS.values():
         raise TypeError(f"{argument} is the class {kernel.__name__}; write {kernel.__name__}() for an object of it")

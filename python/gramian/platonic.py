@@ -19,9 +19,8 @@ import numpy.typing as npt
 
 from gramian.matrices import matrix
 from gramian.measures.registry import MeasureName
-from gramian.measures.subspaces import canonical_correlations
+from gramian.measures.subspaces import svcca
 from gramian.progress import Progress, one_bar
-from gramian.reasons import told
 from gramian.results.plain import plain
 from gramian.results.provenance import provenance
 from gramian.results.result import Result, imported_pandas
@@ -270,8 +269,7 @@ def _measure(metric: Metric, topk: int, normalize: bool) -> tuple[MeasureName | 
 
 
 def _svcca(x: Any, y: Any) -> float:
-    found = canonical_correlations(x, y, components=_CCA_COMPONENTS, standardize=True)
-    return told(found.mean, found.reason, "svcca")
+    return svcca(x, y, components=_CCA_COMPONENTS, standardize=True)
 
 
 def _svcca_of_unit_rows(x: Floats, y: Floats) -> float:

@@ -144,7 +144,9 @@ def tell(progress: Progress | None, done: int, total: int) -> None:
 
 
 def is_progress(given: object) -> bool:
-    """Whether it is something that progress can be told to."""
+    """Whether it is something that progress can be told to, or a class of bars."""
+    if isinstance(given, type):
+        return _is_bar(given)
     return given is None or isinstance(given, bool) or callable(given) or _is_bar(given)
 
 
@@ -162,6 +164,10 @@ def _is_bar(given: object) -> bool:
 @contextmanager
 def _shown(progress: object, name: str, delay: float, leave: bool) -> Iterator[Show]:
     """Who is told: a function, a bar that is given, or one that is opened here and closed whatever happens."""
+    if isinstance(progress, type):  # tqdm itself, and not a bar of it
+        with _opened_bar(cast("Any", progress), name, delay, leave) as bar:
+            yield _to_bar(bar)
+        return
     if progress is not True:
         if not _is_bar(progress):
             yield _to_function(cast("Any", progress))
@@ -177,20 +183,42 @@ def _shown(progress: object, name: str, delay: float, leave: bool) -> Iterator[S
         with _text(name, delay, leave) as show:
             yield show
         return
-    # every update may draw, so that a phase's name is seen though the count stands still
-    with tqdm(desc=name, total=TOTAL, miniters=0, delay=delay, leave=leave, bar_format=_TOOL) as bar:
+    with _opened_bar(tqdm, name, delay, leave) as bar:
         yield _to_bar(bar)
 
 
+def _opened_bar(tqdm: Any, name: str, delay: float, leave: bool) -> Any:
+    # every update may draw, so that a phase's name is seen though the count stands still
+    return tqdm(desc=name, total=TOTAL, miniters=0, delay=delay, leave=leave, bar_format=_TOOL)
+
+
 def _to_function(function: Callable[..., object]) -> Show:
-    """(done, total), and phase=, if the function has a parameter of that name."""
+    """(done, total), and phase=, if the function has a parameter of that name.
+
+    Raises TypeError for a function that cannot be called so, before there is anything to tell.
+    """
     try:
-        parameter = inspect.signature(function).parameters.get("phase")
-    except (TypeError, ValueError):  # functions of C need not have a signature
-        parameter = None
-    if parameter is None or parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # functions of C need not have one
         return lambda done, phase: function(done, TOTAL)
-    return lambda done, phase: function(done, TOTAL, phase=phase)
+    parameter = signature.parameters.get("phase")
+    named = parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    try:
+        signature.bind(0, TOTAL, **({"phase": ""} if named else {}))
+    except TypeError as error:
+        raise TypeError(
+            "progress must be True, a function of (done, total) or a tqdm bar; it is called with the two numbers done "
+            f"and total, and with phase= if it has a parameter of that name, but got {_called(function)}{signature}: "
+            f"{error}"
+        ) from None
+    if named:
+        return lambda done, phase: function(done, TOTAL, phase=phase)
+    return lambda done, phase: function(done, TOTAL)
+
+
+def _called(function: object) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return "a lambda " if name == "<lambda>" else str(name)
 
 
 def _to_bar(bar: Bar) -> Show:

@@ -255,6 +255,7 @@ def unknown_keyword(
     `more` are arguments that may be given beside its own.
     """
     parameters = inspect.signature(function).parameters
+    options = {key: _scalar(value) for key, value in options.items()}
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return None
     takes = list(dict.fromkeys([*more, *(p for p in parameters if p != "self")]))
@@ -274,6 +275,10 @@ def _advice(name: str, word: str, value: object, takes: list[str], kernel: str |
         if not isinstance(value, bool):
             return "write estimator='unbiased' or estimator='biased'"
         return f"write estimator={'unbiased' if value == _BIAS[lower] else 'biased'!r}"
+    if lower in ("gamma", *_WIDTHS) and ("kernel" in takes or name in _GAMMA) and _is_number(value):
+        number = float(cast("float", value))
+        if not (number > 0 and math.isfinite(number)):
+            return f"as the width of a kernel {word} must be positive and finite, got {_shown(value)}"
     if name in _GAMMA and lower == "gamma":
         formula, bandwidth = _GAMMA[name]
         return f"{formula} is {_bandwidth(value, bandwidth)}"
@@ -288,6 +293,13 @@ def _advice(name: str, word: str, value: object, takes: list[str], kernel: str |
     if near := nearest(word, takes):
         return f"did you mean {near[0]!r}?"
     return f"it takes {', '.join(takes)}" if takes else "it takes none"
+
+
+def _scalar(value: Any) -> Any:
+    """The number in an array of no dimension, of any library; anything else as it is."""
+    if getattr(value, "shape", None) != () or not hasattr(value, "item"):
+        return value
+    return value.item()
 
 
 def _kernel_advice(word: str, value: object, kernel: str | None) -> str | None:

@@ -160,17 +160,8 @@ def rsa(
     >>> round(gm.rsa(X, Y, dissimilarity="correlation", correlation="spearman"), 2)
     0.75
     """
-    found = rsa_estimate(
-        X,
-        Y,
-        dissimilarity=dissimilarity,
-        dissimilarity_y=dissimilarity_y,
-        correlation=correlation,
-        geotopological=geotopological,
-        bins=bins,
-        precision=precision,
-        memory=memory,
-        progress=progress,
+    _, found = _estimate(
+        X, Y, dissimilarity, dissimilarity_y, correlation, geotopological, bins, precision, memory, progress
     )
     return told(found.value, found.reason, "rsa")
 
@@ -221,6 +212,25 @@ def rsa_estimate(
     >>> e.method, e.pairs, e.error < 0.03
     ('binned ranks', 4950, True)
     """
+    asked, found = _estimate(
+        X, Y, dissimilarity, dissimilarity_y, correlation, geotopological, bins, precision, memory, progress
+    )
+    return replace(found, provenance=provenance(dict(zip("XY", asked.given, strict=True))))
+
+
+def _estimate(
+    X: object,
+    Y: object,
+    dissimilarity: Dissimilarity,
+    dissimilarity_y: Dissimilarity | None,
+    correlation: Correlation,
+    geotopological: tuple[float, float] | None,
+    bins: int | None,
+    precision: Precision,
+    memory: int | None,
+    progress: Progress | None,
+) -> tuple[Asked, RSAEstimate]:
+    """Without provenance, whose digest of the rows a plain number has no use for."""
     kinds = checked(dissimilarity, dissimilarity_y, correlation)
     limits = None if geotopological is None else _check_limits(geotopological)
     if bins is not None:
@@ -251,7 +261,7 @@ def rsa_estimate(
         error = 0.0
         expect(progress, gram.SWEEPS)
         value, method, reason = of_sums(asked, correlation)
-    return RSAEstimate(
+    return asked, RSAEstimate(
         value=value,
         error=error,
         method=method,
@@ -263,7 +273,6 @@ def rsa_estimate(
         thresholds=thresholds,
         bins=bins,
         reason=reason,
-        provenance=provenance(dict(zip("XY", asked.given, strict=True))),
     )
 
 

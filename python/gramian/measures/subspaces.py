@@ -163,6 +163,21 @@ def canonical_correlations(
     >>> gm.canonical_correlations(x, y).correlations.round(12)
     array([0.8])
     """
+    c, found = _correlations(X, Y, variance, components, standardize, ridge, rcond, progress)
+    return replace(found, provenance=provenance(c.given))
+
+
+def _correlations(
+    X: object,
+    Y: object | None,
+    variance: float | None = None,
+    components: int | None = None,
+    standardize: bool = False,
+    ridge: float | tuple[float, float] = 0.0,
+    rcond: float | None = None,
+    progress: Progress | None = None,
+) -> tuple[Condensed, CanonicalCorrelations]:
+    """Without provenance, whose digest of the rows would cost plain numbers more than they do."""
     rcond = check_rcond(rcond)
     if variance is not None:
         variance = check_part(variance, "variance", zero=False)
@@ -175,8 +190,7 @@ def canonical_correlations(
         raise ValueError(f"ridge must be a number or a pair (of X, of Y), got {len(ridges)} numbers")
     first, second = map(check_ridge, ridges)
     c = condense(X, Y, "a canonical correlation", progress)
-    found = _canonical(c, variance, components, standardize, (first, second), rcond)
-    return replace(found, provenance=provenance(c.given))
+    return c, _canonical(c, variance, components, standardize, (first, second), rcond)
 
 
 def _canonical(
@@ -292,7 +306,7 @@ def cca(
     >>> round(gm.cca(X, Y), 2), round(gm.cca(X, Z), 2)  # of unrelated data it is not 0
     (0.89, 0.14)
     """
-    found = canonical_correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress)
+    _, found = _correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress)
     return told(found.mean, found.reason, "cca")
 
 
@@ -344,7 +358,7 @@ def svcca(
     >>> round(gm.svcca(X, X[:, :2]), 12)
     1.0
     """
-    found = canonical_correlations(
+    _, found = _correlations(
         X,
         Y,
         variance=variance if components is None else None,
@@ -390,7 +404,7 @@ def pwcca(X: object, Y: object | None = None, *, rcond: float | None = None, pro
     >>> round(gm.pwcca(X, X[:, ::-1] * 2), 12)
     1.0
     """
-    found = canonical_correlations(X, Y, rcond=rcond, progress=progress)
+    _, found = _correlations(X, Y, rcond=rcond, progress=progress)
     return told(found.projection_weighted, found.reason, "pwcca")
 
 
@@ -539,7 +553,7 @@ def nocco(
     >>> round(gm.nocco(x, y), 12), round(gm.nocco(x, y, ridge=1.25), 12)  # 0.8², a quarter of it: variances are 1.25
     (0.64, 0.16)
     """
-    found = canonical_correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress)
+    _, found = _correlations(X, Y, ridge=ridge, rcond=rcond, progress=progress)
     value = math.nan if found.reason else float(np.square(found.correlations).sum())
     return told(value, found.reason, "nocco")
 

@@ -32,6 +32,7 @@ DType = Literal["float64", "float32", "float16", "bfloat16"]
 
 # digits after the leading one, and the exponent of the last digit of the smallest numbers
 LAST_DIGITS = {"float64": (52, -1074), "float32": (23, -149), "float16": (10, -24), "bfloat16": (7, -133)}
+_READ = (np.float64, np.float32, np.float16)  # of NumPy's, what the native code reads
 _CHECKED_AT_ONCE = 1 << 28  # bytes; between two such pieces of a file on a slow disk, Ctrl-C is heard
 _EXACT = 1 << 53  # up to which float64 holds every integer
 _CPU_DEVICES = {1, 3}  # DLPack: kDLCPU, and kDLCUDAHost, which is pinned memory of the host
@@ -259,6 +260,9 @@ def _first_nonfinite(x: Matrix) -> int | None:
         row = x.view.first_nonfinite()
         return row if row >= 0 else None
     step = max(1, _CHECKED_AT_ONCE // (x.d * x.data.itemsize))
+    if x.n <= step:
+        row = x.view.first_nonfinite()
+        return row if row >= 0 else None
     for start in range(0, x.n, step):
         row = _view(x.data[start : start + step]).first_nonfinite()
         if row >= 0:
@@ -531,11 +535,14 @@ def _kind_of_dtype(x: Any) -> str:
 
 
 def _bfloat16_or_itself(a: npt.NDArray[Any]) -> npt.NDArray[Any] | BFloat16Array:
-    return BFloat16Array(a.view(np.uint16)) if a.dtype.name == "bfloat16" else a
+    # dtype.name is slow
+    return BFloat16Array(a.view(np.uint16)) if a.dtype.type not in _READ and a.dtype.name == "bfloat16" else a
 
 
 def _check_numbers(a: npt.NDArray[Any], name: str) -> None:
     """Raise TypeError for what no shape would make numbers."""
+    if a.dtype.type in _READ:
+        return
     if a.dtype.names:
         hint = f"; if all its fields are numbers, use numpy.lib.recfunctions.structured_to_unstructured({name})"
     elif a.dtype.kind in "US":
@@ -554,7 +561,7 @@ def _check_numbers(a: npt.NDArray[Any], name: str) -> None:
 
 def _real(a: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """An array of a dtype that the native code reads; a copy only where there is no other way."""
-    if a.dtype.name in ("float64", "float32", "float16"):
+    if a.dtype.type in _READ:
         return _readable(a)
     if a.dtype.kind in "biu":
         return a.astype(np.float64)

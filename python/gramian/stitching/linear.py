@@ -163,9 +163,24 @@ def fit_stitch(
         )  # fmt: skip
     fit = _Fit(kind, rank, rcond, _ridges(ridge))
     _check_arguments(fit, kernel, loo, folds)
+    made, given = _fitted(fit, F1, F2, loo, folds, seed, memory, progress)
+    return replace(made, provenance=provenance(given, seed=None if isinstance(F1, FeatureMoments) else seed))
+
+
+def _fitted(
+    fit: _Fit,
+    F1: object,
+    F2: object | None,
+    loo: bool = False,
+    folds: int | None = None,
+    seed: int = 0,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Stitch, dict[str, object]]:
+    """The map, and what it is of: plain numbers have no use for a digest of that."""
     if isinstance(F1, FeatureMoments):
         phase(progress, "solving")
-        return replace(_from_moments(fit, F1, F2, loo, folds, memory), provenance=provenance({"F1": F1}))
+        return _from_moments(fit, F1, F2, loo, folds, memory), {"F1": F1}
     if F2 is None:
         raise TypeError("fit_stitch needs F1 and F2, or FeatureMoments of both in place of F1; F2 is missing")
     x, y = matrix(F1, "F1"), matrix(F2, "F2")
@@ -192,8 +207,7 @@ def fit_stitch(
         triangles = pair.triangles(part_of, parts, progress)
         phase(progress, "solving", solving)
         found = fit.best(triangles, units)
-    made = found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None))
-    return replace(made, provenance=provenance({"F1": x, "F2": y}, seed=seed))
+    return found.stitch(_leave_one_out(pair, found, progress) if loo else (math.nan, None)), {"F1": x, "F2": y}
 
 
 @public
@@ -233,7 +247,10 @@ def misalignment(
     >>> round(gm.misalignment(x, y) * 120, 9)
     59.0
     """
-    found = fit_stitch(F1, F2, rcond=rcond, progress=progress)
+    check_budget(None, progress)
+    fit = _Fit("linear", None, rcond, [0.0])
+    _check_arguments(fit, None, False, None)
+    found, _ = _fitted(fit, F1, F2, progress=progress)
     for doubt in (_DOUBTFUL, CLOUDED, UNDERFLOWED):
         if isinstance(F1, FeatureMoments) and found.reason is not None and doubt in found.reason:
             return told(math.nan, doubt, "misalignment")

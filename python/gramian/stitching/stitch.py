@@ -98,7 +98,9 @@ class Stitch(Result):
     def __repr__(self) -> str:
         ridge = f", ridge = {self.ridge:.3g}" if self.ridge else ""
         why = f"; {self.reason}" if self.reason else ""
+        held_out = getattr(self.function, "held_out", None)  # of a module that was trained
+        rows = f", n = {self.n}" if held_out is None else f" in {len(held_out)} rows held out, fitted on {self.n}"
         return (
             f"Stitch({self.kind}, {self.d1} → {self.d2}{ridge}, misalignment = {self.misalignment:.4g} "
-            f"({self.misalignment_ratio:.2%} of F2), n = {self.n}{why})"
+            f"({self.misalignment_ratio:.2%} of F2){rows}{why})"
         )

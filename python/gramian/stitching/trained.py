@@ -47,9 +47,11 @@ Match: TypeAlias = Literal["features", "task"]
 Loss: TypeAlias = Literal["squared", "cross_entropy"]
 Start: TypeAlias = Literal["closed_form", "given"]
 
-_STILL = 1e-3  # part of the loss that an epoch has to gain to count
-_PATIENCE = 5  # epochs without that, after which the rate falls
-_FALL, _FALLS = 0.3, 4  # by what, and how often before training is at rest
+_EPOCHS, _STEPS = 200, 8000  # of both at least, where none were asked for
+_WINDOW = 5, 500  # epochs and steps at least, whose mean loss is held against that of as many before
+_STILL = 5e-3  # part of it that is no gain,
+_ERRORS = 2.0  # nor are so many of its standard errors: dropout and batches are noise
+_FALL, _FALLS = 0.1, 2  # by what the rate falls then, and how often before training is at rest
 _NOTHING = 1e-9  # part of the target's size that is no loss any more
 _CLOSED = 1 << 30  # bytes that features of a last layer may take to be solved for
 
@@ -105,7 +107,7 @@ def train_stitch(
     loss: Loss = "squared",
     start: Start = "closed_form",
     held_out: float | object = 0.2,
-    epochs: int = 200,
+    epochs: int | None = None,
     batch: int = 256,
     lr: float = 1e-3,
     weight_decay: float = 0.0,
@@ -137,11 +139,15 @@ def train_stitch(
         do better or the task is matched. "given" leaves all weights as they are.
     held_out : float, or row numbers
         Part of the rows, drawn by the seed, or the rows themselves, that are left out of the fit.
-    epochs, batch : int
-        Passes over the other rows, at most, and rows of a step, about. Training ends earlier at a plateau.
+    epochs : int, optional
+        Passes over the other rows, at most; left out, 200 or as many as make 8,000 steps. Training ends earlier at
+        rest.
+    batch : int
+        Rows of a step, about.
     lr, weight_decay : float
-        Of AdamW. The rate falls to 0.3 of itself where 5 epochs gained less than a thousandth of the loss; after four
-        such falls training is at rest.
+        Of AdamW. The rate falls to a tenth where the mean loss of the last 500 steps (5 epochs, if these are more) is
+        not below that of as many before by half a percent, or by two standard errors; after two such falls training is
+        at rest. A rate that is far too small looks like rest.
     seed : int
         Of what is held out, the order of rows and the module's own noise. The same module and seed give the same map;
         on a GPU as far as torch's kernels do.
@@ -188,7 +194,7 @@ def train_stitch(
     one_of(loss, get_args(Loss), "loss")
     one_of(start, get_args(Start), "start")
     seed = check_seed(seed)
-    epochs, batch = check_count(epochs, "epochs"), check_count(batch, "batch")
+    epochs, batch = None if epochs is None else check_count(epochs, "epochs"), check_count(batch, "batch")
     lr, weight_decay = check_number(lr, "lr"), check_number(weight_decay, "weight_decay")
     for value, name, positive in ((lr, "lr", True), (weight_decay, "weight_decay", False)):
         if not (value > 0 if positive else value >= 0) or not math.isfinite(value):
@@ -203,16 +209,19 @@ def train_stitch(
     fitted, others = _split(held_out, f1.n, int(seed))
     task = _Task(trained, frozen, f1, Samples(y, (y.d,)), loss)
     d2 = task.check(others)
+    batches = -(-len(fitted) // batch)
+    epochs = max(_EPOCHS, -(-_STEPS // batches)) if epochs is None else epochs
+    window = max(_WINDOW[0], -(-_WINDOW[1] // batches))
     told = phase(progress, "epochs", counted=True)
     with torch.random.fork_rng(devices=_cuda_devices(trained)):
         torch.manual_seed(int(seed))
         solved = task.solve(fitted) if start == "closed_form" and match == "features" else None
         curve, held, at_rest = task.train(
-            fitted, others, int(epochs), int(batch), float(lr), float(weight_decay), int(seed), told
+            fitted, others, epochs, batches, window, float(lr), float(weight_decay), int(seed), told
         )
     function = TrainedMap(trained.eval(), f1.sample, np.array(curve), np.array(held), others, solved, at_rest)
     residual, total = np.full((d2, d2), np.nan), math.nan
-    why = [] if at_rest else [_not_at_rest(curve)]
+    why = [] if at_rest else [_not_at_rest(curve, window)]
     if match == "features":
         residual, total = task.residual(others)
         why = why if total > 0 else ["F2 is 0 in the rows held out", *why]
@@ -242,12 +251,25 @@ def train_stitch(
     )
 
 
-def _not_at_rest(curve: list[float]) -> str:
+def _gain(curve: list[float], window: int) -> tuple[float, float]:
+    """How far the mean loss of the last epochs is below that of as many before, and the standard error of that."""
+    before, last = np.array(curve[-2 * window : -window]), np.array(curve[-window:])
+    return float(before.mean() - last.mean()), math.sqrt((before.var() + last.var()) / window)
+
+
+def _still(curve: list[float], window: int) -> bool:
+    """Whether it gained no more than its own noise, or next to nothing."""
+    gain, error = _gain(curve, window)
+    return gain <= max(_ERRORS * error, _STILL * float(np.mean(curve[-2 * window : -window])))
+
+
+def _not_at_rest(curve: list[float], window: int) -> str:
     """How much the loss still fell in the last epochs."""
-    last = curve[-min(len(curve), _PATIENCE + 1) :]
     said = f"training was not at rest after {len(curve)} epochs"
-    if len(last) > 1 and last[0] > last[-1] > 0:
-        said += f": the loss fell by {1 - last[-1] / last[0]:.2g} of itself in the last {len(last) - 1}"
+    window = min(window, len(curve) // 2)
+    if window and (gain := _gain(curve, window)[0]) > 0:
+        part = gain / float(np.mean(curve[-2 * window : -window]))
+        said += f": the mean loss of the last {window} was {part:.2g} of itself below that of the {window} before"
     return f"{said}; give more epochs, or another lr"
 
 
@@ -343,7 +365,10 @@ class _Task:
         torch = _torch()
         self.module.eval()
         with torch.no_grad():
-            z = self._features(rows[:2])
+            try:
+                z = self._features(rows[:2])
+            except RuntimeError as error:
+                raise ValueError(self._failed(error)) from error
             out = self._outputs(z)
         name = "module" if self.head is None else "head"
         if self.loss == "squared" and out.shape[1] != self.target.rows.d:
@@ -360,6 +385,14 @@ class _Task:
                         f"{out.shape[1]} outputs"
                     )
         return int(z.flatten(1).shape[1])
+
+    def _failed(self, error: Exception) -> str:
+        """What to say where the module cannot take rows of F1."""
+        sample = self.f1.sample
+        what = f"{sample[0]} features a row" if len(sample) == 1 else f"samples of shape {sample}"
+        first = next((m for m in self.module.modules() if isinstance(m, _torch().nn.Linear)), None)
+        takes = f"; its first Linear layer takes {first.in_features}" if first is not None else ""
+        return f"F1 has {what}, and module failed on rows of that shape: {' '.join(str(error).split())}{takes}"
 
     def _features(self, rows: Rows) -> Any:
         z = self.module(like_weights(self.module, self.f1.take(rows)))
@@ -391,7 +424,8 @@ class _Task:
         fitted: Rows,
         others: Rows,
         epochs: int,
-        batch: int,
+        batches: int,
+        window: int,
         lr: float,
         weight_decay: float,
         seed: int,
@@ -401,12 +435,11 @@ class _Task:
         torch = _torch()
         weights = [p for p in self.module.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay)
-        batches = -(-len(fitted) // batch)
         unit = self._size(fitted)
         rng = np.random.default_rng([seed, 6])
         curve: list[float] = []
         held: list[float] = []
-        best, still, falls = math.inf, 0, 0
+        falls, since = 0, 0  # epochs before the rate fell last
         begin, begun = self._mean(fitted), deepcopy(self.module.state_dict())
         at_rest = False
         for epoch in range(epochs):
@@ -430,12 +463,12 @@ class _Task:
                     f"training diverged in epoch {epoch + 1}: the loss is {total}; use a smaller lr than {lr:g}"
                 )
             tell(progress, epoch + 1, epochs)
-            best, still = (total, 0) if total < best * (1 - _STILL) else (best, still + 1)
-            at_rest = total <= _NOTHING * unit or (still == _PATIENCE and falls == _FALLS)
+            still = epoch + 1 - since >= 2 * window and _still(curve, window)
+            at_rest = total <= _NOTHING * unit or (still and falls == _FALLS)
             if at_rest:
                 break
-            if still == _PATIENCE:
-                falls, still = falls + 1, 0
+            if still:
+                falls, since = falls + 1, epoch + 1
                 optimizer.param_groups[0]["lr"] *= _FALL
         if begin < self._mean(fitted):  # steps of a stochastic descent around what was the least already
             self.module.load_state_dict(begun)

@@ -24,6 +24,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 EPS = float(np.finfo(np.float64).eps)
 _BESIDE = 1e-6  # part of the rest that a map may add to it
+_FAR_FROM_SINGULAR = 1e-3  # the least that a unit column may add to the columns before it
 _HIDDEN = 1e-6  # part of the squares of another feature that one may have without being seen
 
 
@@ -294,10 +295,21 @@ def of_squares(second: Array, raw: Array, n: int, least: Array | float = 0.0) ->
     varies = (square > rounding) & (square > least)
     size = np.sqrt(np.where(varies, square, 0.0))
     divisor = np.where(varies, size, np.inf)
-    values, vectors = np.linalg.eigh(second / np.multiply.outer(divisor, divisor))
     hidden = rounding > _HIDDEN * square[varies].max(initial=math.inf if not varies.any() else 0.0)
     lost = bool((((square > 4 * NOISE * raw) & (square > least) | hidden) & ~varies).any())
-    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T * size, lost
+    return _root(second / np.multiply.outer(divisor, divisor)) * size, lost
+
+
+def _root(correlations: Array) -> Array:
+    """(m, m) A with A'A = correlations, up to rounding: Cholesky's where that is far from singular, as it is fast."""
+    try:
+        found = cast("Array", np.linalg.cholesky(correlations).T)
+        if np.diag(found).min() > _FAR_FROM_SINGULAR:
+            return found
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(correlations)
+    return cast("Array", np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
 
 
 def summed_squares(squares: Array, n: int, shift: Array) -> Array:
@@ -359,7 +371,7 @@ def _hidden(x: Side, y: Side, whitened: bool) -> float:
     """
     varies = norms(x.rows) > 0
     rows, raw, stored = x.rows[:, varies], x.raw[varies], x.stored[varies]
-    if not rows.size:
+    if not rows.size or x.basis.rank >= rows.shape[1]:  # none counts as rounding
         return 0.0
     reciprocal = 1 / (np.sqrt(stored) if stored.all() else norms(rows))
     _, s, vt = svd(rows * reciprocal, full=True)
