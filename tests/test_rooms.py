@@ -37,7 +37,7 @@ ROOMS = {
     "stitching": "kernels once progress reasons results rows show spectra sums sweeps theory words",
     "matrices": "kernels measures progress reasons results rows show sweeps words",
     "platonic": "matrices measures progress results rows show sweeps words",
-    "comparison": "inference kernels measures progress reasons results rows show sweeps words",
+    "comparison": "inference kernels measures progress reasons results rows show sums sweeps words",
     "system": "_core words",
     "__init__": "words",
     "demo": "__init__ inference show",

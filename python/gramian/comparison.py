@@ -22,6 +22,7 @@ from gramian.results.provenance import provenance
 from gramian.results.result import Result
 from gramian.rows.arrays import Matrix, check_budget, check_count, one_of, require_rows
 from gramian.show.tables import Listing, shown
+from gramian.sums import of_arrays
 from gramian.sweeps import estimators, routes
 from gramian.sweeps.estimators import DEFAULT_ESTIMATOR, Estimator, Measure
 from gramian.sweeps.permuted import PERMUTED
@@ -134,6 +135,7 @@ class Comparison(Result):
         return table(self)
 
 
+@of_arrays
 @public
 @one_bar
 def compare(
