@@ -342,3 +342,16 @@ def test_gram_moments_that_no_kernel_has_are_refused(gram: Path) -> None:
 
     changed(gram, swap)
     refused(gram, "sums of products are larger than the sums of squares allow")
+
+
+@pytest.mark.parametrize("kind", [["GramMoments"], {"name": "GramMoments"}, None, 3])
+def test_a_file_whose_kind_is_no_word_is_refused_by_every_reader(gram: Path, kind: object) -> None:
+    content = {name: np.array(array) for name, array in read_npz(gram, map_stored=False).items()}
+    manifest = json.loads(str(content.pop("manifest")))
+    manifest["kind"] = kind
+    manifest["checksum"] = statistics_files.checksum(manifest, content)
+    np.savez(gram.with_suffix(".npz"), manifest=np.array(json.dumps(manifest)), **content)
+    gram.with_suffix(".npz").replace(gram)
+    refused(gram, "does not hold GramMoments but")
+    with pytest.raises(ValueError, match="does not hold a result but"):
+        gm.load(gram)

@@ -83,7 +83,7 @@ def load(
     if named[3] != checksum(manifest, content):
         raise ValueError(f"{where} is damaged or was changed: its content does not have the checksum that was saved")
     if named[2] != kind:
-        other = f"; {_reader(named[2])} reads it" if named[2] in _READERS else ""
+        other = f"; {_reader(named[2])} reads it" if isinstance(named[2], str) and named[2] in _READERS else ""
         raise ValueError(f"{where} does not hold {kind} but {named[2]!r:.50}{other}")
     try:
         return make(json.loads(named[4]), content)
