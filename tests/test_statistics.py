@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -252,3 +253,18 @@ def test_distance_alignment_says_which_sums_it_needs() -> None:
         gm.distance_alignment(rbf)
     with pytest.raises(ValueError, match=r"FeatureMoments hold sums of Linear.*gram_moments\(X, Y, kernel='cosine'\)$"):
         gm.distance_alignment(linear, normalize="unit_diagonal")
+
+
+def test_what_a_docstring_says_of_sums_is_so() -> None:
+    sums = {"GramMoments": gm.gram_moments(X, Y, kernel="linear"), "FeatureMoments": gm.feature_moments(X, Y)}
+    wrong = []
+    for name in gm.__all__:
+        function = getattr(gm, name)
+        text = (function.__doc__ or "").split("Returns\n")[0] if inspect.isfunction(function) else ""
+        for kind, given in sums.items():
+            if kind in text.split("Parameters\n")[-1]:
+                try:
+                    function(given)
+                except TypeError:
+                    wrong.append((name, kind))
+    assert wrong == []

@@ -74,16 +74,15 @@ def alignment(
 
     Parameters
     ----------
-    X : array of shape (n, p), GramMoments or FeatureMoments
-        Any float, integer or boolean array that is a NumPy array or speaks DLPack, a DataFrame or DataArray (rows with
-        labels must have the same ones in X and Y), a list of rows, or the path of a file; or the sums of two arrays in
-        place of both. Arrays on a CUDA device (torch, CuPy, JAX) are compared there; both must be on one device.
+    X : array of shape (n, p)
     Y : array of shape (n, q)
-        Row i of both is the same sample. Left out beside sums.
+        Row i of both is the same sample. Any float, integer or boolean array that is a NumPy array or speaks DLPack, a
+        DataFrame or DataArray (rows with labels must have the same ones in X and Y), a list of rows, or the path of a
+        file: errors need the rows, sums will not do. Arrays on a CUDA device (torch, CuPy, JAX) are compared there;
+        both must be on one device.
     kernel : kernel or its name, optional
-        Of X, and of Y unless `kernel_y` is given; linear if left out. Bandwidths left open are resolved for each array
-        by itself. Sums have the kernels that they were made with, and another one is an error. Names are "linear",
-        "cosine", "rbf" (or "gaussian"), ...; ``gm.RBF(bandwidth=2.0)`` has a parameter.
+        Of X, and of Y unless `kernel_y` is given. Bandwidths left open are resolved for each array by itself. Names are
+        "linear", "cosine", "rbf" (or "gaussian"), ...; ``gm.RBF(bandwidth=2.0)`` has a parameter.
     kernel_y : kernel or its name, optional
         Of Y, where it is another one.
     measure : {"cka", "hsic", "kernel_alignment"}
