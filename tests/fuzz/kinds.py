@@ -458,36 +458,40 @@ def tampered_statistics(folder: Path) -> Try:
     return try_one
 
 
-def resealed_statistics(folder: Path) -> Try:
-    """The same with the file's own checksum made anew, as nobody does by accident: nothing may be read outside."""
-    saved = _saved(folder)
+def _all_resealed(saved: list[tuple[Any, bytes]], path: Path, look: Callable[[Any], None]) -> Try:
+    """Members of files exchanged and changed, and their own checksum made anew; `look` reads what is then there."""
 
     def try_one(rng: Generator) -> str:
         value, original = pick(rng, saved)
         content = tampered(rng, members(original), members(pick(rng, saved)[1]))
         with contextlib.suppress(Exception):
             content = _resealed(content)
-        path = folder / "moments"
         path.write_bytes(zipped(content))
-
-        def attempt() -> None:
-            with clean(path, (ValueError,)):
-                got = type(value).load(path)
-            warnings.simplefilter("ignore")
-            repr(got)
-            with contextlib.suppress(ValueError):
-                got + value
-            with contextlib.suppress(ValueError):
-                got + got
-            if isinstance(got, gm.FeatureMoments):
-                with contextlib.suppress(ValueError):
-                    got.cka()
-            else:
-                expect(got.inner_full.shape == (got.m, got.m), "inner products of another shape")
-
-        return outcome(attempt)
+        return outcome(lambda: look(value))
 
     return try_one
+
+
+def resealed_statistics(folder: Path) -> Try:
+    """The same with the file's own checksum made anew, as nobody does by accident: nothing may be read outside."""
+    path = folder / "moments"
+
+    def look(value: Any) -> None:
+        with clean(path, (ValueError,)):
+            got = type(value).load(path)
+        warnings.simplefilter("ignore")
+        repr(got)
+        with contextlib.suppress(ValueError):
+            got + value
+        with contextlib.suppress(ValueError):
+            got + got
+        if isinstance(got, gm.FeatureMoments):
+            with contextlib.suppress(ValueError):
+                got.cka()
+        else:
+            expect(got.inner_full.shape == (got.m, got.m), "inner products of another shape")
+
+    return _all_resealed(_saved(folder), path, look)
 
 
 def _results(folder: Path) -> list[tuple[Any, bytes]]:
@@ -527,26 +531,16 @@ def results(folder: Path) -> Try:
 
 def resealed_results(folder: Path) -> Try:
     """Files of results with other arrays or plain values in them, and their own checksum made anew."""
-    saved = _results(folder)
+    path = folder / "result"
 
-    def try_one(rng: Generator) -> str:
-        value, original = pick(rng, saved)
-        content = tampered(rng, members(original), members(pick(rng, saved)[1]))
-        with contextlib.suppress(Exception):
-            content = _resealed(content)
-        path = folder / "result"
-        path.write_bytes(zipped(content))
+    def look(value: Any) -> None:
+        with clean(path, (ValueError,)):
+            got = gm.load(path)
+        expect(isinstance(got, Result), "what came out is no result")
+        with clean(path, (ValueError,)), contextlib.suppress(ValueError):
+            type(value).load(path)
 
-        def attempt() -> None:
-            with clean(path, (ValueError,)):
-                got = gm.load(path)
-            expect(isinstance(got, Result), "what came out is no result")
-            with clean(path, (ValueError,)), contextlib.suppress(ValueError):
-                type(value).load(path)
-
-        return outcome(attempt)
-
-    return try_one
+    return _all_resealed(_results(folder), path, look)
 
 
 def _resealed(content: dict[str, bytes]) -> dict[str, bytes]:
